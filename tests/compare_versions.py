@@ -3,10 +3,10 @@
 python tests/compare_versions.py BEFORE_CHECKOUT [AFTER_CHECKOUT] [--only PATTERN] [--jobs N] [--work FOLDER]
 
 Both are used only through the command line, on one CPU thread: for each row of `contracts/table.py` without a plugin,
-and for further options and ways of decoding. Tensors are compared bit
-for bit, standard output byte for byte, metrics without times, and configs after translating known renames. The newer
-version also resumes runs of the older one, and decodes with its weights. The program prints a line for each case, the
-first difference of each comparison, and counts. Its exit status is 1 if there is any difference.
+and for further options and ways of decoding. Tensors are compared bit for bit, standard output byte for byte, metrics
+without times, and configs after translating known renames. The newer version also resumes runs of the older one, and
+decodes with its weights. The program prints a line for each case, the first difference of each comparison, and counts.
+Its exit status is 1 if there is any difference.
 """
 
 import argparse

@@ -16,7 +16,8 @@ from seqlab.runs.folder import RunFolder
 logger = logging.getLogger(__name__)
 _staged: dict[Path, Path] = {}
 """Run folder -> temporary folder with data that were generated in advance."""
-_generates = ContextVar("_generates", default=True)
+_may_generate = ContextVar("_may_generate", default=True)
+"""Whether `generated_data` writes files; not while help is printed."""
 
 
 @contextmanager
@@ -34,15 +35,15 @@ def staged_data(run_dir: Path) -> Iterator[Path]:
 @contextmanager
 def without_generating() -> Iterator[None]:
     """Let `generated_data` return the folder of the data without creating it, for a config that is only shown."""
-    token = _generates.set(False)
+    token = _may_generate.set(False)
     try:
         yield
     finally:
-        _generates.reset(token)
+        _may_generate.reset(token)
 
 
 def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
-    """Return `run_dir/data`; generate the files in it if there are none (see also `without_generating`).
+    """Return `run_dir/data`; generate its files if there are none, except within `without_generating`.
 
     An existing run keeps its files, even if an earlier version of `write` wrote them: training compares them with
     run.json. The files of a run that is being overwritten are moved to `RunFolder.replaced`, and new files are
@@ -58,7 +59,7 @@ def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus:
             of an existing run are missing, and `write` generates different ones.
     """
     run = RunFolder(run_dir)
-    if not _generates.get():
+    if not _may_generate.get():
         return run.data
     old_data = run.replaced / run.data.name
     is_missing = not (run.data.exists() and any(run.data.iterdir()))

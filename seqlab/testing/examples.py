@@ -19,7 +19,9 @@ from seqlab.data.batch import (
 LENGTHS = (3, 9, 1, 4)
 """Tokens or words of each example."""
 TARGET_LENGTHS = (5, 1, 11, 2)
+"""Target tokens of each example."""
 FRAME_COUNTS = (40, 56, 23, 32)
+"""Frames of each recording."""
 PAD, BOS, EOS, UNK = range(4)
 FIRST_TOKEN = 4
 """Lower ids are special."""
@@ -59,7 +61,7 @@ class NumericSide:
 
 @dataclass(frozen=True)
 class Examples:
-    """A few examples for checks, which can be collated in any selection and order."""
+    """A few examples for checks, at least four, which can be collated in any selection and order."""
 
     src: Any
     """The source side, for `ModelConfig.build`."""
@@ -79,9 +81,9 @@ def token_pairs(vocab_size: int = 40, seed: int = 0) -> Examples:
     rng, side = np.random.default_rng(seed), Vocabulary(vocab_size)
     src, tgt = ([_ids(rng, length, side) for length in lengths] for lengths in (LENGTHS, TARGET_LENGTHS))
 
-    def batch(rows: Sequence[int]) -> Any:
+    def batch(indices: Sequence[int]) -> Any:
         ids = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
-        return collate([src[row] for row in rows], [tgt[row] for row in rows], rows, **ids)
+        return collate([src[i] for i in indices], [tgt[i] for i in indices], indices, **ids)
 
     return Examples(side, side, len(LENGTHS), batch)
 
@@ -89,12 +91,12 @@ def token_pairs(vocab_size: int = 40, seed: int = 0) -> Examples:
 def texts(vocab_size: int = 40, seed: int = 0) -> Examples:
     """Draw sequences of tokens that end with eos (`TextBatch`), for language models."""
     rng, side = np.random.default_rng(seed), Vocabulary(vocab_size)
-    rows = [np.append(_ids(rng, length, side), EOS) for length in TARGET_LENGTHS]
+    sequences = [np.append(_ids(rng, length, side), EOS) for length in TARGET_LENGTHS]
 
-    def batch(chosen: Sequence[int]) -> Any:
-        return collate_text([rows[row] for row in chosen], chosen, pad_id=PAD, start_id=BOS)
+    def batch(indices: Sequence[int]) -> Any:
+        return collate_text([sequences[i] for i in indices], indices, pad_id=PAD, start_id=BOS)
 
-    return Examples(side, side, len(rows), batch)
+    return Examples(side, side, len(sequences), batch)
 
 
 def labeled_lines(labels_of: Literal["lines", "words"] = "words", num_labels: int = 5, seed: int = 0) -> Examples:
@@ -104,9 +106,9 @@ def labeled_lines(labels_of: Literal["lines", "words"] = "words", num_labels: in
     labels = [rng.integers(0, num_labels, length if labels_of == "words" else 1) for length in LENGTHS]
     spellings = [" ".join("ab" * (1 + int(id_) % 3) for id_ in row).encode() for row in src]
 
-    def batch(rows: Sequence[int]) -> Any:
-        text = [np.frombuffer(spellings[row], np.uint8) for row in rows]
-        return collate_labelled([src[row] for row in rows], [labels[row] for row in rows], text, rows, pad_id=PAD)
+    def batch(indices: Sequence[int]) -> Any:
+        text = [np.frombuffer(spellings[i], np.uint8) for i in indices]
+        return collate_labelled([src[i] for i in indices], [labels[i] for i in indices], text, indices, pad_id=PAD)
 
     return Examples(side, Vocabulary(FIRST_TOKEN + num_labels), len(src), batch)
 
@@ -117,9 +119,9 @@ def recordings(num_bands: int = 16, vocab_size: int = 12, seed: int = 0) -> Exam
     frames = _frames(rng, num_bands)
     tgt = [_ids(rng, 1 + count // 20, side) for count in FRAME_COUNTS]
 
-    def batch(rows: Sequence[int]) -> Any:
+    def batch(indices: Sequence[int]) -> Any:
         ids = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS}
-        return collate_frames([frames[row] for row in rows], [tgt[row] for row in rows], rows, **ids)
+        return collate_frames([frames[i] for i in indices], [tgt[i] for i in indices], indices, **ids)
 
     return Examples(NumericSide(num_bands=num_bands), side, len(frames), batch)
 
@@ -129,8 +131,8 @@ def labeled_recordings(num_bands: int = 16, num_labels: int = 3, seed: int = 0) 
     rng = np.random.default_rng(seed)
     frames, labels = _frames(rng, num_bands), rng.integers(0, num_labels, len(FRAME_COUNTS))
 
-    def batch(rows: Sequence[int]) -> Any:
-        return collate_values([frames[row] for row in rows], labels[list(rows)], rows)
+    def batch(indices: Sequence[int]) -> Any:
+        return collate_values([frames[i] for i in indices], labels[list(indices)], indices)
 
     return Examples(NumericSide(num_bands=num_bands), NumericSide(size=num_labels), len(frames), batch)
 
@@ -150,9 +152,9 @@ def vectors(
     elif predicts == "labels":
         targets = (targets > 0).astype(np.float32)
 
-    def batch(rows: Sequence[int]) -> Any:
-        chosen = np.asarray(rows, np.int64)
-        return batch_of_arrays(inputs[chosen], targets[chosen], chosen)
+    def batch(indices: Sequence[int]) -> Any:
+        selected = np.asarray(indices, np.int64)
+        return batch_of_arrays(inputs[selected], targets[selected], selected)
 
     return Examples(NumericSide(shape=shape), NumericSide(size=size), len(inputs), batch)
 

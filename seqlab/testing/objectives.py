@@ -1,5 +1,6 @@
 """Check of objectives: sums over examples, whose division into batches changes nothing."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from seqlab.objectives import Loss, StepContext
 from seqlab.objectives.loss import check_loss
+from seqlab.testing.assertions import explaining_errors, require, require_config, require_examples
 from seqlab.testing.examples import Examples
 from seqlab.testing.models import build
 
@@ -15,13 +17,14 @@ TOLERANCE = 1e-4
 
 
 def check_objective(objective: Any, model: Any, examples: Examples, *, is_random: bool = False) -> None:
-    """Check an objective with a model on a few examples.
+    """Check an objective with a model on a few examples; it sets the seed of torch's global generator.
 
-    1. It returns a `Loss` of finite sums; `count` is above 0 and the logs have no gradient.
-    2. The sum over a batch is the sum over its examples: total, count, logs and gradients. Then the division of a step
-       into micro-steps and devices, and padding, do not change the training. A mean instead of a sum fails here.
+    1. It returns a `Loss` of finite sums; `count` is above 0, and count, logs and carry have no gradient.
+    2. The sum over a batch is the sum over its examples: total, count, logs and gradients, those of the parameters of
+       the objective included. Then the division of a step into micro-steps and devices, and padding, do not change the
+       training. A mean instead of a sum fails here.
     3. Without targets, total and count are 0.
-    4. The same state of the random generator gives the same loss.
+    4. The same state of `StepContext.generator` gives the same loss.
 
     Args:
         objective: config of the objective.
@@ -32,62 +35,111 @@ def check_objective(objective: Any, model: Any, examples: Examples, *, is_random
     Raises:
         AssertionError: one of these does not hold; the message names it.
     """
-    module, function = build(model, examples), objective.build()
-    loss, gradients = _loss(function, module, examples.all())
-    again, _ = _loss(function, module, examples.all())
-    assert torch.equal(again.total, loss.total), (
-        "Two losses with the same state of the generator differ: draw from `StepContext.generator`."
-    )
-    assert loss.count.item() > 0, "`count` must be the number of units of the loss, but is 0."
-    _check_idle(function, module, examples)
-    if is_random:
-        return
-    parts = [_loss(function, module, examples.collate([row])) for row in range(examples.count)]
-    _assert_sum("total", loss.total, [part.total for part, _ in parts])
-    _assert_sum("count", loss.count, [part.count for part, _ in parts])
-    for name, value in loss.logs.items():
-        _assert_sum(f"the log `{name}`", value, [part.logs[name] for part, _ in parts])
-    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-    for name, gradient in gradients.items():
-        total = torch.stack([part[name] for _, part in parts]).sum(0)
-        difference = float((gradient - total).abs().max())
-        assert difference <= TOLERANCE * largest, (
-            f"The gradient of `{name}` for a batch differs from the sum over its examples by {difference:.3g}."
+    require_examples(examples)
+    require_config(objective, "objective")
+    require_config(model, "model")
+    with explaining_errors(f"The objective of {type(objective).__name__}"):
+        checked = _Objective(objective, build(model, examples))
+        checked.check_repetition(examples.all())
+        checked.check_without_targets(examples.all().without_targets())
+        if not is_random:
+            checked.check_sums(examples)
+
+
+@dataclass
+class _Sums:
+    """A loss and its gradients, by parameter."""
+
+    loss: Loss
+    gradients: dict[str, Tensor]
+
+
+class _Objective:
+    """An objective with its model."""
+
+    def __init__(self, config: Any, model: nn.Module) -> None:
+        self.model = model.eval()
+        torch.manual_seed(0)
+        self.function = config.build()
+        self.modules = nn.ModuleDict({"model": model})
+        if isinstance(self.function, nn.Module):
+            self.modules["objective"] = self.function
+
+    def sums(self, batch: Any, global_seed: int = 0) -> _Sums:
+        """Compute the loss of a batch and its gradients, with the generator of the context in a fixed state."""
+        torch.manual_seed(global_seed)
+        self.modules.zero_grad()
+        context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
+        loss = self.function(self.model, batch, context)
+        _require_valid(loss)
+        require(not self.model.training, "The objective must not change the mode of the model (`train`, `eval`).")
+        reached = [name for name, item in self.modules.named_parameters() if item.grad is not None]
+        require(not reached, "The objective must not call `backward`: training does.")
+        loss.total.backward()
+        gradients = {
+            name: torch.zeros_like(item) if item.grad is None else item.grad.clone()
+            for name, item in self.modules.named_parameters()
+        }
+        return _Sums(loss, gradients)
+
+    def check_repetition(self, batch: Any) -> None:
+        first, again = self.sums(batch), self.sums(batch, global_seed=1)
+        require(
+            torch.equal(first.loss.total, again.loss.total),
+            "Two losses of a batch with the same `StepContext.generator` differ: draw all random numbers from it, and "
+            "keep no state between calls.",
         )
+        require(first.loss.count.item() > 0, "`count` must be the number of units of the loss, but is 0.")
+        is_trained = any(bool((gradient != 0).any()) for gradient in first.gradients.values())
+        require(is_trained, "The gradient of `total` is 0 for all parameters, so nothing would be trained.")
+
+    def check_without_targets(self, batch: Any) -> None:
+        sums = self.sums(batch)
+        total, count = sums.loss.total.item(), sums.loss.count.item()
+        require(
+            total == count == 0, f"Without targets, `total` and `count` must be 0, but are {total:g} and {count:g}."
+        )
+        reached = [name for name, gradient in sums.gradients.items() if bool((gradient != 0).any())]
+        require(not reached, f"Without targets there must be no gradient, but {', '.join(reached)} has one.")
+
+    def check_sums(self, examples: Examples) -> None:
+        """Compare the sums over a batch with those over its examples."""
+        batch = self.sums(examples.all())
+        rows = [self.sums(examples.collate([row])) for row in range(examples.count)]
+        _require_sum("`total`", batch.loss.total, [row.loss.total for row in rows])
+        _require_sum("`count`", batch.loss.count, [row.loss.count for row in rows])
+        for name in sorted({*batch.loss.logs, *(name for row in rows for name in row.loss.logs)}):
+            missing = [sums for sums in (batch, *rows) if name not in sums.loss.logs]
+            require(not missing, f"The log `{name}` is missing for some batches: return 0 for them.")
+            _require_sum(f"The log `{name}`", batch.loss.logs[name], [row.loss.logs[name] for row in rows])
+        largest = max(float(gradient.abs().max()) for gradient in batch.gradients.values())
+        for name, gradient in batch.gradients.items():
+            difference = float((gradient - torch.stack([row.gradients[name] for row in rows]).sum(0)).abs().max())
+            message = f"The gradient of `{name}` for a batch differs from the sum over its examples by {difference:.3g}"
+            require(difference <= TOLERANCE * largest, f"{message}.")
 
 
-def _loss(function: Any, module: nn.Module, batch: Any) -> tuple[Loss, dict[str, Tensor]]:
-    """Return the loss of a batch and its gradients, with a generator in a fixed state."""
-    torch.manual_seed(0)
-    module.zero_grad()
-    loss = function(module, batch, StepContext(step=0, generator=torch.default_generator))
+def _require_valid(loss: Any) -> None:
+    """Raise AssertionError unless a loss consists of finite sums, and only `total` has a gradient."""
     try:
         check_loss(loss)
     except ValueError as error:
         raise AssertionError(str(error)) from None
-    assert loss.total.requires_grad, "`total` must be differentiable, but has no gradient."
-    attached = [name for name, value in loss.logs.items() if value.requires_grad]
-    assert not attached, f"Logs must be detached, but {', '.join(attached)} has a gradient."
-    assert bool(loss.total.isfinite()), f"`total` must be finite, but is {loss.total.item()}."
-    loss.total.backward()
-    return loss, {
-        name: torch.zeros_like(item) if item.grad is None else item.grad.clone()
-        for name, item in module.named_parameters()
-    }
+    require(loss.total.requires_grad, "`total` must be differentiable, but has no gradient.")
+    dtype = loss.total.dtype
+    require(dtype in (torch.float32, torch.float64), f"`total` must be a sum in fp32, but is {dtype}.")
+    detached = {"count": loss.count, **loss.logs, **(loss.carry or {})}
+    attached = [name for name, value in detached.items() if value.requires_grad]
+    require(not attached, f"Count, logs and carry must be detached, but {', '.join(attached)} has a gradient.")
+    for name, value in {"total": loss.total, "count": loss.count, **loss.logs}.items():
+        require(bool(value.isfinite()), f"`{name}` must be finite, but is {value.item()}.")
 
 
-def _check_idle(function: Any, module: nn.Module, examples: Examples) -> None:
-    loss, gradients = _loss(function, module, examples.all().without_targets())
-    assert loss.total.item() == loss.count.item() == 0, (
-        f"Without targets, `total` and `count` must be 0, but are {loss.total.item():g} and {loss.count.item():g}."
-    )
-    reached = [name for name, gradient in gradients.items() if bool((gradient != 0).any())]
-    assert not reached, f"Without targets there must be no gradient, but {', '.join(reached)} has one."
-
-
-def _assert_sum(name: str, value: Tensor, parts: list[Tensor]) -> None:
-    expected = torch.stack([part.double() for part in parts]).sum()
-    assert abs(value.item() - expected.item()) <= TOLERANCE * max(1e-6, abs(expected.item())), (
-        f"{name} of a batch must be the sum over its examples, {expected.item():.6g}, but is {value.item():.6g}: "
-        "return sums, never means."
+def _require_sum(name: str, value: Tensor, parts: list[Tensor]) -> None:
+    expected = torch.stack([part.double() for part in parts]).sum().item()
+    is_sum = abs(value.item() - expected) <= TOLERANCE * max(1e-6, abs(expected))
+    require(
+        is_sum,
+        f"{name} of a batch must be the sum over its examples, {expected:.6g}, but is {value.item():.6g}: return sums, "
+        "never means.",
     )

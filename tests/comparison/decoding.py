@@ -128,8 +128,8 @@ def decoding() -> Iterator[Case]:
     yield Case("evaluate", {}, EVALUATION)
 
 
-def _long_run(data: Settings, model: Settings, **others: Any) -> Settings:
-    return run_of(data, model, training=LONG_TRAINING, **others)
+def _long_run(data: Settings, model: Settings, **sections: Any) -> Settings:
+    return run_of(data, model, training=LONG_TRAINING, **sections)
 
 
 def _runs_with_same_vocabulary(model: Settings) -> Mapping[str, Settings]:

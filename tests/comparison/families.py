@@ -24,9 +24,9 @@ def rows() -> Iterator[Case]:
 
 def run_of_row(row: Row, **training: Any) -> Settings:
     """Return the config of a row; `training` changes fields of that section."""
-    others = {"objective": row.objective} if row.objective else {}
+    sections = {"objective": row.objective} if row.objective else {}
     optim = None if row.is_count_based else row.optim
-    return run_of(row.data, row.model, optim=optim, training={**row.training, **training}, **others)
+    return run_of(row.data, row.model, optim=optim, training={**row.training, **training}, **sections)
 
 
 def case_of(name: str, data: Settings, model: Settings, **sections: Any) -> Case:

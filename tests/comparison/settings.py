@@ -44,12 +44,12 @@ def run_of(
     *,
     optim: Settings | None = OPTIM,
     training: Settings | None = None,
-    **others: Any,
+    **sections: Any,
 ) -> Settings:
     """Return the config of a run, by default with the objective of its family; `optim=None` omits that section."""
-    others.setdefault("objective", {"family": Parts("model")[model["family"]].default_objective})
-    sections = {"data": data, "model": model, "training": {**TRAINING, **(training or {})}, **others}
-    return sections if optim is None else {**sections, "optim": optim}
+    sections.setdefault("objective", {"family": Parts("model")[model["family"]].default_objective})
+    config = {"data": data, "model": model, "training": {**TRAINING, **(training or {})}, **sections}
+    return config if optim is None else {**config, "optim": optim}
 
 
 def resolve_names(value: Any, case: str) -> Any:

@@ -1,4 +1,4 @@
-"""Answers of a loaded run on its validation data: together, one example at a time, and their metrics."""
+"""Outputs of a loaded run for its validation data, for all examples at once and one at a time, and their metrics."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from contracts.trained import Trained
 
 import seqlab
@@ -108,6 +109,7 @@ def predictions(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     name = {"class": "accuracy", "labels": "micro_f1"}.get(data.get("predicts", "numbers"), "rmse")
     ahead = data.get("ahead", 0)  # the target of a window is a later row
     pairs = [(each.text, target) for each, target in zip(together, targets[ahead:], strict=False) if each.values]
+    assert len(pairs) == len(targets) - (data.get("window", 1) - 1) - ahead
     scores = evaluate([text for text, _ in pairs], [[target for _, target in pairs]], [name])
     return Answers(together, alone, values_of(scores))
 
@@ -142,8 +144,11 @@ def labelled_recordings(run: Any, corpora: Path, data: dict[str, Any]) -> Answer
 
 def similarities(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     left, right = read_lines(data["valid_left"], corpora), read_lines(data["valid_right"][0], corpora)
+    from seqlab_outside.similarity.task import retrieval
+
     alone = [run.similarity([one], [other])[0] for one, other in zip(left, right, strict=True)]
-    return Answers(run.similarity(left, right), alone)
+    cosines = torch.tensor([run.similarity([one] * len(right), right) for one in left])
+    return Answers(run.similarity(left, right), alone, values_of(retrieval(cosines)))
 
 
 ANSWERS: dict[str, Callable[[Any, Path, dict[str, Any]], Answers]] = {

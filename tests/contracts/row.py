@@ -1,4 +1,4 @@
-"""A row of the table: the settings of a short training, and what holds for its family."""
+"""A row of the table: the config of a short training, and the tolerances of its tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,7 +16,7 @@ ADAM: Settings = {"optimizer": {"family": "adam", "lr": 0.01}, "schedule": {"fam
 
 @dataclass(frozen=True)
 class Row:
-    """A training of a few steps that shows the contracts of its task, family, objective and other parts."""
+    """The config of a training of a few steps, with which all contracts are tested, and the tolerances of the tests."""
 
     name: str
     data: Settings
@@ -40,9 +40,14 @@ class Row:
     """Whether the model has a batch norm, whose statistics are those of a micro-step over all ranks."""
     parallel: str = "ddp"
     rounding: float = 1e-4
-    """Relative tolerance of losses and weights for another division of a step."""
+    """Relative tolerance of gradient norms and weights for another division of a step."""
     invariance: float = 0.0
     """Tolerance of outputs alone and in a batch: 0 for bitwise; convolutions sum in another order."""
+
+    @property
+    def draws_random_numbers(self) -> bool:
+        """Whether the objective draws random numbers that `exact_config` removes or `is_random` declares."""
+        return self.is_random or any(key.startswith("objective") for key in self.exact)
 
     def has_data_field(self, name: str) -> bool:
         """Return whether the `data` section of the task has a field."""

@@ -22,6 +22,7 @@ def test_a_loaded_run_gives_the_metrics_of_validation_and_the_same_answers_alone
     """One example at a time, outputs and scores equal those of a batch: bitwise, or within the row's tolerance."""
     answers, best_step = answer(trained), load_run(trained.run).step
     [validation] = [line for line in comparable_metrics(trained.run, ["valid"]) if line["step"] == best_step]
+    assert answers.metrics
     for name, value in answers.metrics.items():
         assert value == pytest.approx(validation[name], rel=1e-5, abs=1e-6), name
     assert len(answers.together) == len(answers.alone) > 0

@@ -9,14 +9,16 @@ import pytest
 import torch
 from contracts.outside import outside_parts
 from contracts.row import Row
-from contracts.trained import Trained
+from contracts.trained import Trained, copying_checkpoints
 from reference.ranks import run_in_ranks
 from reference.tiny_runs import assert_equal_runs, comparable_metrics
 
 import seqlab.training.loop
 from seqlab.base.world import World
 from seqlab.data.step import TrainingStep
-from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
+from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_state, read_tensors
+from seqlab.runs.codecs import load_tokenizers
+from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 from seqlab.training.state import TrainingRun
 
@@ -27,6 +29,8 @@ OTHER_SETTINGS: tuple[dict[str, int], ...] = (
 )
 """Data settings of the runs resumed at each checkpoint, which must not change the result."""
 PARTS_OF_A_STEP = 3
+LOSS_TOLERANCE = 1e-5
+"""Relative tolerance of losses and validations for another division of a step."""
 PADDING = ("src_padding", "tgt_padding")
 """Metrics that depend on the division of a step."""
 
@@ -42,6 +46,13 @@ def test_resumed_runs_equal_the_uninterrupted_one(trained: Trained, number: int,
     assert_equal_runs(run, trained.run)
     resumed, uninterrupted = (folder / "checkpoints" for folder in (run, trained.run))
     assert {path.name for path in resumed.iterdir()} == {path.name for path in uninterrupted.iterdir()}, "leftovers"
+
+
+@pytest.mark.rows(lambda row: not row.is_count_based)
+def test_the_last_checkpoint_to_resume_from_is_in_a_later_epoch(trained: Trained) -> None:
+    step = trained.row.checkpoints[-1]
+    state = read_state(trained.folder / f"at_{step}" / "checkpoints" / checkpoint_name(step))
+    assert state["progress"]["position"]["epoch"] >= 1
 
 
 @pytest.mark.rows(lambda row: row.optim.get("average_trigger"))
@@ -66,6 +77,47 @@ def test_losses_do_not_depend_on_micro_steps_and_ranks(
     assert_close_runs(train(trained.exact_config(), tmp_path / "divided"), expected, row.rounding)
 
 
+@pytest.mark.rows(lambda row: row.draws_random_numbers)
+def test_runs_on_two_ranks_with_random_numbers_resume_exactly(trained: Trained, tmp_path: Path) -> None:
+    """With all random numbers of the row, bit for bit."""
+    row, step = trained.row, trained.row.checkpoints[1]
+    arguments = (row, trained.corpora, tmp_path)
+    assert run_in_ranks(2, train_and_copy_in_this_rank, *arguments) == [tmp_path / "run"] * 2
+    resumed = tmp_path / f"at_{step}"
+    assert run_in_ranks(2, train_row_in_this_rank, row, trained.corpora, resumed) == [resumed] * 2
+    assert_equal_runs(resumed, tmp_path / "run")
+
+
+def train_and_copy_in_this_rank(row: Row, corpora: Path, folder: Path) -> Path:
+    """Train the row as one of several ranks, with copies at the checkpoints to resume from."""
+    with copying_checkpoints(row, folder):
+        return train_row_in_this_rank(row, corpora, folder / "run")
+
+
+def train_row_in_this_rank(row: Row, corpora: Path, run_dir: Path) -> Path:
+    return train(row.config(corpora, training__parallel=row.parallel), run_dir)
+
+
+@pytest.mark.rows(lambda row: row.optim.get("frozen_vectors"))
+def test_only_rows_with_word_vectors_are_frozen(trained: Trained) -> None:
+    """From the first checkpoint to the end; the vectors of words that the file lacks are trained."""
+    tokenizers = load_tokenizers(RunFolder(trained.run))
+    steps = (trained.row.checkpoints[0], checkpoint_steps(trained.run / "checkpoints")[-1])
+    folders = (trained.folder / f"at_{steps[0]}", trained.run)
+    before, after = (
+        read_tensors(folder / "checkpoints" / checkpoint_name(step), WEIGHTS)
+        for folder, step in zip(folders, steps, strict=True)
+    )
+    for tokenizer, name, file in zip(tokenizers, ("encoder", "decoder"), ("en", "de"), strict=True):
+        vectors, text = (trained.corpora / f"{start}{file}" for start in ("vectors_", "numbers."))
+        in_file = {line.split(" ")[0] for line in vectors.with_suffix(".txt").read_text("utf-8").splitlines()[1:]}
+        in_training = set(text.read_text("utf-8").split())
+        weights = f"{name}.embedding.weight"
+        is_equal = (before[weights] == after[weights]).all(1).tolist()
+        frozen = {token for token, equal in zip(tokenizer.tokens(range(len(is_equal))), is_equal, strict=True) if equal}
+        assert frozen & in_training == in_file & in_training != in_training
+
+
 def train_in_this_rank(row: Row, corpora: Path, run_dir: Path) -> Path:
     """Train the row without dropout as one of several ranks."""
     with outside_parts(row.plugin):
@@ -83,21 +135,24 @@ def divided_steps(run: TrainingRun) -> Iterator[TrainingStep[Any]]:
 
 
 def assert_close_runs(run_dir: Path, expected: Path, rounding: float) -> None:
-    """Compare losses, validations and last weights of two runs, up to a relative rounding error."""
+    """Compare losses, validations, and last weights and averages of two runs, up to a relative rounding error."""
     lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
     kinds = [[(line.pop("kind"), line["step"]) for line in run_lines] for run_lines in (lines, expected_lines)]
     assert kinds[0] == kinds[1]
     for line, expected_line in zip(lines, expected_lines, strict=True):
         for name in PADDING:
             line.pop(name, None), expected_line.pop(name, None)
-        assert line == pytest.approx(expected_line, rel=rounding, abs=1e-6), line["step"]
-    step = checkpoint_steps(expected / "checkpoints")[-1]
-    assert checkpoint_steps(run_dir / "checkpoints")[-1] == step
-    weights, expected_weights = (
-        read_tensors(folder / "checkpoints" / checkpoint_name(step), WEIGHTS) for folder in (run_dir, expected)
-    )
-    assert weights.keys() == expected_weights.keys()
-    for name, value in expected_weights.items():
-        if not torch.equal(weights[name], value):  # of n-gram models, some are -inf
-            difference = (weights[name].double() - value.double()).norm()
-            assert difference <= rounding * value.double().norm() + 1e-6, name
+        norms = line.pop("grad_norm", 0.0), expected_line.pop("grad_norm", 0.0)
+        assert norms[0] == pytest.approx(norms[1], rel=rounding), line["step"]
+        assert line == pytest.approx(expected_line, rel=LOSS_TOLERANCE, abs=1e-6), line["step"]
+    steps = checkpoint_steps(expected / "checkpoints")
+    assert checkpoint_steps(run_dir / "checkpoints") == steps
+    last, expected_last = (folder / "checkpoints" / checkpoint_name(steps[-1]) for folder in (run_dir, expected))
+    stems = [path.stem for path in expected_last.glob("*.safetensors") if path.stem in (WEIGHTS, AVERAGED)]
+    for stem in stems:
+        weights, expected_weights = (read_tensors(checkpoint, stem) for checkpoint in (last, expected_last))
+        assert weights.keys() == expected_weights.keys()
+        for name, value in expected_weights.items():
+            if not torch.equal(weights[name], value):  # of n-gram models, some are -inf
+                difference = (weights[name].double() - value.double()).norm()
+                assert difference <= rounding * value.double().norm() + 1e-6, (stem, name)

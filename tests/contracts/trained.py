@@ -1,6 +1,8 @@
 """The training of a row: trained once per session, with a copy of the run folder at three checkpoints."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,17 +55,24 @@ def train_once(row: Row, shared: SharedFolder) -> Trained:
     name = row.name.replace(", ", "-").replace(" ", "_")
 
     def build(folder: Path) -> None:
-        save = TrainingRun.save
-
-        def save_and_copy(run: TrainingRun, averaged: dict[str, Tensor] | None = None) -> None:
-            save(run, averaged)
-            step = run.progress.step
-            if step in row.checkpoints:
-                shutil.copytree(folder / "run", folder / f"at_{step}")
-            if step == run.config.training.num_steps or row.is_count_based:
-                save_file(averaged or run.inference_weights(), folder / FINAL_STATE)
-
-        with outside_parts(row.plugin), patch.object(TrainingRun, "save", save_and_copy):
+        with outside_parts(row.plugin), copying_checkpoints(row, folder):
             train(row.config(corpora), folder / "run")
 
     return Trained(row, corpora, shared.build(f"row-{name}", build))
+
+
+@contextmanager
+def copying_checkpoints(row: Row, folder: Path) -> Iterator[None]:
+    """Copy `folder/run` after each checkpoint to resume from, and write the weights in memory at the end."""
+    save = TrainingRun.save
+
+    def save_and_copy(run: TrainingRun, averaged: dict[str, Tensor] | None = None) -> None:
+        save(run, averaged)
+        step, world = run.progress.step, run.device_context.world
+        if step in row.checkpoints:
+            world.call_on_main(lambda: shutil.copytree(folder / "run", folder / f"at_{step}"))
+        if (step == run.config.training.num_steps or row.is_count_based) and world.world_size == 1:
+            save_file(averaged or run.inference_weights(), folder / FINAL_STATE)
+
+    with patch.object(TrainingRun, "save", save_and_copy):
+        yield

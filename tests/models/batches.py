@@ -8,8 +8,9 @@ from torch import Tensor
 from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import prepare_inference
 from seqlab.testing import Examples, row_outputs
+from seqlab.testing.assertions import require_close
 from seqlab.testing.models import Outputs, build
-from seqlab.testing.steppers import assert_close, score_steps
+from seqlab.testing.steppers import score_steps
 
 REPETITIONS = 9
 """Number of times that each example is in the batch."""
@@ -29,11 +30,11 @@ def check_batches(
     rows = list(range(examples.count)) * REPETITIONS
     alone = [outputs(model, examples.collate([row]))[0] for row in range(examples.count)]
     for row, output in zip(rows, outputs(model, examples.collate(rows)), strict=True):
-        assert_close(output, alone[row], tolerance, f"the outputs of row {row} in {dtype}")
+        require_close(output, alone[row], tolerance, f"the outputs of row {row} in {dtype}")
     if isinstance(model, Stepper) and tolerance == 0:
         alone = [score_steps(model, examples, [row])[0] for row in range(examples.count)]
         for row, scores in zip(rows, score_steps(model, examples, rows), strict=True):
-            assert_close(scores[: len(alone[row])], alone[row], 0.0, f"the scores of the steps of row {row} in {dtype}")
+            require_close(scores[: len(alone[row])], alone[row], 0.0, f"the steps of row {row} in {dtype}")
 
 
 def assert_same_hidden_states(found: Tensor, expected: Tensor, is_token: Tensor, weight: Tensor) -> None:

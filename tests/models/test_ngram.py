@@ -109,7 +109,7 @@ def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: Te
 
 
 def test_models_pass_the_public_checks() -> None:
-    check_stepper(fit_model(4), texts(VOCAB))
+    check_stepper(fit_model(4).eval(), texts(VOCAB))
 
 
 def test_packed_lines_do_not_share_contexts() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
+from examples.custom_model import NeuralNgramConfig
+from seqlab.data.batch import IGNORE
 from seqlab.models import (
     GruConfig,
     GruLabellerConfig,
@@ -16,6 +19,7 @@ from seqlab.models import (
     GruRecogniserConfig,
     GruRecordingLabellerConfig,
     MlpConfig,
+    RecurrentLm,
     RecurrentTranslator,
     Step,
 )
@@ -41,6 +45,7 @@ from seqlab.testing import (
 )
 
 GRU = GruConfig(hidden_size=16)
+WITHOUT_DROPOUT = replace(GRU, **{item.name: 0.0 for item in fields(GRU) if item.name.endswith("dropout")})
 FRAMES: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "channels": (4,)}
 CORRECT: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "text": (GruLmConfig(hidden_size=16), texts(), {}),
@@ -113,6 +118,62 @@ class UnsavedWeight(RecurrentTranslator):
         return super().score(batch) + self.shift
 
 
+class SeesTheFutureInTraining(RecurrentTranslator):
+    """The hidden states of the pass for the loss contain those of later positions."""
+
+    def forward(self, batch: Any, *arguments: Any, **options: Any) -> Any:
+        output = super().forward(batch, *arguments, **options)
+        return output._replace(hidden=output.hidden + output.hidden.flip(1)) if self.training else output
+
+
+class SeesTheFutureOfTheLoss(RecurrentTranslator):
+    """The same in evaluation mode, while `score` and `step` are right."""
+
+    def forward(self, batch: Any, *arguments: Any, **options: Any) -> Any:
+        output = super().forward(batch, *arguments, **options)
+        return output._replace(hidden=output.hidden + output.hidden.flip(1))
+
+    def score(self, batch: Any) -> Tensor:
+        log_probs = super().forward(batch).target_log_probs(batch.tgt_out)
+        return torch.zeros(batch.tgt_out.shape).masked_scatter(batch.tgt_out != IGNORE, log_probs)
+
+
+class ChangesItsBatch(RecurrentTranslator):
+    def score(self, batch: Any) -> Tensor:
+        batch.tgt_in[:, 0] = 7
+        return super().score(batch)
+
+
+class ScoresAreNoLogProbabilities(RecurrentTranslator):
+    def score(self, batch: Any) -> Tensor:
+        return super().score(batch) / 2
+
+    def step(self, last_ids: Tensor, state: Any) -> Any:
+        step = super().step(last_ids, state)
+        return step._replace(scores=step.scores / 2)
+
+
+class KeepsItsScores(RecurrentTranslator):
+    """Equal inputs get the same tensor of scores again, which search may have changed."""
+
+    def step(self, last_ids: Tensor, state: Any) -> Any:
+        step = super().step(last_ids, state)
+        kept = self.__dict__.setdefault("kept", {})
+        return step._replace(scores=kept.setdefault(step.scores.sum().item(), step.scores))
+
+
+class ScoresInHalfPrecision(RecurrentTranslator):
+    def step(self, last_ids: Tensor, state: Any) -> Any:
+        step = super().step(last_ids, state)
+        return step._replace(scores=step.scores.half())
+
+
+class AnotherEos(RecurrentTranslator):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.eos_id = 9
+
+
 class UnusedParameter(RecurrentTranslator):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -127,7 +188,7 @@ class Wrong:
     default_objective: str = "cross_entropy"
 
     def build(self, src: Any, tgt: Any) -> RecurrentTranslator:
-        return self.kind(GRU, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id)
+        return self.kind(WITHOUT_DROPOUT, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +199,57 @@ class Wrong:
         (DependsOnTheBatch, "alone and in a batch"),
         (UnsavedWeight, "another one with its `state_dict`"),
         (UnusedParameter, "The loss has no gradient for unused"),
+        (SeesTheFutureInTraining, "the pass for the loss, in training mode, and of `score`"),
+        (SeesTheFutureOfTheLoss, "the pass for the loss, in evaluation mode, and of `score`"),
+        (ChangesItsBatch, "The model changes `tgt_in` of its batch in place"),
+        (KeepsItsScores, "may change them in place"),
+        (ScoresInHalfPrecision, "must be fp32, but are torch.float16"),
+        (AnotherEos, "`eos_id` must be that of the target side, 2, but is 9"),
     ],
 )
 def test_wrong_models_are_refused(kind: type[RecurrentTranslator], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_model(Wrong(kind), token_pairs())
+
+
+class IgnoresPrompts(RecurrentLm):
+    """Only the last id of a prompt is read."""
+
+    def start(self, batch: Any, need_attention: bool = False) -> Any:
+        return super().start(replace(batch, tgt_in=batch.tgt_in[:, -1:]), need_attention)
+
+
+def test_scores_that_are_no_log_probabilities_are_refused() -> None:
+    torch.manual_seed(0)
+    model = Wrong(ScoresAreNoLogProbabilities).build(token_pairs().src, token_pairs().tgt).eval()
+    with pytest.raises(AssertionError, match="must be log-probabilities in nats, but these sum to a probability of"):
+        check_stepper(model, token_pairs())
+
+
+def test_prompts_that_are_not_read_are_refused() -> None:
+    config = GruLmConfig(hidden_size=16)
+    torch.manual_seed(0)
+    model = config.build(texts().src, texts().tgt).eval()
+    model.__class__ = IgnoresPrompts
+    with pytest.raises(AssertionError, match="after a prompt of 2 ids, and after the same ids one by one"):
+        check_stepper(model, texts())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((GRU, token_pairs), "`examples` must be `Examples`, such as `token_pairs\\(\\)`, but is of type function"),
+        ((GruConfig, token_pairs()), "`config` must be a config with a method `build`, but is the class GruConfig"),
+        ((GruLmConfig(), token_pairs()), "Decoding with RecurrentLm raised .*Do the examples fit"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: tuple[Any, Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_model(*arguments)
+
+
+def test_the_model_of_the_example_passes() -> None:
+    check_model(NeuralNgramConfig(d_model=16), texts())
 
 
 class Sum:
@@ -210,14 +317,18 @@ class Changed:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda loss: Loss(loss.total / loss.count.clamp_min(1), loss.count), "total of a batch must be the sum"),
-        (lambda loss: Loss(loss.total, loss.count.clamp(max=1)), "count of a batch must be the sum"),
-        (lambda loss: Loss(loss.total, loss.count, {"mean": (loss.total / 3).detach().sqrt()}), "the log `mean`"),
-        (lambda loss: Loss(loss.total, loss.count, {"nll": loss.total}), "Logs must be detached, but nll"),
+        (lambda loss: Loss(loss.total / loss.count.clamp_min(1), loss.count), "`total` of a batch must be the sum"),
+        (lambda loss: Loss(loss.total, loss.count.clamp(max=1)), "`count` of a batch must be the sum"),
+        (lambda loss: Loss(loss.total, loss.count, {"mean": (loss.total / 3).detach().sqrt()}), "The log `mean`"),
+        (lambda loss: Loss(loss.total, loss.count, {"nll": loss.total}), "must be detached, but nll"),
         (lambda loss: Loss(loss.total + 1, loss.count), "Without targets, `total` and `count` must be 0"),
         (lambda loss: Loss(loss.total[None], loss.count), "must be a tensor without dimensions"),
         (lambda loss: Loss(loss.total.detach(), loss.count), "must be differentiable"),
         (lambda loss: Loss(loss.total * torch.inf, loss.count), "must be finite"),
+        (lambda loss: Loss(loss.total * 0, loss.count), "is 0 for all parameters"),
+        (lambda loss: Loss(loss.total, loss.count * loss.total.exp() ** 0), "must be detached, but count"),
+        (lambda loss: Loss(loss.total.half(), loss.count), "must be a sum in fp32"),
+        (lambda loss: Loss(loss.total, loss.count, {"n": loss.count} if loss.count < 3 else {}), "`n` is missing"),
         (lambda loss: Loss(loss.total, loss.count * 0), "but is 0"),
     ],
 )
@@ -226,8 +337,32 @@ def test_wrong_objectives_are_refused(change: Change, message: str) -> None:
         check_objective(Changed(change), GRU, token_pairs())
 
 
+class LearnedBias(torch.nn.Module):
+    """Cross entropy with a parameter of its own, whose gradient is a mean over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+        self.correct = CrossEntropyConfig(label_smoothing=0.0).build()
+
+    def forward(self, *arguments: Any) -> Loss:
+        loss = self.correct(*arguments)
+        return Loss(loss.total + self.bias * (loss.count > 0), loss.count)
+
+
+@plain_dataclass(frozen=True)
+class LearnedBiasConfig:
+    def build(self) -> LearnedBias:
+        return LearnedBias()
+
+
+def test_gradients_of_an_objective_that_are_no_sums_are_refused() -> None:
+    with pytest.raises(AssertionError, match=r"The gradient of `objective\.bias` for a batch differs"):
+        check_objective(LearnedBiasConfig(), GRU, token_pairs())
+
+
 def test_losses_that_draw_from_another_generator_are_refused() -> None:
     generator = torch.Generator().manual_seed(1)
     noisy = Changed(lambda loss: Loss(loss.total * (1 + torch.rand((), generator=generator)), loss.count))
-    with pytest.raises(AssertionError, match=r"draw from `StepContext\.generator`"):
+    with pytest.raises(AssertionError, match=r"same `StepContext\.generator` differ"):
         check_objective(noisy, GRU, token_pairs())
