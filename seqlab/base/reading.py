@@ -42,6 +42,11 @@ class ReadingNotes:
         note = self._notes.setdefault(text, ReadingNote(text, location, 0, since))
         note.count += count
 
+    def update(self, others: ReadingNotes) -> None:
+        """Add all notes of another object."""
+        for note in others:
+            self.add(note.text, note.first, count=note.count, since=note.since)
+
     def __iter__(self) -> Iterator[ReadingNote]:
         return iter(self._notes.values())
 

@@ -8,9 +8,10 @@ vectors; four-dimensional ones hold images.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zipfile import BadZipFile
@@ -20,17 +21,26 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
+from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
-from seqlab.data.images import IMAGE_SUFFIXES, images_in, read_images
+from seqlab.data.folders import labelled_files
+from seqlab.data.images import IMAGES, ImageReader, read_images
 from seqlab.data.readers import require_file
 from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
 from seqlab.data.tables import RawTable
 
 Layout = Literal["images", "frames"]
 """Content of a three-dimensional array: images of one channel, or a sequence of vectors for each example."""
+ChannelAxis = Literal["first", "last"]
+"""Position of the channels in an array of images: (N, C, H, W) or (N, H, W, C)."""
+TARGET_KINDS = "iufbUSM"
+"""Kinds of numpy types that targets may have."""
 MAX_CHANNELS = 4
+"""Maximum size of the channel axis of images that are not square, unless it is much smaller than the other axes."""
+MIN_AXIS_RATIO = 4
+"""The channel axis of an image that is not square must be smaller than the opposite axis by this factor."""
 ROWS_PER_ENCODING = 1024
 """Number of rows standardized at a time."""
 CLASS_COLUMN = "class"
@@ -39,7 +49,7 @@ CLASS_COLUMN = "class"
 
 def is_array_path(path: Path) -> bool:
     """Return whether a path is an .npz file or a folder of images, not a table."""
-    return path.suffix == ".npz" or path.is_dir()
+    return path.suffix.lower() == ".npz" or path.is_dir()
 
 
 def source_to_hash(path: str) -> Column:
@@ -53,7 +63,7 @@ class ImageFolder(FileColumn):
     """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
-        return images_in(self.path, "*/*")
+        return labelled_files(self.path, IMAGES).files
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""
@@ -71,39 +81,87 @@ class ImageFolder(FileColumn):
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Arrays:
+    """Inputs, targets, and the location of each example."""
+
+    inputs: NDArray[Any]
+    """(N, D), (N, F, D) or (N, C, H, W)."""
+    targets: dict[str, NDArray[Any]]
+    """Targets by name, each (N,)."""
+    locations: list[str]
+    channels: ChannelAxis = "first"
+    """Position of the channels in the file."""
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
+    """What was converted or left out."""
+
+
 def read_arrays(
-    path: Path, inputs: str, targets: Sequence[str], layout: Layout
-) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    """Read the inputs (N, ...), the targets by name, each (N,), and the location of each example.
+    path: Path,
+    inputs: str,
+    targets: Sequence[str],
+    layout: Layout,
+    channels: ChannelAxis | None = None,
+    codec: ArrayCodec | None = None,
+) -> Arrays:
+    """Read an .npz file.
+
+    Args:
+        path: the file.
+        inputs: name of the array of inputs.
+        targets: names of the arrays of targets, each with one dimension or two.
+        layout: content of inputs with three dimensions.
+        channels: position of the channels of images; None infers it from their shape.
+        codec: the codec of the inputs, if it exists; it knows the position of the channels.
 
     Raises:
-        FileNotFoundError, ValueError: a file, array or image does not exist, or the shapes do not match.
+        FileNotFoundError, ValueError: a file or array does not exist, or the shapes do not match.
     """
-    if path.is_dir():
-        return _read_images(path, has_classes=len(targets) > 0)
-    require_file(path)
-    try:
-        with np.load(path) as arrays:
-            arrays_by_name = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as numpy arrays ({error}).") from None
-    values = add_channel_axis(_get_array(arrays_by_name, inputs, path), layout, str(path))
+    arrays = _load_arrays(path, (inputs, *targets))
+    values, notes = arrays[inputs], ReadingNotes()
+    if codec is not None:
+        axis = codec.channel_axis(values)
+    else:
+        axis = channels or infer_channel_axis(values, layout, str(path))
+    if codec is None and values.ndim == 4 and axis != infer_channel_axis_of_version_1(values):
+        shape = "height, width, channels" if axis == "last" else "channels, height, width"
+        notes.add(f"arrays of images were read as ({shape})", str(path), since=READING_VERSION)
+    values = add_channel_axis(values, layout, axis, str(path))
     _refuse_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
-        target = _get_array(arrays_by_name, name, path)
+        target = arrays[name]
+        if target.ndim not in (1, 2) or target.dtype.kind not in TARGET_KINDS:
+            raise ValueError(
+                f"{path}: {name!r} must have one dimension or two, but has {target.ndim}."
+                if target.ndim not in (1, 2)
+                else f"{path}: {name!r} must hold numbers or strings, but has the type {target.dtype}."
+            )
         if len(target) != len(values):
             raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {len(target):,}.")
-        if target.ndim > 2:
-            raise ValueError(f"{path}: {name!r} must have one dimension or two, but has {target.ndim}.")
+        if target.dtype.kind == "S":
+            notes.add("targets of bytes were read as text", str(path), count=len(target), since=READING_VERSION)
+            target = np.char.decode(target, "utf-8")
         columns |= {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
-    return values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)]
+    return Arrays(values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)], axis, notes)
 
 
-def _get_array(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
-    if name not in arrays:
-        raise ValueError(f"{path}: has no array {name!r}, only {', '.join(arrays)}.")
-    return arrays[name]
+def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Load arrays of an .npz file by name; errors are those of `read_arrays`."""
+    require_file(path)
+    try:
+        with np.load(path) as file:
+            found = {name: file[name] for name in names if name in file.files}
+            known = ", ".join(file.files)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        advice = (
+            " Arrays of Python objects are refused: save numbers or strings." if "allow_pickle" in str(error) else ""
+        )
+        raise ValueError(f"{path}: cannot be read as numpy arrays ({error}).{advice}") from None
+    for name in names:
+        if name not in found:
+            raise ValueError(f"{path}: has no array {name!r}, only {known}.")
+    return found
 
 
 def _refuse_non_finite(values: NDArray[Any], location: str) -> None:
@@ -117,30 +175,74 @@ def _refuse_non_finite(values: NDArray[Any], location: str) -> None:
         )
 
 
-def add_channel_axis(values: NDArray[Any], layout: Layout, location: str) -> NDArray[Any]:
+def infer_channel_axis(values: NDArray[Any], layout: Layout, location: str) -> ChannelAxis:
+    """Infer the position of the channels in an array of images (N, ...): a square image has its channels beside it.
+
+    Raises:
+        ValueError: the shape fits both; `location` is for the message.
+    """
+    if values.ndim != 4 or layout == "frames":
+        return "first"
+    _, first, middle, last = values.shape
+    if last <= MAX_CHANNELS < first or first <= MAX_CHANNELS < last:
+        return "last" if last < first else "first"
+    if (first == middle) != (middle == last):
+        return "last" if first == middle else "first"
+    if max(first, last) >= MIN_AXIS_RATIO * min(first, last):
+        return "last" if last < first else "first"
+    raise ValueError(
+        f"{location}: images of the shape {values.shape[1:]} can be (height, width, channels) or (channels, height, "
+        "width): set `data.channels` to `last` or `first`."
+    )
+
+
+def infer_channel_axis_of_version_1(values: NDArray[Any]) -> ChannelAxis:
+    """Infer the position of the channels as the first version of the reading did."""
+    return "last" if values.ndim == 4 and values.shape[3] <= MAX_CHANNELS < values.shape[1] else "first"
+
+
+def add_channel_axis(values: NDArray[Any], layout: Layout, channels: ChannelAxis, location: str) -> NDArray[Any]:
     """Reshape inputs as models expect them: (N, D), (N, F, D) or (N, C, H, W); `location` is for messages."""
     if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
         return values
     if values.ndim == 3:
         return values[:, None]
     if values.ndim == 4:
-        return values.transpose(0, 3, 1, 2) if values.shape[3] <= MAX_CHANNELS < values.shape[1] else values
+        return values.transpose(0, 3, 1, 2) if channels == "last" else values
     raise ValueError(f"{location}: inputs must have two to four dimensions, but have {values.ndim}.")
 
 
-def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    files = images_in(folder, "*/*") or ([] if has_classes else images_in(folder, "*"))
-    if not files:
-        raise ValueError(
-            f"{folder}: has no images ({', '.join(IMAGE_SUFFIXES)}) in subfolders, one for each class, such as "
-            f"{folder / 'cats' / 'first.png'}."
-        )
-    found = {path.parent for path in files}
-    for each in sorted(folder.iterdir()) if has_classes else ():
-        if each.is_dir() and each not in found and not each.name.startswith("."):
-            raise ValueError(f"{each}: has no images ({', '.join(IMAGE_SUFFIXES)}), so its class has no examples.")
-    images = read_images(files)
-    return images, {CLASS_COLUMN: np.array([path.parent.name for path in files])}, list(map(str, files))
+def read_image_folders(folders: Sequence[Path], reader: ImageReader, channels: int | None = None) -> Arrays:
+    """Read the images of folders with a subfolder for each class, as `read_images` does.
+
+    Raises:
+        ValueError: `labelled_files` or `read_images` raises it, or a folder has no images.
+    """
+    files: list[Path] = []
+    for folder in folders:
+        found = labelled_files(folder, IMAGES)
+        if not found.files:
+            raise ValueError(
+                f"{folder}: has no images ({', '.join(sorted(IMAGES.suffixes))}) in subfolders, one for each class, "
+                f"such as {folder / 'cats' / 'first.png'}."
+            )
+        files += found.files
+        reader.notes.update(found.notes)
+    images, classes = read_images(files, reader, channels), np.array([path.parent.name for path in files])
+    return Arrays(images, {CLASS_COLUMN: classes}, list(map(str, files)), "first", reader.notes)
+
+
+def join_arrays(parts: Sequence[Arrays], paths: Sequence[str]) -> Arrays:
+    """Concatenate the examples of several files; raise ValueError, with the paths, if their shapes differ."""
+    if len({each.inputs.shape[1:] for each in parts}) > 1:
+        shapes = [each.inputs.shape for each in parts]
+        raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {shapes}.")
+    notes = ReadingNotes()
+    for each in parts:
+        notes.update(each.notes)
+    targets = {name: np.concatenate([each.targets[name] for each in parts]) for name in parts[0].targets}
+    locations = [location for each in parts for location in each.locations]
+    return Arrays(np.concatenate([each.inputs for each in parts]), targets, locations, parts[0].channels, notes)
 
 
 def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:
@@ -174,16 +276,34 @@ class ArrayCodec:
     inputs: str
     """Name of the array in an .npz file."""
     layout: Layout = "images"
+    channels: ChannelAxis | None = None
+    """Position of the channels in an .npz file; None in runs that inferred it from each array."""
 
     @classmethod
-    def fit(cls, values: NDArray[Any], rows: RowIndices, inputs: str, layout: Layout) -> ArrayCodec:
+    def fit(
+        cls,
+        values: NDArray[Any],
+        rows: RowIndices,
+        inputs: str,
+        layout: Layout,
+        channels: ChannelAxis | None = None,
+    ) -> ArrayCodec:
         """Compute mean and standard deviation over the training rows of inputs (N, ...)."""
         values = values[:, None] if values.ndim == 2 else values
         axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
         part = values[rows].astype(np.float64)
         deviation = part.std(axis=axes)
         mean, is_constant = part.mean(axis=axes), deviation <= 1e-12 * abs(part).max(axis=axes)
-        return cls(values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout)
+        return cls(
+            values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout, channels
+        )
+
+    def channel_axis(self, values: NDArray[Any]) -> ChannelAxis:
+        """Return the position of the channels in an array of images (N, ...) that fits the codec."""
+        fits_first, fits_last = values.shape[1:] == self.shape, values.shape[-1:] + values.shape[1:-1] == self.shape
+        if fits_first == fits_last:
+            return self.channels or "first"
+        return "first" if fits_first else "last"
 
     def encode(self, values: NDArray[Any], location: str) -> FloatArray:
         """Encode inputs (N, ...); raises ValueError if their shape is wrong or a value is not a finite number."""
@@ -206,7 +326,7 @@ class ArrayCodec:
 
     def save(self, folder: Path) -> None:
         """Save the codec to a folder."""
-        values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
+        values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout", "channels")}
         write_json(folder / VALUES_FILE, values)
 
 

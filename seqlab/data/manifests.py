@@ -9,7 +9,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
+from seqlab.data.folders import FileKind, labelled_files, unlabelled_files
 from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
 from seqlab.data.readers import CellRows, read_lines, require_file
 
@@ -28,6 +28,9 @@ RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arro
 """File suffixes of manifests that this module reads, and of manifests that `datasets` reads."""
 KALDI_LIST = "wav.scp"
 """The file that identifies a Kaldi-style folder."""
+RECORDINGS = FileKind(
+    "recordings", "label", AUDIO_SUFFIXES, "move it, or name a .jsonl file with the columns `audio` and `text`"
+)
 MAX_NAMED = 5
 """Maximum number of items that a message lists."""
 _warned: set[tuple[Path, str]] = set()
@@ -62,6 +65,8 @@ class Manifest(FileColumn):
     text_column: str = "text"
     in_folders: bool = False
     """Whether a folder with one subfolder of recordings for each label is a manifest."""
+    needs_labels: bool = True
+    """Whether the recordings of such a folder need labels; without them, it may have recordings in it."""
 
     def stamp(self) -> Stamp:
         """Return the total size and the latest times of all files; errors as in `entries`."""
@@ -106,7 +111,10 @@ class Manifest(FileColumn):
                     f"{self.path}: is a folder without a {KALDI_LIST}: name its recordings ({self.path}/*.wav) if no "
                     "texts are needed, or a .jsonl file with the columns `audio` and `text`."
                 )
-            yield from (_labelled_folder_entries if self._has_labelled_folders else _kaldi_entries)(self.path)
+            if self._has_labelled_folders:
+                yield from _labelled_folder_entries(self.path, self.needs_labels)
+            else:
+                yield from _kaldi_entries(self.path)
             return
         require_file(self.path)
         kind = _kind_of(self.path)
@@ -183,12 +191,17 @@ def _bytes_of(path: str) -> bytes:
 
 
 def open_manifest(
-    spec: str, audio_column: str = "audio", text_column: str = "text", *, in_folders: bool = False
+    spec: str,
+    audio_column: str = "audio",
+    text_column: str = "text",
+    *,
+    in_folders: bool = False,
+    needs_labels: bool = True,
 ) -> Manifest:
     """Return the manifest at a path, or the dataset `hub:NAME[:CONFIG]:SPLIT`, without reading it."""
     if spec.startswith(HUB_PREFIX):
         return HubManifest(Path(), None, audio_column, text_column, spec=spec)
-    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders)
+    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders, needs_labels)
 
 
 def _kind_of(path: Path) -> str:
@@ -322,22 +335,14 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
         yield ManifestEntry(recordings[recording], texts.get(name), location, None, start, end, columns)
 
 
-def _labelled_folder_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """Read a folder with a subfolder of recordings for each label; hidden files and folders are ignored."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(parent, name) for name in names if not name.startswith("."))
-        found += [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
-    if not found:
+def _labelled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:
+    """Read a folder with a subfolder of recordings for each label, by the rule of `seqlab.data.folders`."""
+    found = labelled_files(folder, RECORDINGS) if needs_labels else unlabelled_files(folder, RECORDINGS)
+    if not found.files:
         raise ValueError(
             f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file "
             "with the columns `audio` and `text`."
         )
-    for path in sorted(found):
-        if path.parent.parent != folder:
-            raise ValueError(
-                f"{path}: is not in a subfolder of {folder} for its label: move it, or name a .jsonl file "
-                "with the columns `audio` and `text`."
-            )
-        yield ManifestEntry(str(path), path.parent.name, str(path))
+    found.log(folder)
+    for path in found.files:
+        yield ManifestEntry(str(path), None if path.parent == folder else path.parent.name, str(path))

@@ -91,7 +91,7 @@ def _open_if_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
-    manifest = open_manifest(path, column or "audio", in_folders=in_folders)
+    manifest = open_manifest(path, column or "audio", in_folders=in_folders, needs_labels=False)
     is_text = not column and not path.startswith(HUB_PREFIX) and not manifest.is_manifest
     return None if is_text else manifest
 

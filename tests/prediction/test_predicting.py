@@ -289,8 +289,9 @@ def test_training_and_predicting_image_folders(tmp_path: Path) -> None:
     found = run("predict", run_dir, "--input", tmp_path / "shapes")[1].splitlines()
     assert found == [file.parent.name for file in files]
     image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "odd.png")
-    status, _, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n")
-    assert status == 2
+    status, out, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n{files[-1]}\n")
+    assert status == 3
+    assert out.splitlines() == ["dark", "", "light"]
     assert "odd.png: is 8 by 9 pixels in gray, but" in err
     (tmp_path / "shapes" / "dark" / "broken.png").write_bytes(b"no image")
     assert "broken.png: cannot be read as an image" in run("predict", run_dir, "--input", tmp_path / "shapes")[2]

@@ -1,6 +1,7 @@
 """Predict numbers, classes or labels (`seqlab predict`)."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.raw_lines import LineLimit
-from seqlab.commands import Command
+from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
@@ -22,9 +23,12 @@ from seqlab.inference.options import (
     refuse_text_for_runs,
     set_threads,
 )
+from seqlab.inference.recording_lists import log_recording_faults
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.predictor import ExamplePredictor, Prediction
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -55,11 +59,14 @@ def run(options: PredictOptions) -> int:
     set_threads(options.threads)
     limit = options.line_limit()
     predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
-    predict = _predict_tables if predictor.reads_tables else _predict_arrays
+    arguments = predictor, options.input, options.batch_rows or PREDICTION_BATCH_ROWS, limit
+    faults: list[str] = []
+    blocks = _predict_tables(*arguments) if predictor.reads_tables else _predict_arrays(*arguments, faults.append)
     with output_stream(options.output) as stream:
-        for block in predict(predictor, options.input, options.batch_rows or PREDICTION_BATCH_ROWS, limit):
+        for block in blocks:
             write_lines(stream, (_format_line(each, options.json) for each in block))
-    return exit_status(limit)
+    status = exit_status(limit)
+    return INCOMPLETE if log_recording_faults(faults) else status
 
 
 def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
@@ -99,20 +106,27 @@ def _predict_tables(
 
 
 def _predict_arrays(
-    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
+    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit, on_fault: Callable[[str], None]
 ) -> Iterator[list["Prediction | str"]]:
     """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path
-    from seqlab.data.images import read_images
+    from seqlab.data.images import BLANK_NOTE
+    from seqlab.tasks.prediction.predictor import IMAGES_PER_BLOCK, list_images
 
-    if path is not None and is_array_path(Path(path)):
+    if path is not None and is_array_path(Path(path)) and not Path(path).is_dir():
         yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))
         return
-    with open_input(path, limit=limit) as source:
-        for block in in_batches(source.lines, BUFFER_LINES // 16):
-            paths = [Path(line.strip()) for line in block if line.strip()]
-            predictions = iter(predictor.predict_detailed(read_images(paths), batch_rows=batch_rows) if paths else ())
+    with ExitStack() as opened:
+        if path is not None and Path(path).is_dir():
+            lines: Iterator[str] = map(str, list_images(Path(path)))
+        else:
+            lines = iter(opened.enter_context(open_input(path, limit=limit)).lines)
+        for block in in_batches(lines, IMAGES_PER_BLOCK):
+            names = [line.strip() for line in block if line.strip()]
+            predictions = iter(predictor.predict_images(names, batch_rows=batch_rows, on_fault=on_fault))
             yield [next(predictions) if line.strip() else line for line in block]
+    for note in predictor.image_readers[0].notes:
+        logger.log(logging.WARNING if note.text.startswith(BLANK_NOTE) else logging.INFO, "%s", note)
 
 
 PREDICT = Command(PredictOptions, run)

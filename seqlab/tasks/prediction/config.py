@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
-from seqlab.data.arrays import Layout, is_array_path, source_to_hash
+from seqlab.data.arrays import ChannelAxis, Layout, is_array_path, source_to_hash
+from seqlab.data.colors import GROUND_PATTERN
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 from seqlab.data.tables import table_kind
@@ -62,6 +63,13 @@ class PredictionConfig(DataConfig):
 
     layout: Layout = "images"
     """Content of an array with three dimensions: `images` of one channel, or `frames`: sequences of vectors."""
+
+    channels: ChannelAxis | None = None
+    """Position of the channels in an array with four dimensions: `last` (examples, height, width, channels) or `first`
+    (examples, channels, height, width); by default inferred from the shape."""
+
+    ground: Annotated[str, Field(pattern=GROUND_PATTERN)] = "white"
+    """Color behind transparent images: `white`, `black`, `gray` or `#rrggbb`."""
 
     window: CountOrZero = 0
     """Number of successive rows per example of a time series, with rows in time order; 0 for independent rows."""

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,26 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import rename, write_json
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
-from seqlab.data.arrays import CLASS_COLUMN, ArrayCodec, is_array_path, read_arrays, targets_table
+from seqlab.base.reading import ReadingNotes
+from seqlab.data.arrays import (
+    ArrayCodec,
+    ChannelAxis,
+    is_array_path,
+    join_arrays,
+    read_arrays,
+    read_image_folders,
+    targets_table,
+)
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
 from seqlab.data.folds import assign_folds, hold_out
+from seqlab.data.images import ImageReader
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import Target, fit_target, numeric_sort_key
 from seqlab.tasks.prediction.config import PredictionConfig
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""
 CACHED_ARRAYS = ("inputs", "targets", "held_out")
 RECORDING_COLUMNS = {"audio", "text"}
@@ -42,18 +52,25 @@ class RawExamples:
     inputs: list[str]
     """Names of the input columns, or of the array."""
     targets: list[str]
+    channels: ChannelAxis = "first"
+    """Position of the channels in an .npz file of images."""
+    reading: ReadingNotes = field(default_factory=ReadingNotes)
+    """What was converted or left out."""
 
     def __len__(self) -> int:
         return len(self.table)
 
 
-def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence[str] = ()) -> RawExamples:
+def read_examples(
+    data: PredictionConfig, paths: Sequence[str], inputs: Sequence[str] = (), codec: InputCodec | None = None
+) -> RawExamples:
     """Read tables, or arrays and images.
 
     Args:
         data: the config.
         paths: files of one kind.
         inputs: the input columns if the config names none.
+        codec: the codec of the inputs, if it exists: arrays and images are read as it demands.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -64,7 +81,7 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
         other = next(path for path in paths if path not in arrays)
         raise ValueError(f"{arrays[0]} contains arrays or images, but {other} is a table: name files of one kind.")
     if arrays:
-        return _read_arrays(data, paths)
+        return _read_arrays(data, paths, codec if isinstance(codec, ArrayCodec) else None)
     if not data.target:
         hint = (
             "; use `data.kind: transcription` for recordings with their transcripts"
@@ -91,23 +108,23 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     return RawExamples(table, None, chosen, data.target)
 
 
-def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
+def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:
     """Read .npz files or folders of images."""
-    is_folder = Path(paths[0]).expanduser().is_dir()
+    found = [Path(path).expanduser() for path in paths]
+    if len({path.is_dir() for path in found}) > 1:
+        raise ValueError(f"{' and '.join(paths)} are folders of images and files of arrays: name files of one kind.")
     if len(data.inputs) > 1:
         raise ValueError(f"{paths[0]}: `data.inputs` must name one array, but names {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
-    targets = [CLASS_COLUMN] if is_folder else data.target or ["y"]
-    values, columns, locations = [], [], []
-    for path in paths:
-        found = read_arrays(Path(path).expanduser(), inputs, targets, data.layout)
-        values.append(found[0])
-        columns.append(found[1])
-        locations += found[2]
-    if len({each.shape[1:] for each in values}) > 1:
-        raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {[each.shape for each in values]}.")
-    joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-    return RawExamples(targets_table(joined, locations), np.concatenate(values), [inputs], list(joined))
+    if found[0].is_dir():
+        channels = codec.shape[0] if codec is not None and len(codec.shape) == 3 else None
+        parts = [read_image_folders(found, ImageReader(data.ground), channels)]
+    else:
+        targets = data.target or ["y"]
+        parts = [read_arrays(path, inputs, targets, data.layout, data.channels, codec) for path in found]
+    joined = join_arrays(parts, paths)
+    table = targets_table(joined.targets, joined.locations)
+    return RawExamples(table, joined.inputs, [inputs], list(joined.targets), joined.channels, joined.notes)
 
 
 def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
@@ -176,7 +193,7 @@ def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Ta
         raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")
     target = fit_target(raw.table, raw.targets, data.predicts, rows)
     if raw.arrays is not None:
-        return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout), target
+        return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout, raw.channels), target
     return TableCodec.fit(raw.table, raw.inputs, data.categorical, rows, data.window), target
 
 
@@ -246,6 +263,8 @@ class PreparedExamples:
     content_hashes: dict[str, str]
     locations: Sequence[str]
     """`file, line N` of each row; the training files come first."""
+    reading: ReadingNotes
+    """What was converted or left out."""
 
     def locate(self, row: int) -> str:
         """Return the file and the line of a row."""
@@ -279,7 +298,7 @@ def prepare_examples(
         temporary = cache / "examples.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        _write_cache(data, codecs, temporary, read_examples(data, data.train) if raw is None else raw)
+        _write_cache(data, codecs, temporary, read_examples(data, data.train, codec=codecs[0]) if raw is None else raw)
         rename(temporary, folder)
     return _open_cache(data, folder, hashes)
 
@@ -302,9 +321,9 @@ def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
 
 def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: Path, train: RawExamples) -> None:
     """Write inputs, targets, the mask of validation rows, and notes.json."""
-    parts, is_held_out = [train], validation_mask(data, train)
+    parts, is_held_out, reading = [train], validation_mask(data, train), ReadingNotes()
     if data.valid is not None:
-        valid = read_examples(data, [data.valid], train.inputs)
+        valid = read_examples(data, [data.valid], train.inputs, codecs[0])
         parts.append(valid)
         is_held_out = np.concatenate([is_held_out, np.ones(len(valid), bool)])
     arrays: dict[str, NDArray[Any]] = {
@@ -319,10 +338,13 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
+    for part in parts:
+        reading.update(part.reading)
     notes = {
         "places": locations,
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
+        "reading": reading.to_json(),
     }
     write_json(folder / "notes.json", notes)
 
@@ -335,6 +357,8 @@ class _Notes(TypedDict):
     series_starts: list[int]
     """First row of each file of a time series."""
     empty_lines: int
+    reading: list[dict[str, Any]]
+    """`PreparedExamples.reading`."""
 
 
 def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
@@ -361,7 +385,8 @@ def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) ->
     valid_targets = valid.read_targets(np.arange(len(valid)))
     unseen = int((valid_targets == IGNORE).sum()) if valid_targets.dtype.kind == "i" else 0
     report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen)
-    return PreparedExamples(train, valid, report, hashes, notes["places"])
+    reading = ReadingNotes.from_json(notes["reading"])
+    return PreparedExamples(train, valid, report, hashes, notes["places"], reading)
 
 
 def _example_rows(data: PredictionConfig, target_rows: RowIndices, series_starts: Sequence[int]) -> RowIndices:

@@ -1,7 +1,8 @@
 """Predict numbers, classes or labels with trained runs: the class that `seqlab.load` returns for predictors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from seqlab.data.arrays import ArrayCodec, add_channel_axis, read_arrays
 from seqlab.data.batch import batch_of_arrays
+from seqlab.data.blocks import in_batches
+from seqlab.data.folders import unlabelled_files
+from seqlab.data.images import IMAGES, ImageReader, fit_size
 from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names, threshold_name
@@ -21,6 +25,8 @@ from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 
 PREDICTION_BATCH_ROWS = 1024
 """Default number of examples per batch."""
+IMAGES_PER_BLOCK = 256
+"""Number of images in memory."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,69 @@ class ExamplePredictor:
 
     def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
         """Predict for the inputs in an .npz file or the images in a folder; errors are those of `predict_detailed`."""
-        codec = self.runs[0].codecs[0]
+        folder = Path(path)
+        if folder.is_dir():
+            return self.predict_images(list_images(folder), batch_rows=batch_rows)
+        codecs = [self._array_codec(run, str(path)) for run in self.runs]
+        values = read_arrays(folder, codecs[0].inputs, [], codecs[0].layout, codec=codecs[0]).inputs
+        return self._predict_encoded([codec.encode(values, str(path)) for codec in codecs], batch_rows)
+
+    def predict_images(
+        self,
+        files: Sequence[str | Path],
+        *,
+        batch_rows: int = PREDICTION_BATCH_ROWS,
+        on_fault: Callable[[str], None] | None = None,
+    ) -> list[Prediction]:
+        """Predict for image files, which each run reads as it read those that it was trained on.
+
+        Args:
+            files: paths of images.
+            batch_rows: examples per batch; affects speed and memory, not the predictions.
+            on_fault: receives the message for an image that cannot be read or has another size; its prediction is
+                empty. Without it, the message is raised as an error.
+
+        Raises:
+            FileNotFoundError, ValueError: an image cannot be read, and there is no `on_fault`.
+        """
+        predictions: list[Prediction] = []
+        for block in in_batches(map(Path, files), IMAGES_PER_BLOCK):
+            images = [self._read_image(file, on_fault) for file in block]
+            readable = [image for image in images if image is not None]
+            predicted: Iterator[Prediction] = iter(())
+            if readable:
+                inputs = [np.stack(each) for each in zip(*readable, strict=True)]
+                encoded = [run.codecs[0].encode(each, "images") for run, each in zip(self.runs, inputs, strict=True)]
+                predicted = iter(self._predict_encoded(encoded, batch_rows))
+            predictions += [Prediction("", None) if image is None else next(predicted) for image in images]
+        return predictions
+
+    @cached_property
+    def image_readers(self) -> list[ImageReader]:
+        """The reader of images of each run; its notes count what was converted."""
+        return [ImageReader(_data_config(run.config).ground, run.reading) for run in self.runs]
+
+    def _read_image(self, file: Path, on_fault: Callable[[str], None] | None) -> list[NDArray[Any]] | None:
+        """Read an image for each run: (C, H, W); None after a call of `on_fault`."""
+        shapes = [self._array_codec(run, str(file)).shape for run in self.runs]
+        try:
+            return [
+                fit_size(reader.read(file), shape, file, reader)
+                for reader, shape in zip(self.image_readers, shapes, strict=True)
+            ]
+        except (OSError, ValueError) as error:
+            if on_fault is None:
+                raise
+            on_fault(str(error))
+            return None
+
+    @staticmethod
+    def _array_codec(run: LoadedRun, name: str) -> ArrayCodec:
+        """Return the codec of a run; raise ValueError if it reads a table. `name` is used in the message."""
+        codec = run.codecs[0]
         if not isinstance(codec, ArrayCodec):
-            raise ValueError(f"{path} contains arrays or images, but {self.runs[0].folder.path} reads rows of a table.")
-        values, _, _ = read_arrays(Path(path), codec.inputs, [], codec.layout)
-        return self._predict_array(values, str(path), batch_rows)
+            raise ValueError(f"{name} contains arrays or images, but {run.folder.path} reads rows of a table.")
+        return codec
 
     @property
     def reads_tables(self) -> bool:
@@ -135,7 +199,8 @@ class ExamplePredictor:
                 f"An array of examples must have at least 2 dimensions (examples and their values), but has "
                 f"{values.ndim}."
             )
-        return codec.encode(add_channel_axis(values, codec.layout, name), name)
+        axis = codec.channel_axis(values)
+        return codec.encode(add_channel_axis(values, codec.layout, axis, name), name)
 
     def _predict_encoded(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
         """Predict for inputs (N, ...), which are encoded with the codec of each run."""
@@ -182,6 +247,13 @@ class ExamplePredictor:
             return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
         outputs = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
         return Prediction(self.target.lines(self.target.decide(outputs[None]))[0], by_name)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder or of its subfolders, with a warning for files that are left out."""
+    found = unlabelled_files(folder, IMAGES)
+    found.log(folder)
+    return found.files
 
 
 def _data_config(config: Config) -> PredictionConfig:

@@ -12,6 +12,7 @@ from torch import Tensor
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import ValueBatch
 from seqlab.data.epoch import seeded_generator
+from seqlab.data.images import BLANK_NOTE
 from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.table_codec import RowIndices
@@ -74,6 +75,9 @@ class PredictionTask(Task):
                 "`data.augment_shift` and `data.augment_rotation` need images, but the inputs are not images."
             )
         prepared = prepare_examples(data, codecs, cache)
+        for note in prepared.reading:
+            if note.text.startswith(BLANK_NOTE) and on_progress is not None:
+                logger.warning("%s", note)
         if prepared.report.unseen and on_progress is not None:
             logger.warning(
                 "%d validation examples have a class that is not in the training data: metrics count them as wrong, "

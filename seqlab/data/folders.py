@@ -1,0 +1,163 @@
+"""Files of a folder: data, hidden files and files of other kinds. One rule for images and recordings."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+
+logger = logging.getLogger(__name__)
+SYSTEM_NAMES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "lost+found", "$recycle.bin", "@eadir"}
+    | {"system volume information", "__pycache__"}
+)
+"""Lower-case names of files and folders that systems create by themselves, without a leading dot."""
+SPLIT_NAMES = frozenset({"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"})
+"""Lower-case names of folders for splits of a data set."""
+MAX_NAMED = 5
+"""Maximum number of suffixes that a note lists."""
+_reported: set[tuple[Path, str]] = set()
+"""Folders and the notes on them that were logged."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of data files, recognized by their suffixes."""
+
+    noun: str
+    """`images` or `recordings`, for messages."""
+    label: str
+    """Meaning of a subfolder's name: `class` or `label`."""
+    suffixes: frozenset[str]
+    """Lower-case suffixes."""
+    advice: str
+    """What to do with a file that is not in a subfolder for its label."""
+    first_suffixes: frozenset[str] | None = None
+    """Suffixes that the first version of the reading knew, if it read hidden files as well."""
+
+
+@dataclass
+class FolderFiles:
+    """Data files of a folder, sorted, and notes on the files that were left out."""
+
+    files: list[Path] = field(default_factory=list)
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
+    foreign: list[Path] = field(default_factory=list)
+    """Files with other suffixes."""
+
+    def log(self, folder: Path) -> None:
+        """Warn of the files that were left out, once for each folder."""
+        for line in self.notes.lines():
+            if (folder, line) not in _reported:  # folders are listed several times
+                _reported.add((folder, line))
+                logger.warning("%s: %s", folder, line)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name is that of a hidden file or folder, a backup copy, or a file of the operating system."""
+    return name.startswith(".") or name.endswith("~") or name.lower() in SYSTEM_NAMES
+
+
+def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
+    """List the files of a folder with one subfolder for each class or label.
+
+    Raises:
+        ValueError: there are no such files; a file is not directly in a subfolder; a subfolder has no files, or all
+            subfolders have the names of splits.
+    """
+    found = _list(folder, kind)
+    labels = {path.relative_to(folder).parts[0] for path in found.files}
+    for path in found.files:
+        if len(path.relative_to(folder).parts) != 2:
+            raise ValueError(f"{path}: is not in a subfolder of {folder} for its {kind.label}: {kind.advice}.")
+    if labels and all(label.lower() in SPLIT_NAMES for label in labels):
+        named = " and ".join(str(folder / label) for label in sorted(labels))
+        raise ValueError(
+            f"{named}: the name of a split is no {kind.label}: name the folder of each split by `data.train` or "
+            f"`data.valid`; it needs one subfolder for each {kind.label}."
+        )
+    if found.files:
+        _refuse_empty_subfolders(folder, kind, labels, found.foreign)
+    return found
+
+
+def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
+    """List the files of a folder, or of its subfolders.
+
+    Raises:
+        ValueError: there are no such files, or some are in the folder and others in its subfolders.
+    """
+    found = _list(folder, kind)
+    if not found.files:
+        raise ValueError(f"{folder}: has no {kind.noun} ({', '.join(sorted(kind.suffixes))}).")
+    first = found.files[0]
+    for path in found.files:
+        depth = len(path.relative_to(folder).parts)
+        if depth > 2 or depth != len(first.relative_to(folder).parts):
+            raise ValueError(f"{folder}: has {kind.noun} at different depths ({first}, {path}): name one folder.")
+    return found
+
+
+def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], foreign: list[Path]) -> None:
+    """Raise ValueError if a subfolder of labels contains no data files."""
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and not is_hidden(each.name) and each.name not in labels:
+            suffixes = ", ".join(sorted(kind.suffixes))
+            others = _count_suffixes([path for path in foreign if each in path.parents]) or "no files"
+            raise ValueError(
+                f"{each}: has no {kind.noun} ({suffixes}), only {others}, so its {kind.label} has no examples."
+            )
+
+
+def _list(folder: Path, kind: FileKind) -> FolderFiles:
+    """List the data files of a folder and of all its subfolders."""
+    found = FolderFiles()
+    for path in _visit(folder, kind, found.notes, (folder.resolve(),)):
+        (found.files if path.suffix.lower() in kind.suffixes else found.foreign).append(path)
+    found.files.sort()
+    if found.foreign:
+        text = f"files are no {kind.noun} and were left out ({_count_suffixes(found.foreign)})"
+        found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
+    if kind.first_suffixes is not None:
+        newly_read = [path for path in found.files if path.suffix.lower() not in kind.first_suffixes]
+        if newly_read:
+            text = f"{kind.noun} have suffixes that earlier versions left out ({_count_suffixes(newly_read)})"
+            found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
+    return found
+
+
+def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the files of a folder and of its subfolders that are not hidden; `ancestors` are resolved paths."""
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path.name):
+            was_read = kind.first_suffixes is not None and _was_read(path, kind.first_suffixes, len(ancestors))
+            text = f"hidden {kind.noun} were left out" if was_read else "hidden files and folders were left out"
+            notes.add(text, str(path), since=READING_VERSION if was_read else FIRST_READING_VERSION)
+        elif not path.is_dir():
+            yield path
+        elif (target := path.resolve()) in ancestors:
+            notes.add("links to a folder that contains them were left out", str(path))
+        else:
+            yield from _visit(path, kind, notes, (*ancestors, target))
+
+
+def _was_read(path: Path, suffixes: frozenset[str], depth: int) -> bool:
+    """Return whether the first version read a hidden file at depth 2, or a file of a hidden folder at depth 1."""
+    if path.is_dir() != (depth == 1) or depth > 2:
+        return False
+    try:
+        return any(file.suffix.lower() in suffixes for file in (path.iterdir() if path.is_dir() else [path]))
+    except OSError:  # such as the folder of another user
+        return False
+
+
+def _count_suffixes(files: list[Path]) -> str:
+    """Count files by suffix, such as `3 .txt, 1 without a suffix`."""
+    counts = Counter(path.suffix.lower() or "without a suffix" for path in files).most_common()
+    others = sum(count for _, count in counts[MAX_NAMED:])
+    named = [f"{count:,} {suffix}" for suffix, count in counts[:MAX_NAMED]]
+    return ", ".join([*named, f"{others:,} others"] if others else named)
