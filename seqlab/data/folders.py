@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.base.reading import READING_VERSION, ReadingNotes
 
 logger = logging.getLogger(__name__)
 SYSTEM_NAMES = frozenset(
@@ -134,9 +134,11 @@ def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[P
     """Yield the files of a folder and of its subfolders that are not hidden; `ancestors` are resolved paths."""
     for path in sorted(folder.iterdir()):
         if is_hidden(path.name):
-            was_read = kind.first_suffixes is not None and _was_read(path, kind.first_suffixes, len(ancestors))
-            text = f"hidden {kind.noun} were left out" if was_read else "hidden files and folders were left out"
-            notes.add(text, str(path), since=READING_VERSION if was_read else FIRST_READING_VERSION)
+            data = _hidden_data(path, kind.first_suffixes or frozenset(), len(ancestors))
+            if data:
+                notes.add(f"hidden {kind.noun} were left out", str(data[0]), count=len(data), since=READING_VERSION)
+            else:
+                notes.add("hidden files and folders were left out", str(path))
         elif not path.is_dir():
             yield path
         elif (target := path.resolve()) in ancestors:
@@ -145,14 +147,20 @@ def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[P
             yield from _visit(path, kind, notes, (*ancestors, target))
 
 
-def _was_read(path: Path, suffixes: frozenset[str], depth: int) -> bool:
-    """Return whether the first version read a hidden file at depth 2, or a file of a hidden folder at depth 1."""
+def _hidden_data(path: Path, suffixes: frozenset[str], depth: int) -> list[Path]:
+    """List the data files that the first version read: hidden ones at depth 2, and those of hidden folders at depth 1.
+
+    Args:
+        path: a hidden file or folder.
+        suffixes: suffixes that the first version knew.
+        depth: depth of the path.
+    """
     if path.is_dir() != (depth == 1) or depth > 2:
-        return False
+        return []
     try:
-        return any(file.suffix.lower() in suffixes for file in (path.iterdir() if path.is_dir() else [path]))
+        return [each for each in sorted(path.iterdir() if depth == 1 else [path]) if each.suffix.lower() in suffixes]
     except OSError:  # such as the folder of another user
-        return False
+        return []
 
 
 def _count_suffixes(files: list[Path]) -> str:

@@ -185,7 +185,7 @@ def read_images(files: Sequence[Path], reader: ImageReader | None = None, channe
     images = [reader.read(file) for file in files]
     channels = channels or max(len(image) for image in images)
     for file, image in zip(files, images, strict=True):
-        if image.shape[1:] != images[0].shape[1:] or (reader.version == 1 and len(image) != len(images[0])):
+        if image.shape[1:] != images[0].shape[1:]:
             raise ValueError(
                 f"{file}: is {describe_size(image)}, but {files[0]} is {describe_size(images[0])}: resize one of them."
             )
@@ -209,7 +209,7 @@ def set_channels(image: NDArray[Any], channels: int, file: Path, reader: ImageRe
 
 def fit_size(image: NDArray[Any], shape: Sequence[int], file: Path, reader: ImageReader) -> NDArray[Any]:
     """Return an image with the channels that a model reads; raise ValueError if its size is not (C, H, W) = `shape`."""
-    if image.shape[1:] != tuple(shape[1:]) or (reader.version == 1 and len(image) != shape[0]):
+    if image.shape[1:] != tuple(shape[1:]):
         raise ValueError(
             f"{file}: is {describe_size(image)}, but the model reads images of {describe_shape(shape)}: resize it."
         )
