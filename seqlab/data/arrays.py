@@ -25,8 +25,8 @@ from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
-from seqlab.data.folders import labelled_files
-from seqlab.data.images import IMAGES, ImageReader, read_images
+from seqlab.data.folders import count_suffixes, labelled_files
+from seqlab.data.images import IMAGES, ImageReader, note_copies, read_images
 from seqlab.data.readers import require_file
 from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
 from seqlab.data.tables import RawTable
@@ -222,27 +222,48 @@ def read_image_folders(folders: Sequence[Path], reader: ImageReader, channels: i
     for folder in folders:
         found = labelled_files(folder, IMAGES)
         if not found.files:
+            others = count_suffixes(found.foreign)
             raise ValueError(
                 f"{folder}: has no images ({', '.join(sorted(IMAGES.suffixes))}) in subfolders, one for each class, "
-                f"such as {folder / 'cats' / 'first.png'}."
+                f"such as {folder / 'cats' / 'first.png'}{f', only {others}' if others else ''}."
             )
         files += found.files
         reader.notes.update(found.notes)
-    images, classes = read_images(files, reader, channels), np.array([path.parent.name for path in files])
-    return Arrays(images, {CLASS_COLUMN: classes}, list(map(str, files)), "first", reader.notes)
+    images, classes = read_images(files, reader, channels), [path.parent.name for path in files]
+    note_copies(images, classes, files, reader.notes)
+    return Arrays(images, {CLASS_COLUMN: np.array(classes)}, list(map(str, files)), "first", reader.notes)
 
 
-def join_arrays(parts: Sequence[Arrays], paths: Sequence[str]) -> Arrays:
-    """Concatenate the examples of several files; raise ValueError, with the paths, if their shapes differ."""
+def read_array_files(
+    paths: Sequence[str],
+    inputs: str,
+    targets: Sequence[str],
+    layout: Layout,
+    channels: ChannelAxis | None,
+    ground: str,
+    codec: ArrayCodec | None,
+) -> Arrays:
+    """Read .npz files as `read_arrays` does, or folders of images as `read_image_folders` does.
+
+    Raises:
+        ValueError: the files differ in kind or shape.
+    """
+    found = [Path(path).expanduser() for path in paths]
+    if len({path.is_dir() for path in found}) > 1:
+        raise ValueError(f"{' and '.join(paths)} are folders of images and files of arrays: name files of one kind.")
+    if found[0].is_dir():
+        is_image = codec is not None and len(codec.shape) == 3
+        return read_image_folders(found, ImageReader(ground), codec.shape[0] if codec and is_image else None)
+    parts = [read_arrays(path, inputs, targets, layout, channels, codec) for path in found]
     if len({each.inputs.shape[1:] for each in parts}) > 1:
         shapes = [each.inputs.shape for each in parts]
         raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {shapes}.")
     notes = ReadingNotes()
     for each in parts:
         notes.update(each.notes)
-    targets = {name: np.concatenate([each.targets[name] for each in parts]) for name in parts[0].targets}
+    columns = {name: np.concatenate([each.targets[name] for each in parts]) for name in parts[0].targets}
     locations = [location for each in parts for location in each.locations]
-    return Arrays(np.concatenate([each.inputs for each in parts]), targets, locations, parts[0].channels, notes)
+    return Arrays(np.concatenate([each.inputs for each in parts]), columns, locations, parts[0].channels, notes)
 
 
 def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:

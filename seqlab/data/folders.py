@@ -107,9 +107,10 @@ def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], for
     for each in sorted(folder.iterdir()):
         if each.is_dir() and not is_hidden(each.name) and each.name not in labels:
             suffixes = ", ".join(sorted(kind.suffixes))
-            others = _count_suffixes([path for path in foreign if each in path.parents]) or "no files"
+            others = count_suffixes([path for path in foreign if each in path.parents])
             raise ValueError(
-                f"{each}: has no {kind.noun} ({suffixes}), only {others}, so its {kind.label} has no examples."
+                f"{each}: has no {kind.noun} ({suffixes}){f', only {others}' if others else ''}, so its {kind.label} "
+                "has no examples."
             )
 
 
@@ -120,12 +121,12 @@ def _list(folder: Path, kind: FileKind) -> FolderFiles:
         (found.files if path.suffix.lower() in kind.suffixes else found.foreign).append(path)
     found.files.sort()
     if found.foreign:
-        text = f"files are no {kind.noun} and were left out ({_count_suffixes(found.foreign)})"
+        text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
         found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
     if kind.first_suffixes is not None:
         newly_read = [path for path in found.files if path.suffix.lower() not in kind.first_suffixes]
         if newly_read:
-            text = f"{kind.noun} have suffixes that earlier versions left out ({_count_suffixes(newly_read)})"
+            text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
             found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
     return found
 
@@ -163,7 +164,7 @@ def _hidden_data(path: Path, suffixes: frozenset[str], depth: int) -> list[Path]
         return []
 
 
-def _count_suffixes(files: list[Path]) -> str:
+def count_suffixes(files: list[Path]) -> str:
     """Count files by suffix, such as `3 .txt, 1 without a suffix`."""
     counts = Counter(path.suffix.lower() or "without a suffix" for path in files).most_common()
     others = sum(count for _, count in counts[MAX_NAMED:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import warnings
 from collections.abc import Sequence
@@ -141,6 +142,9 @@ BLANK_RANGE = 8
 """An image on a ground is blank if its brightest and darkest values differ by less."""
 BLANK_NOTE = "transparent images are blank on "
 """Start of the note on images that cannot be seen on their ground."""
+CONTRADICTION_NOTE = "images equal an image of another class"
+SERIOUS_NOTES = (BLANK_NOTE, CONTRADICTION_NOTE)
+"""Starts of the notes that are warnings."""
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
@@ -190,6 +194,17 @@ def read_images(files: Sequence[Path], reader: ImageReader | None = None, channe
                 f"{file}: is {describe_size(image)}, but {files[0]} is {describe_size(images[0])}: resize one of them."
             )
     return np.stack([set_channels(image, channels, file, reader) for file, image in zip(files, images, strict=True)])
+
+
+def note_copies(images: NDArray[Any], classes: Sequence[str], files: Sequence[Path], notes: ReadingNotes) -> None:
+    """Count the images that equal an earlier one, of the same class or of another."""
+    class_by_content: dict[bytes, str] = {}
+    for image, name, file in zip(images, classes, files, strict=True):
+        content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        if content in class_by_content:
+            is_same = class_by_content[content] == name
+            notes.add("images equal an earlier image" if is_same else CONTRADICTION_NOTE, str(file))
+        class_by_content.setdefault(content, name)
 
 
 def set_channels(image: NDArray[Any], channels: int, file: Path, reader: ImageReader) -> NDArray[Any]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqlab.base.reading import FIRST_READING_VERSION
-from seqlab.data.images import ImageReader, fit_size, read_images
+from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
+from seqlab.data.images import CONTRADICTION_NOTE, ImageReader, fit_size, note_copies, read_images
 
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(1)
@@ -306,3 +306,9 @@ def test_runs_of_the_first_version_read_images_as_they_were_trained(tmp_path: Pa
         assert notes == []
         content = io.BytesIO((tmp_path / name).read_bytes())
         assert np.array_equal(np.asarray(Image.open(content).convert("RGB")), expected)
+
+
+def test_copies_are_counted(tmp_path: Path) -> None:
+    images, notes = np.stack([GRAY, GRAY.T.reshape(6, 8), GRAY, GRAY])[:, None], ReadingNotes()
+    note_copies(images, ["cat", "cat", "cat", "dog"], [Path(name) for name in "abcd"], notes)
+    assert notes.lines() == ["1 images equal an earlier image (the first: c)", f"1 {CONTRADICTION_NOTE} (the first: d)"]

@@ -13,6 +13,7 @@ from seqlab.models import LinearConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples
+from seqlab.tasks.prediction.zero_config import from_examples
 from seqlab.training import train
 
 from .conftest import tiny
@@ -111,3 +112,14 @@ def test_folders_may_differ_in_color_but_not_in_kind(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((3, 4)), y=np.arange(3))
     with pytest.raises(ValueError, match=r"gray and .*a\.npz are folders of images and files of arrays"):
         read_examples(data, [str(gray), str(tmp_path / "a.npz")])
+
+
+def test_names_of_class_folders_are_no_numbers(tmp_path: Path) -> None:
+    """25 folders with numbers as names are 25 classes."""
+    for number in range(25):
+        (tmp_path / "data" / f"{number:05}").mkdir(parents=True)
+        for copy in range(3):
+            pixels = RNG.integers(0, 9, (4, 4)) + 10 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / f"{number:05}" / f"{copy}.png")
+    found = from_examples([("data.train", str(tmp_path / "data")), ("model.family", "linear_model")])
+    assert (found.data.predicts, found.objective.family) == ("class", "softmax")

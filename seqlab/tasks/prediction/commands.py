@@ -110,7 +110,7 @@ def _predict_arrays(
 ) -> Iterator[list["Prediction | str"]]:
     """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path
-    from seqlab.data.images import BLANK_NOTE
+    from seqlab.data.images import SERIOUS_NOTES
     from seqlab.tasks.prediction.predictor import IMAGES_PER_BLOCK, list_images
 
     if path is not None and is_array_path(Path(path)) and not Path(path).is_dir():
@@ -126,7 +126,7 @@ def _predict_arrays(
             predictions = iter(predictor.predict_images(names, batch_rows=batch_rows, on_fault=on_fault))
             yield [next(predictions) if line.strip() else line for line in block]
     for note in predictor.image_readers[0].notes:
-        logger.log(logging.WARNING if note.text.startswith(BLANK_NOTE) else logging.INFO, "%s", note)
+        logger.log(logging.WARNING if note.text.startswith(SERIOUS_NOTES) else logging.INFO, "%s", note)
 
 
 PREDICT = Command(PredictOptions, run)

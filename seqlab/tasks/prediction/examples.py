@@ -14,18 +14,9 @@ from seqlab.base.atomic_io import rename, write_json
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
 from seqlab.base.reading import ReadingNotes
-from seqlab.data.arrays import (
-    ArrayCodec,
-    ChannelAxis,
-    is_array_path,
-    join_arrays,
-    read_arrays,
-    read_image_folders,
-    targets_table,
-)
+from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
 from seqlab.data.folds import assign_folds, hold_out
-from seqlab.data.images import ImageReader
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
@@ -54,6 +45,8 @@ class RawExamples:
     targets: list[str]
     channels: ChannelAxis = "first"
     """Position of the channels in an .npz file of images."""
+    has_class_folders: bool = False
+    """Whether the targets are the names of folders of images."""
     reading: ReadingNotes = field(default_factory=ReadingNotes)
     """What was converted or left out."""
 
@@ -110,21 +103,13 @@ def read_examples(
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:
     """Read .npz files or folders of images."""
-    found = [Path(path).expanduser() for path in paths]
-    if len({path.is_dir() for path in found}) > 1:
-        raise ValueError(f"{' and '.join(paths)} are folders of images and files of arrays: name files of one kind.")
+    is_folder = Path(paths[0]).expanduser().is_dir()
     if len(data.inputs) > 1:
         raise ValueError(f"{paths[0]}: `data.inputs` must name one array, but names {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
-    if found[0].is_dir():
-        channels = codec.shape[0] if codec is not None and len(codec.shape) == 3 else None
-        parts = [read_image_folders(found, ImageReader(data.ground), channels)]
-    else:
-        targets = data.target or ["y"]
-        parts = [read_arrays(path, inputs, targets, data.layout, data.channels, codec) for path in found]
-    joined = join_arrays(parts, paths)
-    table = targets_table(joined.targets, joined.locations)
-    return RawExamples(table, joined.inputs, [inputs], list(joined.targets), joined.channels, joined.notes)
+    found = read_array_files(paths, inputs, data.target or ["y"], data.layout, data.channels, data.ground, codec)
+    table, names = targets_table(found.targets, found.locations), list(found.targets)
+    return RawExamples(table, found.inputs, [inputs], names, found.channels, is_folder, found.notes)
 
 
 def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:

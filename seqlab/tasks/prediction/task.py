@@ -12,7 +12,7 @@ from torch import Tensor
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import ValueBatch
 from seqlab.data.epoch import seeded_generator
-from seqlab.data.images import BLANK_NOTE
+from seqlab.data.images import SERIOUS_NOTES
 from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.table_codec import RowIndices
@@ -76,7 +76,7 @@ class PredictionTask(Task):
             )
         prepared = prepare_examples(data, codecs, cache)
         for note in prepared.reading:
-            if note.text.startswith(BLANK_NOTE) and on_progress is not None:
+            if note.text.startswith(SERIOUS_NOTES) and on_progress is not None:
                 logger.warning("%s", note)
         if prepared.report.unseen and on_progress is not None:
             logger.warning(

@@ -56,6 +56,8 @@ def _data_config(config: Config) -> PredictionConfig:
 
 def _choose_target_kind(raw: RawExamples) -> tuple[Predicts, str]:
     """Return the kind of the targets, and the reason for it."""
+    if raw.has_class_folders:
+        return "class", "each class has a folder of images"
     columns = [raw.table.columns[name] for name in raw.targets]
     values = [column.values() for column in columns]
     if len(columns) > 1:
