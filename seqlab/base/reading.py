@@ -64,7 +64,8 @@ class ReadingNotes:
 
     @classmethod
     def from_json(cls, values: list[dict[str, Any]]) -> ReadingNotes:
-        """Create notes from the values that `to_json` returned."""
+        """Create notes from the values that `to_json` returned, of one or several notes."""
         notes = cls()
-        notes._notes = {note.text: note for note in (ReadingNote(**value) for value in values)}
+        for note in (ReadingNote(**value) for value in values):
+            notes.add(note.text, note.first, count=note.count, since=note.since)
         return notes

@@ -141,7 +141,10 @@ def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[P
             else:
                 notes.add("hidden files and folders were left out", str(path))
         elif not path.is_dir():
-            yield path
+            if path.is_file() or not path.exists():  # reading a broken link is an error
+                yield path
+            else:
+                notes.add("pipes and devices were left out", str(path))
         elif (target := path.resolve()) in ancestors:
             notes.add("links to a folder that contains them were left out", str(path))
         else:

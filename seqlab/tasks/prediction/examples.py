@@ -43,12 +43,12 @@ class RawExamples:
     inputs: list[str]
     """Names of the input columns, or of the array."""
     targets: list[str]
+    reading: ReadingNotes = field(default_factory=ReadingNotes)
+    """What was converted or left out."""
     channels: ChannelAxis = "first"
     """Position of the channels in an .npz file of images."""
     has_class_folders: bool = False
     """Whether the targets are the names of folders of images."""
-    reading: ReadingNotes = field(default_factory=ReadingNotes)
-    """What was converted or left out."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -109,7 +109,7 @@ def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec
     [inputs] = data.inputs or ["x"]
     found = read_array_files(paths, inputs, data.target or ["y"], data.layout, data.channels, data.ground, codec)
     table, names = targets_table(found.targets, found.locations), list(found.targets)
-    return RawExamples(table, found.inputs, [inputs], names, found.channels, is_folder, found.notes)
+    return RawExamples(table, found.inputs, [inputs], names, found.notes, found.channels, is_folder)
 
 
 def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
@@ -306,7 +306,7 @@ def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
 
 def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: Path, train: RawExamples) -> None:
     """Write inputs, targets, the mask of validation rows, and notes.json."""
-    parts, is_held_out, reading = [train], validation_mask(data, train), ReadingNotes()
+    parts, is_held_out = [train], validation_mask(data, train)
     if data.valid is not None:
         valid = read_examples(data, [data.valid], train.inputs, codecs[0])
         parts.append(valid)
@@ -323,13 +323,11 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
-    for part in parts:
-        reading.update(part.reading)
     notes = {
         "places": locations,
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
-        "reading": reading.to_json(),
+        "reading": [note for part in parts for note in part.reading.to_json()],
     }
     write_json(folder / "notes.json", notes)
 

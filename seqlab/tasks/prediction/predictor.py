@@ -123,8 +123,9 @@ class ExamplePredictor:
             FileNotFoundError, ValueError: an image cannot be read, and there is no `on_fault`.
         """
         predictions: list[Prediction] = []
+        readers = self.image_readers  # an error without Pillow
         for block in in_batches(map(Path, files), IMAGES_PER_BLOCK):
-            images = [self._read_image(file, on_fault) for file in block]
+            images = [self._read_image(file, readers, on_fault) for file in block]
             readable = [image for image in images if image is not None]
             predicted: Iterator[Prediction] = iter(())
             if readable:
@@ -139,13 +140,14 @@ class ExamplePredictor:
         """The reader of images of each run; its notes count what was converted."""
         return [ImageReader(_data_config(run.config).ground, run.reading) for run in self.runs]
 
-    def _read_image(self, file: Path, on_fault: Callable[[str], None] | None) -> list[NDArray[Any]] | None:
+    def _read_image(
+        self, file: Path, readers: Sequence[ImageReader], on_fault: Callable[[str], None] | None
+    ) -> list[NDArray[Any]] | None:
         """Read an image for each run: (C, H, W); None after a call of `on_fault`."""
         shapes = [self._array_codec(run, str(file)).shape for run in self.runs]
         try:
             return [
-                fit_size(reader.read(file), shape, file, reader)
-                for reader, shape in zip(self.image_readers, shapes, strict=True)
+                fit_size(reader.read(file), shape, file, reader) for reader, shape in zip(readers, shapes, strict=True)
             ]
         except (OSError, ValueError) as error:
             if on_fault is None:
