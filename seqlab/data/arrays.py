@@ -25,7 +25,7 @@ from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
-from seqlab.data.folders import count_suffixes, labelled_files
+from seqlab.data.folders import count_suffixes, labelled_files, list_files
 from seqlab.data.images import IMAGES, ImageReader, note_copies, read_images
 from seqlab.data.readers import require_file
 from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
@@ -63,7 +63,7 @@ class ImageFolder(FileColumn):
     """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
-        return labelled_files(self.path, IMAGES).files
+        return [file for file in list_files(self.path, IMAGES).files if file.parent.parent == self.path]
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""

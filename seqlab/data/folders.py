@@ -62,6 +62,23 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.endswith("~") or name.lower() in SYSTEM_NAMES
 
 
+def list_files(folder: Path, kind: FileKind) -> FolderFiles:
+    """List the data files of a folder and of all its subfolders."""
+    found = FolderFiles()
+    for path in _visit(folder, kind, found.notes, (folder.resolve(),)):
+        (found.files if path.suffix.lower() in kind.suffixes else found.foreign).append(path)
+    found.files.sort()
+    if found.foreign:
+        text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
+        found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
+    if kind.first_suffixes is not None:
+        newly_read = [path for path in found.files if path.suffix.lower() not in kind.first_suffixes]
+        if newly_read:
+            text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
+            found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
+    return found
+
+
 def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     """List the files of a folder with one subfolder for each class or label.
 
@@ -69,7 +86,7 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
         ValueError: there are no such files; a file is not directly in a subfolder; a subfolder has no files, or all
             subfolders have the names of splits.
     """
-    found = _list(folder, kind)
+    found = list_files(folder, kind)
     labels = {path.relative_to(folder).parts[0] for path in found.files}
     for path in found.files:
         if len(path.relative_to(folder).parts) != 2:
@@ -91,7 +108,7 @@ def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     Raises:
         ValueError: there are no such files, or some are in the folder and others in its subfolders.
     """
-    found = _list(folder, kind)
+    found = list_files(folder, kind)
     if not found.files:
         raise ValueError(f"{folder}: has no {kind.noun} ({', '.join(sorted(kind.suffixes))}).")
     first = found.files[0]
@@ -112,23 +129,6 @@ def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], for
                 f"{each}: has no {kind.noun} ({suffixes}){f', only {others}' if others else ''}, so its {kind.label} "
                 "has no examples."
             )
-
-
-def _list(folder: Path, kind: FileKind) -> FolderFiles:
-    """List the data files of a folder and of all its subfolders."""
-    found = FolderFiles()
-    for path in _visit(folder, kind, found.notes, (folder.resolve(),)):
-        (found.files if path.suffix.lower() in kind.suffixes else found.foreign).append(path)
-    found.files.sort()
-    if found.foreign:
-        text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
-        found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
-    if kind.first_suffixes is not None:
-        newly_read = [path for path in found.files if path.suffix.lower() not in kind.first_suffixes]
-        if newly_read:
-            text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
-            found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
-    return found
 
 
 def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[Path, ...]) -> Iterator[Path]:

@@ -35,6 +35,8 @@ ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
 """Formats in which further frames are another picture, unlike the previews in a photo (MPO)."""
 ORIENTATION_TAG = 0x0112
 """EXIF tag of the orientation: 1 is upright."""
+USUAL_GAMMA = 1 / 2.2
+"""Exponent of the encoding of levels in a PNG file that needs no conversion."""
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, EOFError, struct.error)
 """Errors of Pillow for damaged files."""
 
@@ -83,6 +85,11 @@ class ImageReader:
         opaque, alpha = _split_alpha(image)
         color, conversion = to_srgb(opaque, image.info.get("icc_profile"))
         self._note_profile(conversion, name)
+        if (
+            not {"icc_profile", "srgb"} & set(image.info)
+            and abs(image.info.get("gamma", USUAL_GAMMA) - USUAL_GAMMA) > 0.05
+        ):
+            self.notes.add("images name a gamma (PNG chunk gAMA) that was not applied", name)
         if image.mode in ("LA", "La") and color.ndim == 2:
             self.notes.add("gray images with an alpha channel were read as gray", name, since=READING_VERSION)
         if alpha is None or alpha.min() == 255:

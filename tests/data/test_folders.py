@@ -195,5 +195,16 @@ def test_other_suffixes_of_images_are_read(tmp_path: Path, suffix: str) -> None:
     assert [each[1] for each in read_images(tmp_path / "data")[:2]] == [f"1{suffix}"] * 2
 
 
+def test_the_hash_of_a_folder_depends_on_its_data_alone(tmp_path: Path) -> None:
+    add_image(tmp_path / "data" / "cat" / "1.png")
+    before = source_to_hash(str(tmp_path / "data")).sha256()
+    (tmp_path / "data" / "cat" / ".1.png").write_bytes(b"hidden")
+    (tmp_path / "data" / "notes.txt").write_bytes(b"text")
+    add_image(tmp_path / "data" / "1.png")
+    assert source_to_hash(str(tmp_path / "data")).sha256() == before
+    add_image(tmp_path / "data" / "cat" / "2.png")
+    assert source_to_hash(str(tmp_path / "data")).sha256() != before
+
+
 def test_suffixes_of_images_and_recordings_differ() -> None:
     assert not set(IMAGE_SUFFIXES) & set(AUDIO_SUFFIXES)

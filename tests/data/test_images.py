@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -48,30 +49,43 @@ def encode(linear: NDArray[Any]) -> NDArray[Any]:
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def icc_profile(space: str, gamma: float) -> bytes:
-    """Return an ICC profile of version 2 with a power law: of gray, or with the primaries of a space."""
-    white = (0.9642, 1.0, 0.8249)
+WHITE_POINT = (0.9642, 1.0, 0.8249)
 
-    def xyz(values: Any) -> bytes:
-        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
 
-    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256))
-    text = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"t\0" + bytes(78)
-    tags = {b"desc": text + bytes(-len(text) % 4), b"cprt": b"text\0\0\0\0t\0\0\0", b"wtpt": xyz(white)}
-    if space == "gray":
-        tags[b"kTRC"] = curve
-    else:
-        columns = np.array(RGB_TO_XYZ[space]).T
-        tags |= {name + b"XYZ": xyz(column) for name, column in zip((b"r", b"g", b"b"), columns, strict=True)}
-        tags |= {name + b"TRC": curve for name in (b"r", b"g", b"b")}
+def encode_xyz(values: Any) -> bytes:
+    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+
+def icc_file(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """Return an ICC profile of version 2 (ISO 15076-1) with a description and some tags."""
+    text = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"t\0" + bytes(80)
+    tags = {b"desc": text, b"cprt": b"text\0\0\0\0t\0\0\0", b"wtpt": b"XYZ \0\0\0\0" + encode_xyz(WHITE_POINT)} | tags
     table, body, offset = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         table += name + struct.pack(">II", offset + len(body), len(content))
-        body += content
-    head = struct.pack(">I4sI4s4s4s", 128 + len(table) + len(body), b"", 0x02400000, b"mntr", b"", b"XYZ ")
-    head = head[:16] + (b"GRAY" if space == "gray" else b"RGB ") + head[20:]
-    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", *(round(value * 65536) for value in white))
-    return head.ljust(128, b"\0") + table + body
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4xI4s4s4s", 128 + len(table) + len(body), 0x02400000, kind, space, connection)
+    return (head + bytes(12) + b"acsp" + bytes(28) + encode_xyz(WHITE_POINT)).ljust(128, b"\0") + table + body
+
+
+def icc_profile(space: str, gamma: float) -> bytes:
+    """Return a profile with a power law: of gray, or with the primaries of a space."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256))
+    if space == "gray":
+        return icc_file(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
+    tags = {name + b"TRC": curve for name in (b"r", b"g", b"b")}
+    for name, column in zip((b"r", b"g", b"b"), np.array(RGB_TO_XYZ[space]).T, strict=True):
+        tags[name + b"XYZ"] = b"XYZ \0\0\0\0" + encode_xyz(column)
+    return icc_file(b"mntr", b"RGB ", b"XYZ ", tags)
+
+
+def gray_ink_profile() -> bytes:
+    """Return a profile of CMYK in which all inks are gray: the lightness in CIELAB is 100, 50 for color, 0 for black."""
+    lightness = [255, 0, *7 * [128, 0]]  # of 2 ** 4 combinations of inks; black is the last one
+    colors = b"".join(bytes([level, 128, 128]) for level in lightness)
+    identity = bytes(range(256))
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + encode_xyz(np.eye(3).ravel()) + 4 * identity + colors + 3 * identity
+    return icc_file(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
 
 
 @pytest.mark.parametrize(("ground", "color"), [("white", (255,) * 3), ("black", (0,) * 3), ("#00ff80", (0, 255, 128))])
@@ -229,6 +243,16 @@ def test_cmyk_is_converted_to_rgb(tmp_path: Path, name: str) -> None:
     assert (red, green, blue) == pytest.approx(((255 - 200) * (255 - 30) / 255, 225, 225), abs=3)
 
 
+def test_cmyk_is_converted_by_its_profile(tmp_path: Path) -> None:
+    inks = np.zeros((6, 8, 4), np.uint8)
+    inks[:3, :, 0] = 255  # cyan
+    Image.fromarray(inks, mode="CMYK").save(tmp_path / "a.tif", icc_profile=gray_ink_profile())
+    pixels, notes = read(tmp_path / "a.tif")
+    assert np.abs(pixels[:, :3].astype(int) - encode(np.array(((50 + 16) / 116) ** 3))).max() <= 3
+    assert pixels[:, 3:].min() >= 253
+    assert notes == ["images were converted from their color profile to sRGB"]
+
+
 def test_one_bit_images_are_black_and_white(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", GRAY > 127)
     assert np.array_equal(read(path)[0][0], 255 * (GRAY > 127))
@@ -261,6 +285,26 @@ def test_huge_images_and_foreign_content_are_refused_by_name(tmp_path: Path, mon
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(ValueError, match=r"a\.heic: .* HEIC images are not supported: convert it to JPEG or PNG"):
         read(tmp_path / "a.heic")
+
+
+def test_a_gamma_that_is_not_applied_is_reported(tmp_path: Path) -> None:
+    content = save(tmp_path / "a.png", COLOR).read_bytes()
+    for gamma, notes in ((100_000, ["images name a gamma (PNG chunk gAMA) that was not applied"]), (45_455, [])):
+        chunk = b"gAMA" + struct.pack(">I", gamma)
+        chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+        assert read(tmp_path / "a.png")[1] == notes
+
+
+def test_16_bit_color_is_rounded_to_8_bits(tmp_path: Path) -> None:
+    """A TIFF file with one strip; Pillow cannot write 16 bits of color."""
+    samples = (COLOR.astype("<u2") * 257).tobytes()
+    tags = [(256, 3, 1, 8), (257, 3, 1, 6), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 14)]
+    tags += [(277, 3, 1, 3), (278, 3, 1, 6), (279, 4, 1, len(samples))]
+    head = struct.pack("<2sHI3H", b"II", 42, 14 + len(samples), 16, 16, 16)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    (tmp_path / "a.tif").write_bytes(head + samples + struct.pack("<H", len(tags)) + entries + bytes(4))
+    assert np.abs(read(tmp_path / "a.tif")[0].transpose(1, 2, 0).astype(int) - COLOR).max() <= 1
 
 
 def test_suffixes_may_be_wrong(tmp_path: Path) -> None:
