@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from seqlab.text.transcripts import TranscriptForm
 
 logger = logging.getLogger(__name__)
+WORD_METRICS = {
+    "bleu": "`bleu_zh` for Chinese, `bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or "
+    "`chrf`",
+    "wer": "`cer`",
+    **dict.fromkeys(("ter", "contains", "repeated", "missing", "length_error"), "`chrf` or `cer`"),
+}
+"""Metrics of words that are separated by spaces -> metrics for text without such spaces."""
 MAX_SAMPLED_LINES = 1000
 """Maximum number of reference lines to check for a script without spaces."""
 
@@ -37,7 +44,8 @@ class EvaluateOptions(RefuseLongLines):
     baseline: Annotated[File, "HYP2"] | None = None
     """hypotheses of another system: adds a paired bootstrap test"""
     metrics: Annotated[list[Name] | None, Parts("metric")] = None
-    """metrics to compute (default: bleu, with --confusion accuracy, with --worst or --normalize wer)"""
+    """metrics to compute (default: bleu, with --confusion accuracy, with --worst or --normalize wer, or cer for text
+    without spaces between words)"""
     normalize: Literal["none", "lower", "plain"] = "none"  # TranscriptForm, whose import would slow down --help
     """normalization for wer and cer: none (default) applies Unicode NFC and single spaces, lower also lower case, plain
     also removes punctuation and symbols"""
@@ -63,6 +71,11 @@ class _Texts:
     src: list[str] | None
     groups: list[str] | None
 
+    @property
+    def lack_word_spaces(self) -> bool:
+        """Whether the first references are written without spaces between words."""
+        return LineSample(self.references[0][:MAX_SAMPLED_LINES]).lacks_word_spaces
+
     def normalized(self, form: "TranscriptForm") -> "_Texts":
         """Normalize hypotheses, references and baseline as transcripts."""
         from seqlab.text.transcripts import normalize_transcript
@@ -80,11 +93,12 @@ def run(options: EvaluateOptions) -> None:
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_metric_names
 
-    metrics = list(dict.fromkeys(check_metric_names(options.metrics or [_default_metric(options)])))
+    given = list(dict.fromkeys(check_metric_names(options.metrics or (["accuracy"] if options.confusion else []))))
     for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
-        if is_given and not any(name in ERROR_RATES for name in metrics):
+        if is_given and given and not any(name in ERROR_RATES for name in given):
             raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
     texts = _read(options)
+    metrics = given or [_default_metric(options, texts)]
     _warn(texts, metrics)
     if not options.metrics and metrics == ["bleu"]:
         _warn_of_short_references(texts.references[0])
@@ -109,10 +123,10 @@ def _warn_of_short_references(references: list[str]) -> None:
         )
 
 
-def _default_metric(options: EvaluateOptions) -> str:
-    if options.confusion:
-        return "accuracy"
-    return "wer" if options.worst or options.normalize != "none" else "bleu"
+def _default_metric(options: EvaluateOptions, texts: _Texts) -> str:
+    if options.worst or options.normalize != "none":
+        return "cer" if texts.lack_word_spaces else "wer"
+    return "bleu"
 
 
 def _read(options: EvaluateOptions) -> _Texts:
@@ -136,11 +150,9 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
     if "bleu" in metrics and _look_tokenized(texts.hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU needs detokenized text: detokenize them first")
-    if "bleu" in metrics and LineSample(texts.references[0][:MAX_SAMPLED_LINES]).is_unspaced:
-        logger.warning(
-            "the references are written without spaces between words, which `bleu` needs: use `bleu_zh` for Chinese, "
-            "`bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or `chrf`"
-        )
+    for name in filter(WORD_METRICS.get, metrics) if texts.lack_word_spaces else ():
+        text = "the references are written without spaces between words, which `%s` needs: use %s"
+        logger.warning(text, name, WORD_METRICS[name])
     exact_metrics = [name for name in metrics if name not in ERROR_RATES]
     count = sum(map(_differ_only_in_form, texts.hypotheses, zip(*texts.references, strict=True)))
     if count and exact_metrics:

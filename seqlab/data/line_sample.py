@@ -1,17 +1,17 @@
 """Statistics of a sample of lines: their lengths, words and characters."""
 
-import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from unicodedata import category
 
 SHORT_LINE_CHARS = 32
 """Maximum mean number of characters per line for lines that are words or names."""
 SHORT_UNSPACED_CHARS = 8
 """Maximum for scripts without spaces between words, in which a sentence looks like one word."""
-UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
-"""Scripts without spaces between words, as prefixes of the Unicode names of their characters."""
+MAX_IDEOGRAPHIC_WORD, MAX_UNSPACED_WORD = 3, 7
+"""Maximum mean characters per word of text that was divided into words, in ideographic and other unspaced scripts."""
 
 MIN_BLEU_WORDS = 4
 """Minimum words per line for BLEU, which counts 4-grams."""
@@ -49,13 +49,25 @@ class LineSample:
 
     @property
     def is_unspaced(self) -> bool:
-        """Whether most characters are of scripts without spaces between words, such as Chinese and Thai."""
-        unspaced = sum(
-            count
-            for character, count in self.characters.items()
-            if unicodedata.name(character, "").startswith(UNSPACED_SCRIPTS)
-        )
-        return 2 * unspaced > self.characters.total()
+        """Whether most letters are of scripts without spaces between words, such as Chinese and Thai."""
+        from seqlab.text.scripts import is_unspaced  # imports the tokenizers, which slows down --help
+
+        return 2 * self._count_letters(is_unspaced) > self._count_letters(lambda character: True)
+
+    @property
+    def lacks_word_spaces(self) -> bool:
+        """Whether the text is unspaced and has not been divided into words by spaces."""
+        from seqlab.text.scripts import is_ideographic, is_unspaced
+
+        ideographic = 2 * self._count_letters(is_ideographic) > self._count_letters(is_unspaced)
+        longest = MAX_IDEOGRAPHIC_WORD if ideographic else MAX_UNSPACED_WORD
+        is_divided = self.words_per_line >= 2 and self.characters.total() <= longest * self.words.total()
+        return self.is_unspaced and not is_divided
+
+    def _count_letters(self, condition: Callable[[str], bool]) -> int:
+        """Count the letters and their marks that satisfy a condition."""
+        counts = ((letter, count) for letter, count in self.characters.items() if category(letter)[0] in "LM")
+        return sum(count for letter, count in counts if condition(letter))
 
     @property
     def is_short(self) -> bool:

@@ -1,10 +1,21 @@
 """Splitting of lines that are too long for a model, into segments at sentence ends or spaces."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_SENTENCE_END = re.compile(r"(?:[.!?…‽]+[\"'”’»)\]]*(?=\s)|[。！？｡]+[”’」』）]*)\s*")
+from seqlab.text.scripts import (
+    SENTENCE_ENDS,
+    SPACED_SENTENCE_ENDS,
+    cluster_ends,
+    is_ideographic_text,
+    is_unspaced,
+)
+
+_CLOSING = r"[\"'”’»)\]」』）]*"
+_SENTENCE_END = re.compile(
+    rf"(?:[{SPACED_SENTENCE_ENDS}{SENTENCE_ENDS}]+{_CLOSING}(?=\s)|[{SENTENCE_ENDS}]+{_CLOSING}|．+{_CLOSING}(?!\d))\s*"
+)
 _ENDS_SENTENCE = re.compile(rf"(?:{_SENTENCE_END.pattern})$")
 _SPACE = re.compile(r"\s+")
 
@@ -16,10 +27,14 @@ class Segment:
     """A segment of a line."""
 
     ids: list[int]
-    separator: str
-    """String between the translations of this segment and the next one: a space or nothing."""
+    seam: str = ""
+    """Source characters directly before and after the end of the segment."""
     unknown: Sequence[str] = ()
     """Words of the line that have ids outside the vocabulary, starting at the vocabulary size."""
+    ends_sentence: bool = False
+    """Whether a sentence ends with the segment."""
+    has_words: bool = False
+    """Whether the translation consists of words, which are always joined by a space."""
 
 
 def split_line(
@@ -28,21 +43,20 @@ def split_line(
     """Split a line of more than `limit` ids into segments of at most `limit`; a shorter line is one segment.
 
     A blank line is one segment without ids, for any tokenizer. Each split is after the last sentence end within the
-    limit, else after the last space, else after the last character. Ids are lost only if a single character has more
-    ids than the limit. Translations are joined by a space where the line has one. With `has_words` (tokens are words)
-    they are always joined by a space.
+    limit, else after the last space, else after the last character with its marks. Ids are lost only if a single code
+    point has more ids than the limit. `has_words`: whether the translations consist of words.
     """
     if not line.strip():
-        return [Segment([], "")]
+        return [Segment([])]
     if len(ids) <= limit:
-        return [Segment(ids, "", unknown)]
+        return [Segment(ids, unknown=unknown)]
     segments = []
     rest = line.strip()
     while rest:
         end, segment_ids = _first_segment(rest, limit, encode)
-        has_space = has_words or (end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace()))
         if segment_ids:
-            segments.append(Segment(segment_ids, " " if has_space else "", unknown))
+            ends_sentence = bool(_ENDS_SENTENCE.search(rest[:end] + " "))
+            segments.append(Segment(segment_ids, rest[end - 1 : end + 1], unknown, ends_sentence, has_words))
         rest = rest[end:]
     return segments
 
@@ -65,7 +79,8 @@ def _first_segment(text: str, limit: int, encode: Encode) -> tuple[int, list[int
     prefix, ids = _prefix_over_limit(text, limit, encode)
     if len(ids) <= limit:
         return len(prefix), ids
-    for ends in (_match_ends(_SENTENCE_END, prefix), _match_ends(_SPACE, prefix), list(range(1, len(prefix)))):
+    characters = list(range(1, len(prefix)))
+    for ends in (_match_ends(_SENTENCE_END, prefix), _match_ends(_SPACE, prefix), cluster_ends(prefix), characters):
         fitting = _longest_fitting(prefix, ends, limit, encode)
         if fitting is not None:
             return fitting
@@ -110,12 +125,21 @@ def _longest_fitting(text: str, ends: Sequence[int], limit: int, encode: Encode)
 
 
 def join_segments(texts: Sequence[str], segments: Sequence[Segment]) -> str:
-    """Join the translations of the segments of a line."""
-    return "".join(_with_separators(texts, segments))
+    """Join the translations of the segments of a line, with spaces where the script of the translations has them."""
+    joined = ""
+    for i, text in enumerate(texts):
+        joined += _separator(joined, text, segments[i - 1]) + text if joined and text else text
+    return joined
 
 
-def _with_separators(texts: Sequence[str], segments: Sequence[Segment]) -> Iterator[str]:
-    for i, (text, segment) in enumerate(zip(texts, segments, strict=True)):
-        yield text
-        if i + 1 < len(segments) and text:
-            yield segment.separator
+def _separator(left: str, right: str, source: Segment) -> str:
+    """Return the string between two translations; `source` is the source of the left one."""
+    seam = left[-1] + right[0]
+    if source.has_words:
+        return " "
+    if any(each.isspace() or is_ideographic_text(each) for each in seam):
+        return ""
+    if any(map(is_unspaced, seam)):  # spaces separate sentences, not words
+        return " " if source.ends_sentence else ""
+    is_within_word = not any(each.isspace() or is_unspaced(each) for each in source.seam)
+    return "" if is_within_word and not source.ends_sentence else " "

@@ -372,3 +372,25 @@ def test_confusion_makes_accuracy_the_default_metric(seqlab, tmp_path: Path) -> 
     assert result.status == 0
     assert result.out.startswith(b"accuracy|")
     assert b"bleu" not in result.out.lower()
+
+
+THAI = ["ผมไปโรงเรียนทุกวันจันทร์ครับ", "แมวนั่งอยู่บนเสื่อ"]
+
+
+def test_text_without_spaces_is_scored_by_characters(seqlab, tmp_path: Path) -> None:
+    hyp, ref = tmp_path / "hyp", tmp_path / "ref"
+    hyp.write_text("\n".join([THAI[0], THAI[1][:-1]]))
+    ref.write_text("\n".join(THAI))
+    rate = 100 * jiwer.cer(THAI, [THAI[0], THAI[1][:-1]])
+    (score,) = json.loads(seqlab("evaluate", hyp, "--ref", ref, "--normalize", "lower", "--json").out).values()
+    assert (score["name"], score["value"]) == ("cer", pytest.approx(rate))
+
+
+@pytest.mark.parametrize("metric", ["wer", "bleu", "ter", "missing", "repeated", "length_error", "contains"])
+def test_metrics_of_words_warn_of_text_without_spaces(seqlab, metric: str, tmp_path: Path) -> None:
+    path, divided = tmp_path / "ref", tmp_path / "divided"
+    path.write_text("\n".join(THAI))
+    divided.write_text("ผม ไป โรงเรียน ทุก วัน\n")
+    warning = f"the references are written without spaces between words, which `{metric}` needs"
+    assert warning in seqlab("evaluate", path, "--ref", path, "--metrics", metric).err
+    assert warning not in seqlab("evaluate", divided, "--ref", divided, "--metrics", metric).err

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,8 +53,64 @@ def test_segments_are_joined_as_they_were_split() -> None:
     segments = split_line(line, encode([line])[0], 4, encode)
     assert join_segments(["Eins.", "Zwei.", "Dr", "ei."], segments) == "Eins. Zwei. Drei."
     assert join_segments(["", "Zwei.", "Drei", "."], segments) == "Zwei. Drei."
-    line = "第一句。第二句。"
-    assert join_segments(["A.", "B."], split_line(line, encode([line])[0], 4, encode)) == "A.B."
+
+
+@pytest.mark.parametrize(
+    ("line", "limit", "translations", "joined"),
+    [
+        ("第一句。第二句。", 4, ["First.", "Second."], "First. Second."),
+        ("第一句第二句", 3, ["the first", "the second"], "the first the second"),
+        ("One. Two.", 4, ["一。", "二。"], "一。二。"),
+        ("one two", 3, ["一", "二"], "一二"),
+        ("One. Two.", 4, ["한 문장。", "두 문장"], "한 문장。두 문장"),
+        ("One. Two.", 4, ["한.", "두."], "한. 두."),
+        ("One. Two.", 4, ["ประโยคแรก", "ประโยคที่สอง"], "ประโยคแรก ประโยคที่สอง"),
+        ("one two", 3, ["คำแรก", "คำที่สอง"], "คำแรกคำที่สอง"),
+        ("यह है। वह है।", 6, ["This.", "That."], "This. That."),
+        ("यह है।वह है।", 6, ["This.", "That."], "This. That."),
+        ("abcdefgh", 4, ["ei", "nes"], "eines"),
+    ],
+)
+def test_the_script_of_the_translation_decides_about_spaces(
+    line: str, limit: int, translations: list[str], joined: str
+) -> None:
+    segments = split_line(line, encode([line])[0], limit, encode)
+    assert len(segments) == len(translations)
+    assert join_segments(translations, segments) == joined
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        *(("यह एक है।", "वह दो है।"), ("هل تأتي؟", "نعم آتي۔"), ("Սա է։", "Նա է։"), ("ይህ ነው።", "እሱ ነው።")),
+        *(("នេះ គឺ។", "នោះ គឺ៕"), ("བོད་ ཡིག།", "སྐད་ ཆ།"), ("ဒါ က။", "ဟို က။"), ("これは３．１４．", "あれは．")),
+    ],
+)
+@pytest.mark.parametrize("space", [" ", ""])
+def test_sentence_ends_of_other_scripts(sentences: tuple[str, str], space: str) -> None:
+    line = space.join([*sentences, "ab"])
+    limit = len(encode([sentences[0] + sentences[1]])[0]) + 1
+    assert segments_of(line, limit)[0] == "".join("".join(sentences).split())
+    words = " ".join(sentences).split()
+    assert [len(each) for each in split_words([*words, "ab"], len(words))] == [len(words), 1]
+    first = sentences[0].split()
+    assert len(split_words([*first, "ab", "cd"], len(first) + 1)[0]) == len(first)
+
+
+@pytest.mark.parametrize(
+    ("line", "limit", "segments"),
+    [
+        ("e\u0301" * 4, 3, ["e\u0301"] * 4),
+        ("👨‍👩‍👧👨‍👩‍👧", 8, ["👨‍👩‍👧"] * 2),
+        ("🇩🇪🇫🇷", 3, ["🇩🇪", "🇫🇷"]),
+        ("👍🏽👍🏽", 3, ["👍🏽", "👍🏽"]),
+        ("กำกำ", 3, ["กำ", "กำ"]),
+        ("क्षक्ष", 4, ["क्ष", "क्ष"]),
+        ("👨‍👩‍👧", 3, ["👨‍👩", "‍👧"]),  # longer than the limit: cut, but not lost
+    ],
+)
+def test_a_character_and_its_marks_are_not_separated(line: str, limit: int, segments: list[str]) -> None:
+    assert segments_of(line, limit) == segments
 
 
 def test_segments_with_word_outputs_are_joined_by_spaces() -> None:

@@ -1,0 +1,88 @@
+"""Properties of scripts: spaces between words, sentence ends, and characters that must not be separated."""
+
+import unicodedata
+from functools import lru_cache
+
+IDEOGRAPHIC_SCRIPTS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO", "YI ")
+"""Scripts without any spaces, even between sentences, as prefixes of the Unicode names of their characters."""
+PHRASE_SPACED_SCRIPTS = (
+    *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "JAVANESE", "BALINESE"),
+    *("TAI LE", "NEW TAI LUE", "TAI THAM", "TAI VIET"),
+)
+"""Scripts with spaces between phrases or sentences, but not between words."""
+SPACED_SENTENCE_ENDS = ".!?…‽"
+"""Marks that end a sentence if a space follows: a full stop is also part of numbers and abbreviations."""
+SENTENCE_ENDS = (
+    "。！？｡﹒﹖﹗‼⁇⁈⁉"  # Chinese and Japanese
+    "؟۔؝؞"  # Arabic and Urdu
+    "।॥"  # Devanagari and other scripts of South Asia
+    "။"  # Burmese
+    "។៕"  # Khmer
+    "།༎"  # Tibetan
+    "።፧፨"  # Ethiopic
+    "։"  # Armenian
+    "᙮"  # Canadian syllabics
+    "᠃᠉"  # Mongolian
+    "෴"  # Sinhala
+    "܀܁܂"  # Syriac
+    "߹"  # N'Ko
+    "꧈꧉"  # Javanese
+    "᭞᭟"  # Balinese
+    "꓿꘎꛳꫰꫱꯫"  # Lisu, Vai, Bamum, Meetei Mayek
+)
+"""Marks that end a sentence even if no space follows (most of Unicode's property Sentence_Terminal)."""
+_ZERO_WIDTH_JOINER = "\u200d"
+_CONTINUING = (_ZERO_WIDTH_JOINER, "\u200c", "\u0e33", "\u0eb3")  # the non-joiner, and a vowel of Thai and of Lao
+_FIRST_SUPPLEMENTARY_IDEOGRAPH, _LAST_SUPPLEMENTARY_IDEOGRAPH = 0x20000, 0x3FFFF
+
+
+@lru_cache(maxsize=1 << 14)
+def is_ideographic(character: str) -> bool:
+    """Return whether a character is of a script without any spaces, such as Chinese or Japanese."""
+    if _FIRST_SUPPLEMENTARY_IDEOGRAPH <= ord(character) <= _LAST_SUPPLEMENTARY_IDEOGRAPH:  # some are not yet named
+        return True
+    return unicodedata.name(character, "").startswith(IDEOGRAPHIC_SCRIPTS)
+
+
+@lru_cache(maxsize=1 << 14)
+def is_unspaced(character: str) -> bool:
+    """Return whether a character is of a script without spaces between words, such as Chinese or Thai."""
+    return is_ideographic(character) or unicodedata.name(character, "").startswith(PHRASE_SPACED_SCRIPTS)
+
+
+def is_ideographic_text(character: str) -> bool:
+    """Return whether a character stands in ideographic text: an ideograph, or punctuation as wide as one."""
+    is_wide = unicodedata.east_asian_width(character) in "WF" and unicodedata.category(character)[0] == "P"
+    return is_wide or is_ideographic(character)
+
+
+def cluster_ends(text: str) -> list[int]:
+    """Return the end of each user-perceived character: a letter with its marks, an emoji sequence, a flag.
+
+    A simplified form of the extended grapheme clusters of Unicode Standard Annex 29.
+    """
+    return [i for i in range(1, len(text)) if not _continues(text, i)] + [len(text)] * bool(text)
+
+
+def _continues(text: str, index: int) -> bool:
+    """Return whether the character at an index, from 1, belongs to the one before it."""
+    before, character = text[index - 1], text[index]
+    if before == _ZERO_WIDTH_JOINER or unicodedata.category(character)[0] == "M":
+        return True
+    if character in _CONTINUING or 0x1F3FB <= ord(character) <= 0x1F3FF:  # skin colors
+        return True
+    if unicodedata.combining(before) == 9 or 0xE0020 <= ord(character) <= 0xE007F:  # a virama; tags of flags
+        return True
+    return _is_regional(character) and _regionals_before(text, index) % 2 == 1
+
+
+def _regionals_before(text: str, index: int) -> int:
+    """Count the regional indicators directly before an index: two of them are a flag."""
+    start = index
+    while start and _is_regional(text[start - 1]):
+        start -= 1
+    return index - start
+
+
+def _is_regional(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
