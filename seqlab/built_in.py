@@ -250,6 +250,8 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "bleu_char": ("seqlab.evaluation.translation:bleu_char", "BLEU over characters"),
         "accuracy": ("seqlab.evaluation.labels:accuracy", "share of correct labels"),
         "macro_f1": ("seqlab.evaluation.labels:macro_f1", "macro-averaged F1"),
+        "entity_f1": ("seqlab.evaluation.entities:entity_f1", "F1 of entities, as conlleval and seqeval"),
+        "entity_f1_strict": ("seqlab.evaluation.entities:entity_f1_strict", "F1 of entities that keep to their scheme"),
         "micro_f1": ("seqlab.evaluation.numbers:micro_f1", "micro-averaged F1"),
         "label_macro_f1": ("seqlab.evaluation.numbers:label_macro_f1", "macro-averaged F1 of label sets"),
         "mae": ("seqlab.evaluation.numbers:mae", "mean absolute error of numbers"),

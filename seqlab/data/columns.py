@@ -16,13 +16,14 @@ from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
-from seqlab.data.conllu import column_number, read_sentences
+from seqlab.data.conll import SUFFIXES, read_token_sentences
+from seqlab.data.conllu import PLUS_SUFFIX, column_number, read_sentences
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import CellRows, open_binary, read_lines, require_file
 
 MAX_HINT_BYTES, MAX_HINT_CELLS = 4096, 10
 """Maximum part of the first line of a table that a message shows."""
-TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
+TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "conll", "json", "parquet", "arrow")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class FileColumn(Column):
         """
         if self.kind == "conllu":
             return _sentence_lines(self.path, self.stamp())[start : start + count]
+        if self.kind == "conll":
+            return _token_lines(self.path, str(self.column), self.stamp())[start : start + count]
         return super().line_numbers(start, count)
 
     @property
@@ -96,6 +99,9 @@ class FileColumn(Column):
             return self._csv_values(self.column)
         if self.kind == "conllu":
             return self._conllu_values(self.column)
+        if self.kind == "conll":
+            sentences = read_token_sentences(self._rows(), str(self.path), self.column)
+            return (" ".join(sentence.values) for sentence in sentences)
         return self._dataset_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
@@ -170,9 +176,8 @@ class FileColumn(Column):
             yield value_as_text(dict(zip(header, cells, strict=True)), column, location)
 
     def _conllu_values(self, column: str) -> Iterator[str]:
-        number = column_number(column, str(self.path))
         for sentence in read_sentences(self._rows(), str(self.path)):
-            yield " ".join(sentence.column(number))
+            yield " ".join(sentence.column(column_number(column, str(self.path), sentence.columns)))
 
     def _dataset_values(self, column: str) -> Iterator[str]:
         for number, record in enumerate(self._dataset_records(), start=1):
@@ -213,11 +218,11 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     """Parse a path spec into a column.
 
     - `file`: a text, plain or .gz.
-    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu (these four also .gz), .json, .parquet or .arrow file. If
-      there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags` means several
-      columns of each record, joined by tabs, unless one column has this full name.
-      A record of a .conllu file is a sentence. A column such as `form` or `upos` consists of the values of its words,
-      joined by spaces. The items of a list in a .jsonl, .json, .parquet or .arrow file are joined by spaces, too.
+    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu, .conll (these five also .gz), .json, .parquet or .arrow
+      file. If there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags` means
+      several columns of each record, joined by tabs, unless one column has this full name.
+      A record of a .conllu or .conll file is a sentence. A column such as `form` or `0` consists of the values of its
+      words, joined by spaces, as are the items of a list in a .jsonl, .json, .parquet or .arrow file.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
@@ -229,7 +234,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     if path.exists() or "#" not in path.name:
         kind = _table_kind(path)
         if kind is not None:
-            example = {"tsv": "0", "conllu": "form"}.get(kind, "text")
+            example = {"tsv": "0", "conll": "0", "conllu": "form"}.get(kind, "text")
             raise ValueError(
                 f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.{_header_hint(path)}"
             )
@@ -275,6 +280,13 @@ def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
     return array("q", (each.first_line for each in read_sentences(read_lines(path, ROW_LIMIT), str(path))))
 
 
+@lru_cache(maxsize=8)
+def _token_lines(path: Path, column: str, stamp: Stamp) -> Sequence[int]:
+    """Return the number of the first line of each sentence of a .conll file; `stamp` is used as in `_hash_file`."""
+    sentences = read_token_sentences(read_lines(path, ROW_LIMIT), str(path), column)
+    return array("q", (sentence.first_line for sentence in sentences))
+
+
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, stamp: Stamp) -> str:
     """Return the SHA-256 of a file; `stamp` is part of the key of `lru_cache`, so that a changed file is read again."""
@@ -297,6 +309,8 @@ def _header_hint(path: Path) -> str:
 def _table_kind(path: Path) -> str | None:
     name = path.name.lower()
     unpacked = name.removesuffix(".gz")
+    if unpacked.endswith((PLUS_SUFFIX, *SUFFIXES)):
+        return "conllu" if unpacked.endswith(PLUS_SUFFIX) else "conll"
     if unpacked.endswith((".tsv", ".jsonl", ".csv", ".conllu")):
         return unpacked.rpartition(".")[2]
     return name.rpartition(".")[2] if name.endswith((".json", ".parquet", ".arrow")) else None

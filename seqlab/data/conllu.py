@@ -1,7 +1,8 @@
 """Reading of CoNLL-U, the format of Universal Dependencies (https://universaldependencies.org/format.html).
 
 A word is a line of ten columns, an empty line ends a sentence, and comments start with `#`. Multiword tokens (`1-2`)
-and empty nodes (`1.1`) do not count as words; labeled sentences contain them unchanged.
+and empty nodes (`1.1`) do not count as words; labeled sentences contain them unchanged. The first line of CoNLL-U Plus
+(https://universaldependencies.org/ext-format.html) names other columns: `# global.columns = ID FORM UPOS`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+COLUMNS: tuple[str, ...] = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 FORM = COLUMNS.index("form")
+PLUS_SUFFIX = ".conllup"
+_GLOBAL_COLUMNS = re.compile(r"#\s*global\.columns\s*=(.*)")
 _NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 UNKNOWN = "_"
 """Value of a column that is unknown or empty."""
@@ -21,11 +24,12 @@ MIN_COLUMNS = FORM + 1
 """Minimum number of columns of a line: some treebanks omit the last columns."""
 
 
-def column_number(name: str, location: str) -> int:
+def column_number(name: str, location: str, columns: Sequence[str] = COLUMNS) -> int:
     """Return the index of a column; raises ValueError for an unknown name; `location` is for messages."""
-    if name.lower() not in COLUMNS:
-        raise ValueError(f"{location}: has no column {name!r}: the columns of CoNLL-U are {', '.join(COLUMNS)}.")
-    return COLUMNS.index(name.lower())
+    if name.lower() not in columns:
+        which = "of CoNLL-U" if columns == COLUMNS else "that its first line names"
+        raise ValueError(f"{location}: has no column {name!r}: the columns {which} are {', '.join(columns)}.")
+    return columns.index(name.lower())
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Sentence:
     name: str  # of the file
     first_line: int  # from 1
     lines: list[str]
+    columns: tuple[str, ...] = COLUMNS
+    """Names of the columns, in lower case."""
 
     @property
     def location(self) -> str:
@@ -57,10 +63,10 @@ class Sentence:
             fields = self.lines[i].split("\t")
             location = f"{self.name}, line {self.first_line + i}"
             if number >= len(fields):
-                raise ValueError(f"{location}: has {len(fields)} columns, so `{COLUMNS[number]}` is missing.")
+                raise ValueError(f"{location}: has {len(fields)} columns, so `{self.columns[number]}` is missing.")
             value = "_".join(fields[number].split())
             if not value:
-                raise ValueError(f"{location}: `{COLUMNS[number]}` is empty: write `_` for an unknown value.")
+                raise ValueError(f"{location}: `{self.columns[number]}` is empty: write `_` for an unknown value.")
             values.append(value)
         return values
 
@@ -86,16 +92,33 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
             file and the line.
     """
     found: list[str] = []
-    width, number = None, 0
+    width, number, columns = None, 0, COLUMNS
     for number, line in enumerate(lines, start=1):
+        if number == 1:
+            columns = _named_columns(line, name)
         if line.strip():
             width = _checked_width(line, width, f"{name}, line {number}")
             found.append(line)
         else:
-            yield Sentence(name, number - len(found), found)
+            yield Sentence(name, number - len(found), found, columns)
             found = []
     if found:
-        yield Sentence(name, number - len(found) + 1, found)
+        yield Sentence(name, number - len(found) + 1, found, columns)
+
+
+def _named_columns(line: str, name: str) -> tuple[str, ...]:
+    """Return the columns that the first line of CoNLL-U Plus names, in lower case; `COLUMNS` if it names none.
+
+    Raises:
+        ValueError: ID is not the first column, FORM is missing, or the file is named like one with `COLUMNS`.
+    """
+    match = _GLOBAL_COLUMNS.fullmatch(line.strip())
+    columns = COLUMNS if match is None else tuple(match[1].lower().split())
+    if columns[:1] != COLUMNS[:1] or "form" not in columns:
+        raise ValueError(f"{name}, line 1: `global.columns` must start with ID and contain FORM.")
+    if columns != COLUMNS and name.lower().removesuffix(".gz").endswith(".conllu"):
+        raise ValueError(f"{name}, line 1: names other columns than CoNLL-U has: rename the file to {PLUS_SUFFIX}.")
+    return columns
 
 
 def _checked_width(line: str, width: int | None, location: str) -> int | None:

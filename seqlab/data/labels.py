@@ -1,8 +1,10 @@
-"""Labels of lines or words: a check of their number per line, and their encoding as label numbers."""
+"""Labels of lines or words: checks of their number per line and their names, and their encoding as label numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,11 +13,15 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
 from seqlab.data.column import row_location
-from seqlab.data.corpus import RowBlock
+from seqlab.data.conll import first_gap_between_tokens
+from seqlab.data.corpus import Corpus, RowBlock
 from seqlab.data.row_encoder import EncodedBlock, EncodeTask, PairEncoder, RowStatus
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
+logger = logging.getLogger(__name__)
 LabelsOf = Literal["lines", "words"]
+MAX_NAMED_GROUPS = 5
+"""Maximum number of groups of similar labels that a warning names."""
 
 
 def label_numbers(ids: Sequence[int] | NDArray[Any], tokenizer: Tokenizer) -> NDArray[np.int64]:
@@ -64,4 +70,35 @@ def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, location
         raise ValueError(
             f"{location}: has {len(line.split(' '))} words but {len(labels)} labels: each word needs one label; words "
             "and labels are separated by spaces."
+        )
+
+
+def refuse_tokens_as_lines(corpus: Corpus, rows: Iterable[Sequence[str]]) -> None:
+    """Raise ValueError if the first rows of a corpus are words with labels, with empty rows between sentences."""
+    gap = first_gap_between_tokens(rows)
+    if gap is not None:
+        [location] = corpus.locations(gap, 1)
+        raise ValueError(
+            f"{location}: is empty, and each line before it has one word and one label, like a file of sentences with "
+            "one token per line. Rename such a file to .conll and give the numbers of its columns, for example "
+            "`train.conll#0` and `train.conll#1`; if the words are no sentences, set `data.labels_of: lines`."
+        )
+
+
+def similar_labels(names: Iterable[str]) -> list[list[str]]:
+    """Group labels that differ only in case, width, Unicode form, spaces or invisible characters."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        visible = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+        groups.setdefault(" ".join(visible.casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def warn_of_similar_labels(names: Iterable[str]) -> None:
+    """Warn of labels that are probably spellings of the same label."""
+    for group in similar_labels(names)[:MAX_NAMED_GROUPS]:
+        logger.warning(
+            "the labels %s differ only in case, spaces or invisible characters: they are different labels; if they "
+            "mean the same, make them equal",
+            " and ".join(map(ascii, group)),
         )

@@ -17,7 +17,7 @@ def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistic
     Raises:
         ValueError: a line and its references have different numbers of labels; the message names the line.
     """
-    pairs = _label_pairs(hypotheses, references)
+    pairs = label_pairs(hypotheses, references)
     rows = np.array([[sum(label in true for label, true in line), len(line)] for line in pairs], dtype=int)
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:label|norm:none"
 
@@ -40,7 +40,7 @@ def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
     """
     if len(references) > 1:
         raise ValueError(f"`macro_f1` compares with one reference, but there are {len(references)}: name one.")
-    pairs = [[(label, true[0]) for label, true in line] for line in _label_pairs(hypotheses, references)]
+    pairs = [[(label, true[0]) for label, true in line] for line in label_pairs(hypotheses, references)]
     ids = {label: i for i, label in enumerate(_labels(pairs))}
     lines = np.repeat(np.arange(len(pairs)), [len(line) for line in pairs])
     predicted, true = (np.array([ids[pair[index]] for line in pairs for pair in line], np.int64) for index in (0, 1))
@@ -96,7 +96,7 @@ def confusion(hypotheses: Sequence[str], references: Sequence[str]) -> Confusion
         ValueError: unequal line counts, or no lines; errors of `accuracy`.
     """
     check_line_counts(hypotheses, [references])
-    pairs = [[(label, true[0]) for label, true in line] for line in _label_pairs(hypotheses, [references])]
+    pairs = [[(label, true[0]) for label, true in line] for line in label_pairs(hypotheses, [references])]
     labels = _labels(pairs)
     ids = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
@@ -137,7 +137,7 @@ def _labels(pairs: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     return sorted({label for line in pairs for pair in line for label in pair})
 
 
-def _label_pairs(hypotheses: Sequence[str], references: References) -> list[list[tuple[str, tuple[str, ...]]]]:
+def label_pairs(hypotheses: Sequence[str], references: References) -> list[list[tuple[str, tuple[str, ...]]]]:
     """Pair each label of a line with the labels of its references; errors of `accuracy`."""
     check_labels(hypotheses, references)
     pairs = []

@@ -197,3 +197,21 @@ def test_invalid_arguments_are_reported(
 def test_an_ensemble_of_line_and_word_labellers_is_refused(seqlab, runs: dict[Unit, list[Path]]) -> None:
     result = seqlab("label", runs["lines"][0], runs["words"][0], *FAST, stdin=b"a film\n")
     assert "must have the same `data.labels_of`" in result.err
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "stdin", "message"),
+    [
+        (WordsConfig(), "a xyz film\nqqq\n", "2 of 4 words are not in the training data (the first: 'xyz' in "),
+        (CharactersConfig(), "a fiXm\nZ\n", "2 of 7 characters are not in the training data (the first: 'X' in "),
+        (CharactersConfig(), "a film\n", ""),
+    ],
+)
+def test_what_the_model_cannot_read_is_counted(
+    seqlab, tokenizer: TrainedTokenizerConfig, stdin: str, message: str, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", "lines", 1, tokenizer=tokenizer)
+    result = seqlab("label", run, *FAST, stdin=stdin.encode())
+    assert result.status == 0
+    assert message in result.err
+    assert ("not in the training data" in result.err) == bool(message)

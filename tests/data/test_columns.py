@@ -245,7 +245,7 @@ def test_specs_with_and_without_a_column_are_parsed(tmp_path: Path) -> None:
     for spec, message in [
         (str(table), "needs the name of a column"),
         ("corpus.csv", "needs the name of a column"),
-        ("corpus.txt#1", "only .tsv, .jsonl, .csv, .conllu, .json, .parquet, .arrow files have columns"),
+        ("corpus.txt#1", "only .tsv, .jsonl, .csv, .conllu, .conll, .json, .parquet, .arrow files have columns"),
         ("corpus.tsv#", "the column after '#' is empty"),
     ]:
         with pytest.raises(ValueError, match=message):

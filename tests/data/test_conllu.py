@@ -79,3 +79,43 @@ def test_errors_name_missing_and_unknown_columns(tmp_path: Path) -> None:
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())
     with pytest.raises(ValueError, match=r"has no column 'pos': the columns of CoNLL-U are id, form"):
         list(parse_column(f"{tmp_path}/a.conllu#pos").values())
+
+
+PLUS = """# global.columns = ID FORM UPOS PARSEME:MWE
+1	He	PRON	*
+2-3	dunno	_	_
+2	do	AUX	*
+3	not	PART	1:VPC
+3.1	x	_	_
+"""
+
+
+def test_the_first_line_of_conllu_plus_names_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.conllup").write_text(PLUS)
+    read = {name: list(parse_column(f"{tmp_path}/a.conllup#{name}").values()) for name in ("form", "upos")}
+    assert read == {"form": ["He do not"], "upos": ["PRON AUX PART"]}
+    assert list(parse_column(f"{tmp_path}/a.conllup#parseme:mwe").values()) == ["* * 1:VPC"]
+    with pytest.raises(ValueError, match="no column 'xpos': the columns that its first line names are id, form, upos"):
+        list(parse_column(f"{tmp_path}/a.conllup#xpos").values())
+    (sentence,) = read_sentences(PLUS.splitlines(), "a.conllup")
+    assert sentence.with_column(2, ["A", "B", "C"])[3] == "2\tdo\tB\t*"
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "message"),
+    [
+        ("a.conllu", PLUS.splitlines()[0], r"a\.conllu, line 1: names other columns .* rename the file to \.conllup"),
+        ("a.conllup", "# global.columns = FORM ID", "must start with ID and contain FORM"),
+        ("a.conllup", "# global.columns = ID UPOS", "must start with ID and contain FORM"),
+    ],
+)
+def test_other_columns_need_the_suffix_of_conllu_plus(name: str, first: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("\n".join([first, *PLUS.splitlines()[1:]]))
+    with pytest.raises(ValueError, match=message):
+        list(parse_column(f"{tmp_path}/{name}#upos").values())
+
+
+def test_the_standard_columns_may_be_named(tmp_path: Path) -> None:
+    names = "# global.columns = ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC"
+    (tmp_path / "a.conllu").write_text(f"{names}\n{TEXT}")
+    assert list(parse_column(f"{tmp_path}/a.conllu#upos").values()) == ["VERB PRON NUM", "", "NOUN"]

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,15 @@ from seqlab.data.batch import (
     collate_labelled,
     spell_words,
 )
+from seqlab.data.labels import similar_labels
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
-from seqlab.data.tokenizer_training import training_lines
+from seqlab.data.survey import no_progress
+from seqlab.data.tokenizer_training import Side, training_lines
+from seqlab.models import TransformerLabellerConfig
+from seqlab.runs import Config
 from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.task import LabellingTask
 from seqlab.text import Tokenizer, label_names, train_tokenizer
 
 WORDS = ["the", "dog", "barks", "loudly", "größe", "日本語", "a" * 50]
@@ -183,3 +189,49 @@ def test_tokenizers_that_split_words_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             make_config(tmp_path, ["a"], ["X"], labels_of="words", **fields)
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["pos", "neg", "Pos"], [["pos", "Pos"]]),
+        (["pos\u200f", "pos", "\ufeffpos"], [["pos\u200f", "pos", "\ufeffpos"]]),
+        (["e\u0301", "é"], [["e\u0301", "é"]]),
+        (["Ａ", "A", "B"], [["Ａ", "A"]]),
+        (["very  good", "very good"], [["very  good", "very good"]]),
+        (["B-PER", "I-PER", "O"], []),
+    ],
+)
+def test_labels_that_differ_only_in_form(names: list[str], groups: list[list[str]]) -> None:
+    assert similar_labels(names) == groups
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "settings", "warning"),
+    [
+        ("a b", ["yes", "Yes"], {}, "the labels 'Yes' and 'yes' differ only in case"),
+        ("Anna", ["f", "m"], {"labels_of": "words"}, "Each line has one word, so that the model sees no other words"),
+        ("我们今天去北京大学图书馆", ["f", "m"], {}, "The text is written without spaces between words"),
+        ("a " * 30, ["f", "m"], {}, "The longest training line has 31 tokens, but `seqlab label` reads at most"),
+        ("a b c", ["f", "m"], {}, ""),
+    ],
+)
+def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
+    text: str,
+    labels: list[str],
+    settings: dict[str, Any],
+    warning: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "src").write_text("".join(f"{text}{chr(ord('a') + i % 26)}\n" for i in range(80)), encoding="utf-8")
+    (tmp_path / "tgt").write_text("".join(f"{labels[i % 2]}\n" for i in range(80)))
+    data = LabellingConfig(train_src=[f"{tmp_path}/src"], train_tgt=[f"{tmp_path}/tgt"], **settings)
+    config = Config(data=data, model=TransformerLabellerConfig(max_length=20))
+    sides: tuple[Side, ...] = ("src", "tgt")
+    tokenizers = [
+        train_tokenizer(each, training_lines(data, side)) for each, side in zip(data.tokenizers, sides, strict=True)
+    ]
+    LabellingTask().prepare(config, tokenizers, tmp_path / "cache", no_progress)
+    assert warning in caplog.text
+    assert bool(warning) == bool(caplog.text)

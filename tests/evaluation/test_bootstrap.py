@@ -18,6 +18,8 @@ EXCLUDED = (
     "accuracy",
     "macro_f1",
     "micro_f1",
+    "entity_f1",
+    "entity_f1_strict",
     *NUMBER_METRICS,
     "repeated",
     "length_error",

@@ -12,7 +12,7 @@ from seqlab.evaluation.metrics import line_statistics
 SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
 NUMBER_METRICS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
-EXCLUDED = ("accuracy", "macro_f1", "micro_f1", *NUMBER_METRICS)
+EXCLUDED = ("accuracy", "macro_f1", "micro_f1", "entity_f1", "entity_f1_strict", *NUMBER_METRICS)
 """Metrics of numbers and of labels. Each line must have as many labels as its reference."""
 NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
 """Metrics with tokenizers that are not installed with seqlab."""

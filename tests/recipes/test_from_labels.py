@@ -57,6 +57,55 @@ def test_lines_of_one_word_do_not_decide_labels_of(tmp_path: Path) -> None:
     assert data.labels_of == "lines"
 
 
+def overrides_for(folder: Path, text: str, labels: str, **given: str) -> list[tuple[str, list[str]]]:
+    """Write a text and its labels; return overrides as `overrides_of` does."""
+    overrides = overrides_of(folder, 1, "X", **given)
+    (folder / "src").write_text(text, encoding="utf-8")
+    (folder / "tgt").write_text(labels, encoding="utf-8")
+    return overrides
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("我们今天去北京大学图书馆", "私は昨日カレーを食べました", "ผมไปโรงเรียนทุกวันจันทร์ครับ", "ខ្ញុំទៅសាលារៀនជារៀងរាល់ថ្ងៃ"),
+        *("ຂ້ອຍໄປໂຮງຮຽນທຸກມື້", "ကျွန်တော်ကျောင်းသွားတယ်", "ང་སློབ་གྲྭར་འགྲོ་གི་ཡོད།"),
+    ],
+)
+def test_lines_without_spaces_are_classified_by_their_characters(line: str, tmp_path: Path) -> None:
+    config = from_labels(overrides_for(tmp_path, f"{line}\n" * 80, "X\n" * 80))
+    assert (config.data.labels_of, config.data.tokenizer.kind) == ("lines", "characters")  # type: ignore[union-attr]
+    words = from_labels(overrides_for(tmp_path, f"{'a ' * len(line)}\n" * 80, "X\n" * 80))
+    assert config.training.max_steps == words.training.max_steps  # characters count as words do
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "labels_of"), [("我们 去 北京 大学", "X", "lines"), ("我们 去 北京 大学", "A B C D", "words")]
+)
+def test_text_that_was_divided_into_words_is_read_by_words(
+    text: str, labels: str, labels_of: str, tmp_path: Path
+) -> None:
+    data = from_labels(overrides_for(tmp_path, f"{text}\n" * 80, f"{labels}\n" * 80)).data
+    assert (data.labels_of, data.tokenizer.kind) == (labels_of, "words")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("family", ["lstm_labeller", "transformer_labeller"])
+def test_long_lines_are_read_whole(family: str, tmp_path: Path) -> None:
+    text = "a b c\n" * 79 + "a " * 3000 + "\n"
+    config = from_labels(overrides_for(tmp_path, text, "X\n" * 80, model__family=family))
+    assert config.data.max_length == 3000  # type: ignore[union-attr]
+    assert getattr(config.model, "max_length", 3000) == 3000
+    assert from_labels(overrides_of(tmp_path, 80, "X")).data.max_length == 256  # type: ignore[union-attr]
+
+
+def test_a_token_on_each_line_is_refused(tmp_path: Path) -> None:
+    tokens, labels = "river\nbank\n\n" * 9, "O\nB-GEO\n\n" * 9
+    with pytest.raises(ValueError, match=r"src and .*tgt, line 3: is empty, and each line before it has one word"):
+        from_labels(overrides_for(tmp_path, tokens, labels))
+    given = from_labels(overrides_for(tmp_path, tokens, labels, data__labels_of="lines")).data
+    assert given.labels_of == "lines"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_a_corpus_without_words_is_refused(text: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 0, "X")

@@ -8,7 +8,7 @@ from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
-from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
+from seqlab.data.conllu import COLUMNS, FORM, Sentence, column_number, read_sentences
 from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
 from seqlab.inference.options import LabelOptions, given_options, set_threads
@@ -34,7 +34,7 @@ class _Sentences(NamedTuple):
     """A block of CoNLL-U sentences; the output is the same sentences with the labels in one of the columns."""
 
     sentences: Sequence[Sentence]
-    column: int
+    column: str
 
     @property
     def locations(self) -> list[str]:
@@ -44,18 +44,19 @@ class _Sentences(NamedTuple):
     @property
     def texts(self) -> list[str]:
         """The words of each sentence, joined by spaces."""
-        return [" ".join(sentence.column(FORM)) for sentence in self.sentences]
+        return [" ".join(sentence.column(sentence.columns.index("form"))) for sentence in self.sentences]
 
     def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
         """Format the lines of each sentence, with an empty line after it."""
         for sentence, labelling in zip(self.sentences, labellings, strict=True):
-            yield from sentence.with_column(self.column, labelling.labels)
+            number = column_number(self.column, "--conllu", sentence.columns)
+            yield from sentence.with_column(number, labelling.labels)
             yield ""
 
 
 def label_text(options: LabelOptions) -> int:
     """Read, label and write lines block by block; return the exit status."""
-    from seqlab.tasks.labelling.labeller import load_labeller
+    from seqlab.tasks.labelling.labeller import UnknownCounter, load_labeller
 
     _check(options)
     set_threads(options.threads)
@@ -70,16 +71,19 @@ def label_text(options: LabelOptions) -> int:
         output_stream(options.output) as output,
         line_progress(source.stream, output) as advance,
     ):
+        unknown = UnknownCounter(labeller)
         for block in _blocks(options, source):
+            unknown.add(block.texts, block.locations)
             labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
             write_lines(output, block.output_lines(labellings))
+    unknown.report()
     return exit_status(limit)
 
 
 def _check(options: LabelOptions) -> None:
     """Raise UsageError or ValueError for options that cannot be combined."""
     if options.conllu is not None:
-        if column_number(options.conllu, "--conllu") <= FORM:
+        if options.conllu.lower() in COLUMNS[: FORM + 1]:
             raise UsageError("--conllu names the column to write labels to: it cannot be `id` or `form`")
         if "#" in (options.input or ""):
             raise UsageError("--conllu reads and writes all columns: name the input file without #COLUMN")
@@ -98,9 +102,10 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
             yield _Lines(source.locations(start, len(block)), block, options.json)
             start += len(block)
         return
-    column = column_number(options.conllu, "--conllu")
     for sentences in in_batches(read_sentences(source.lines, source.name), size):
-        yield _Sentences(sentences, column)
+        for sentence in sentences[:1]:
+            column_number(options.conllu, "--conllu", sentence.columns)
+        yield _Sentences(sentences, options.conllu)
 
 
 def _as_json(labelling: "Labelling", line: str) -> str:

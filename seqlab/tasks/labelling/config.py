@@ -53,6 +53,10 @@ class LabellingConfig(PairsConfig):
     micro_batch_tokens: Count = 2048
     """Maximum padded source tokens per micro-step; a longer line is a separate micro-step."""
 
+    def valid_metrics(self) -> list[str]:
+        """Return the validation metrics that can select the best checkpoint; those of entities for words only."""
+        return [*super().valid_metrics(), *(("entity_f1", "entity_f1_strict") if self.labels_of == "words" else ())]
+
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return only the folder of the text tokenizer, as the labels of another run may differ."""
         return old.tokenizer_folders[:1]

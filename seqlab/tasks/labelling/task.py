@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,9 @@ from seqlab.data.batch import Batch, LabelledBatch
 from seqlab.data.column import line_locations
 from seqlab.data.columns import parse_column
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
-from seqlab.data.labels import label_numbers
+from seqlab.data.encoded import EncodedCorpus
+from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_similar_labels
+from seqlab.data.line_sample import LineSample
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
@@ -28,11 +31,13 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
-from seqlab.text import label_names
+from seqlab.text import Tokenizer, label_names
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen
 
 logger = logging.getLogger(__name__)
+SAMPLE_LINES = 1000
+"""Number of training lines to check for text without spaces between words."""
 
 
 def _data_config(config: Config) -> LabellingConfig:
@@ -82,12 +87,17 @@ class LabellingTask(Task):
             )
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
+        if data.labels_of == "words":
+            for corpus in data.corpora("train"):
+                refuse_tokens_as_lines(corpus, corpus.rows())
         prepared = prepare(data, tokenizers, cache, on_progress)
         assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
         message = "The label %r is not in the training data: it counts as an error in metrics, but not in `nll`"
         warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
         if len(names := label_names(tokenizers[1])) == 1:
             logger.warning("The training data has only one label, %r: check that this is the right column", names[0])
+        warn_of_similar_labels(names)
+        _warn_of_text(config, prepared.train, tokenizers[0])
         if UNKNOWN in names:
             _warn_of_unannotated(data)
         if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
@@ -157,6 +167,32 @@ def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress:
     tokenizer = train_or_load_tokenizer(_data_config(config), side, folder.cache, on_progress)
     tokenizer.save(folder.path / f"{side}_tokenizer")
     return tokenizer.vocab_size
+
+
+def _warn_of_text(config: Config, train: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    """Warn of text that the model cannot read as a person does."""
+    data = _data_config(config)
+    longest = int(train.src.lengths.max())
+    if data.labels_of == "words" and longest == 1:
+        logger.warning(
+            "Each line has one word, so that the model sees no other words. If the lines are the words of sentences, "
+            "put each sentence on a line, or use a .conll file with empty lines between sentences"
+        )
+    limit = getattr(config.model, "max_length", longest)
+    if longest > limit:
+        logger.warning(
+            "The longest training line has %s tokens, but `seqlab label` reads at most `model.max_length` (%s) at once "
+            "and splits longer lines: raise it to read lines as in training",
+            f"{longest:,}",
+            f"{limit:,}",
+        )
+    if tokenizer.has_words and train.src_text is not None:
+        sample = train.src_text.take(np.arange(min(SAMPLE_LINES, len(train))))
+        if LineSample(sample.texts()).lacks_word_spaces:
+            logger.warning(
+                "The text is written without spaces between words, so that each line is read as one long word: set "
+                "`data.tokenizer.kind: characters` and `data.labels_of: lines`"
+            )
 
 
 def _warn_of_unannotated(data: LabellingConfig) -> None:

@@ -5,10 +5,12 @@ Sizes grow as powers of the number of training words, calibrated on Universal De
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
+from seqlab.data.labels import refuse_tokens_as_lines
+from seqlab.data.line_sample import LineSample
 from seqlab.registry import Parts, default_part
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
@@ -36,6 +38,10 @@ MAX_LABELLER_LR = 2e-3
 """Maximum peak learning rate."""
 SAMPLE_LINES_PER_FILE = 1000
 """Number of lines per file from which `labels_of` is chosen, by their numbers of labels and words."""
+DEFAULT_MAX_LENGTH = 256
+"""Default of `data.max_length`, which is raised for corpora with longer lines."""
+MAX_RECURRENT_LENGTH, MAX_ATTENTION_LENGTH = 1 << 14, 1 << 12
+"""Maximum of `data.max_length` that is chosen: memory grows with the length, with attention to its square."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.labels_of")
 """Settings that are copied from the run of `init_from`."""
 
@@ -46,7 +52,18 @@ class _CorpusProfile:
 
     lines: int
     words: int
+    characters: int
+    longest: int
+    """Words of the longest line."""
+    most_characters: int
+    """Characters of the longest line."""
     labels_of: str
+    lacks_word_spaces: bool
+    """Whether the text is written without spaces between words."""
+
+    def by_characters(self) -> "_CorpusProfile":
+        """Return the statistics with characters as words."""
+        return replace(self, words=self.characters, longest=self.most_characters)
 
     @property
     def scale(self) -> float:
@@ -72,16 +89,18 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
     builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
     data = _data_of(builder)
-    profile = _read_profile(data)
+    profile = _read_profile(data, check_tokens=not builder.is_given("data.labels_of"))
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")
-    relation = "equals" if profile.labels_of == "words" else "differs from"
-    builder.set("data.labels_of", profile.labels_of, f"in most lines the number of labels {relation} that of words")
+    _choose_units(builder, profile)
     if builder.get("data.valid_src") is None and builder.get("data.valid_fold") is None:
         share = valid_share(profile.lines)
         builder.set("data.valid_fraction", share, f"no validation set is given, and there are {profile.lines:,} lines")
     if builder.config().model.is_count_based:
         return builder.config()
+    units = _data_of(builder).tokenizer.units
+    profile = profile if units == "words" else profile.by_characters()
     _choose_model(builder, profile)
+    _choose_max_length(builder, profile)
     _choose_steps(builder, profile)
     return builder.config()
 
@@ -98,23 +117,57 @@ def _initial_values(given: dict[str, str]) -> dict[str, Any]:
     return {"data": {"kind": "labelling"}, "model": model, "optim": {"average_last": 5}}
 
 
-def _read_profile(config: LabellingConfig) -> _CorpusProfile:
-    """Read the training corpora once; raise ValueError if they contain no word."""
-    lines = words = num_compared = num_equal = 0
+def _read_profile(config: LabellingConfig, *, check_tokens: bool) -> _CorpusProfile:
+    """Read the training corpora once; raise ValueError if they contain no word.
+
+    With `check_tokens`, also if they have one word per line, with empty lines between the sentences.
+    """
+    lines = words = characters = longest = most_characters = num_compared = num_equal = 0
+    samples: list[str] = []
     for corpus in config.corpora("train"):
         pairs = corpus.rows()
-        for src, tgt in islice(pairs, SAMPLE_LINES_PER_FILE):
+        sample = list(islice(pairs, SAMPLE_LINES_PER_FILE))
+        if check_tokens:
+            refuse_tokens_as_lines(corpus, sample)
+        samples += [src for src, _ in sample]
+        for src, tgt in sample:
             counts = len(src.split()), len(tgt.split())
             if min(counts) > 0 and max(counts) > 1:  # one word with one label is ambiguous
                 num_compared, num_equal = num_compared + 1, num_equal + (counts[0] == counts[1])
-            lines, words = lines + 1, words + counts[0]
-        for src, _ in pairs:
-            lines, words = lines + 1, words + len(src.split())
+        for src, _ in chain(sample, pairs):
+            count = len(src.split())
+            lines, words, characters = lines + 1, words + count, characters + len(src)
+            longest, most_characters = max(longest, count), max(most_characters, len(src))
     if not words:
         raise ValueError(f"{', '.join(config.train_src)}: no line has a word: there is nothing to train on.")
+    lacks_spaces = LineSample(samples).lacks_word_spaces
     # The majority of the lines decides; preparation reports the lines that differ.
-    is_tagging = 2 * num_equal > num_compared or not num_compared
-    return _CorpusProfile(lines, words, "words" if is_tagging else "lines")
+    is_tagging = 2 * num_equal > num_compared or not (num_compared or lacks_spaces)
+    unit = "words" if is_tagging else "lines"
+    return _CorpusProfile(lines, words, characters, longest, most_characters, unit, lacks_spaces)
+
+
+def _choose_units(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
+    """Choose whether lines or words have labels, and the tokenizer."""
+    relation = "equals" if profile.labels_of == "words" else "differs from"
+    reason = f"in most lines the number of labels {relation} that of words"
+    if profile.labels_of == "lines" and profile.lacks_word_spaces:
+        reason = "the text is written without spaces between words, and a line has one label"
+    labels_of = builder.set("data.labels_of", profile.labels_of, reason)
+    if labels_of == "lines" and profile.lacks_word_spaces:
+        reason = "the text is written without spaces between words"
+        builder.set_kind("data.tokenizer.kind", "characters", reason)
+
+
+def _choose_max_length(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
+    """Choose a maximum length that keeps all lines, so that training, validation and inference read them whole."""
+    config = builder.config().model
+    has_attention = "max_length" in fields_of(type(config))
+    limit = min(profile.longest, MAX_ATTENTION_LENGTH if has_attention else MAX_RECURRENT_LENGTH)
+    if limit > DEFAULT_MAX_LENGTH:
+        limit = builder.set("data.max_length", limit, f"the longest line has {profile.longest:,} tokens")
+    if has_attention and limit > builder.get("model.max_length"):
+        builder.set("model.max_length", limit, f"data.max_length is {limit:,}")
 
 
 def _data_of(builder: ConfigBuilder) -> LabellingConfig:

@@ -1,0 +1,143 @@
+"""Reading of files with one token a line and empty lines between sentences, as in the CoNLL-2003 shared task.
+
+The columns of a line are separated by a tab if the file has tabs, else by spaces. They are named by their number, from
+0 (or from the end, as -1), or by the names in a header line. Lines with `-DOCSTART-` and comments (`# id = 1`) are not
+tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
+DOCUMENT_START = "-DOCSTART-"
+_COMMENT = re.compile(r"#\s*[\w.]+\s*=.*")
+_COMMENT_STARTS = ("# ", "#\t")
+_TOKEN_HEADERS = {"token", "tokens", "word", "words", "form", "text"}
+_LABEL_HEADERS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "bio", "iob", "entity"}
+MAX_CHECKED_ROWS = 1000
+"""Maximum number of rows to check for tokens that should be read as sentences."""
+MAX_SENTENCE_TOKENS = 100
+"""Maximum mean number of tokens of sentences."""
+
+
+class TokenSentence(NamedTuple):
+    """The values of one column of a sentence."""
+
+    first_line: int
+    """Line number of the first token, from 1."""
+    values: list[str]
+
+
+def read_token_sentences(lines: Iterable[str], name: str, column: str) -> Iterator[TokenSentence]:
+    """Yield one column of each sentence; spaces within a value become `_`.
+
+    Args:
+        lines: the lines of a file.
+        name: name of the file, for messages.
+        column: number of the column, negative from the end, or its name in the header.
+
+    Raises:
+        ValueError: a line has too few or too many columns, the column does not exist, or its value is empty; the
+            message has the file and the line.
+    """
+    reader, first = _Reader(name, column), 0
+    values: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            value = reader.value(line, number)
+            if value is not None:
+                first = first if values else number
+                values.append(value)
+        elif values:
+            yield TokenSentence(first, values)
+            values = []
+    if values:
+        yield TokenSentence(first, values)
+
+
+class _Reader:
+    """Reader of one column, which learns the separator and the number of columns from the first token."""
+
+    def __init__(self, name: str, column: str) -> None:
+        self._name, self._column = name, column
+        self._separator: str | None = None
+        self._width = 0
+        self._last_values: set[str] = set()
+        self._index = int(column) if re.fullmatch("-?[0-9]+", column) else None
+
+    def value(self, line: str, number: int) -> str | None:
+        """Return the value of the column in a line; None if the line is not a token."""
+        location = f"{self._name}, line {number}"
+        if line.startswith(DOCUMENT_START) or _COMMENT.fullmatch(line):
+            return None
+        is_header = False
+        if not self._width:
+            if line.startswith(_COMMENT_STARTS):
+                return None
+            is_header = self._learn(line, location)
+        fields = self._split(line)
+        if len(fields) != self._width:
+            if line.startswith("#"):
+                return None
+            separator = "tabs" if self._separator else "spaces"
+            raise ValueError(
+                f"{location}: has {len(fields)} columns, separated by {separator}, but the first token has "
+                f"{self._width}."
+            )
+        # A comment can have as many words as there are columns; a token has the label of another one.
+        if is_header or (line.startswith(_COMMENT_STARTS) and fields[-1] not in self._last_values):
+            return None
+        self._last_values.add(fields[-1])
+        assert self._index is not None
+        value = "_".join(fields[self._index].split())
+        if not value:
+            raise ValueError(f"{location}: column {self._column} is empty: write `_` for an unknown value.")
+        return value
+
+    def _learn(self, line: str, location: str) -> bool:
+        """Set separator, width and index by the first line; return whether it is a header."""
+        self._separator = "\t" if "\t" in line else None
+        fields = self._split(line)
+        self._width = len(fields)
+        if self._index is None:
+            if self._column not in fields:
+                raise ValueError(
+                    f"{location}: has no column {self._column!r}, only {', '.join(fields)}: use a number from 0, or -1 "
+                    "for the last column, if this line is not a header."
+                )
+            self._index = fields.index(self._column)
+            return True
+        if not -self._width <= self._index < self._width:
+            raise ValueError(f"{location}: has {self._width} columns, so there is no column {self._column}.")
+        names = [field.lower() for field in fields]
+        if names[0] in _TOKEN_HEADERS and names[-1] in _LABEL_HEADERS:
+            raise ValueError(
+                f"{location}: is a header ({', '.join(fields)}): give the name of the column instead of its number, "
+                f"{self._name}#{fields[self._index]}."
+            )
+        return False
+
+    def _split(self, line: str) -> list[str]:
+        return line.split("\t") if self._separator else line.strip(" ").split()
+
+
+def first_gap_between_tokens(rows: Iterable[Sequence[str]]) -> int | None:
+    """Return the index of the first empty row, if the rows are tokens with empty rows between sentences; else None.
+
+    Such rows have one word in each column, and between two empty rows there are as many as in usual sentences.
+    """
+    gaps, last, tokens = [], 0, 0
+    for index, row in enumerate(islice(rows, MAX_CHECKED_ROWS)):
+        counts = {len(cell.split()) for cell in row}
+        if counts == {0}:
+            gaps.append(index)
+        elif counts == {1}:
+            last, tokens = index, tokens + 1
+        else:
+            return None
+    inner = [gap for gap in gaps if gap < last]
+    return inner[0] if inner and 2 * len(inner) <= tokens <= MAX_SENTENCE_TOKENS * len(inner) else None
