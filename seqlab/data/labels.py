@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
 logger = logging.getLogger(__name__)
 LabelsOf = Literal["lines", "words"]
+LABEL_SEPARATORS = (";", "|", ",")
+"""Characters that separate several labels in a cell, in some files."""
 MAX_NAMED_GROUPS = 5
 """Maximum number of groups of similar labels that a warning names."""
 
@@ -94,8 +97,33 @@ def similar_labels(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def warn_of_similar_labels(names: Iterable[str]) -> None:
-    """Warn of labels that are probably spellings of the same label."""
+def joined_labels(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return a label that joins several labels, such as `a;b`, and its separator; None if there is none.
+
+    Each of its parts is also a label, or a part of another label.
+    """
+    for separator in LABEL_SEPARATORS:
+        parts = {name: [part.strip() for part in name.split(separator)] for name in names}
+        counts = Counter(part for each in parts.values() for part in set(each))
+        for name, each in parts.items():
+            if len(each) > 1 and all(part and counts[part] > 1 for part in each):
+                return name, separator
+    return None
+
+
+def refuse_joined_labels(cells: Sequence[str], location: str) -> None:
+    """Raise ValueError if cells with several labels separate them otherwise than by spaces."""
+    joined = joined_labels(cells) or next(((cell, "[") for cell in cells if cell.startswith("[")), None)
+    if joined:
+        how = "is a list in brackets" if joined[1] == "[" else f"has labels separated by {joined[1]!r}"
+        raise ValueError(f"{location}: the cell {joined[0]!r} {how}: separate several labels by spaces.")
+
+
+def warn_of_labels(names: Sequence[str]) -> None:
+    """Warn of labels that are probably spellings of the same label, and of several labels in one."""
+    if joined := joined_labels(names):
+        text = "the label %r looks like several labels, separated by %r, but is one: to predict several, see "
+        logger.warning(text + "`data.kind: prediction` with `data.predicts: labels`", *joined)
     for group in similar_labels(names)[:MAX_NAMED_GROUPS]:
         logger.warning(
             "the labels %s differ only in case, spaces or invisible characters: they are different labels; if they "

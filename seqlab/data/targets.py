@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
 from seqlab.data.cells import RawColumn
+from seqlab.data.labels import refuse_joined_labels, warn_of_labels
 from seqlab.data.table_codec import (
     FloatArray,
     NumberColumn,
@@ -352,6 +353,9 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
     values = sorted(
         {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=numeric_sort_key
     )
+    if predicts == "labels":
+        refuse_joined_labels(seen, f"{table.files[0]}, column {column.name!r}")
+    warn_of_labels(values)
     if predicts == "class" and len(values) > max(2, len(rows) / 2):
         raise ValueError(
             f"The target {column.name!r} has {len(values):,} different values in {len(rows):,} training rows, too many "

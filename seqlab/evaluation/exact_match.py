@@ -1,5 +1,6 @@
 """Metrics of lines: exact match, and lines that contain the reference."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,11 +55,21 @@ def contains(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 def _words(line: str) -> list[str]:
     """Split at whitespace and strip punctuation from both ends of each word; words of only punctuation are dropped."""
-    stripped = (word.strip(_PUNCTUATION) for word in line.split())
+    stripped = (word.strip(_ASCII_PUNCTUATION) if word.isascii() else _strip(word) for word in line.split())
     return [word for word in stripped if word]
 
 
-_PUNCTUATION = ".,;:!?…\"'()[]{}«»„“”‚‘’"
+_ASCII_PUNCTUATION = ".,;:!?\"'()[]{}"  # without the signs of words such as C# and 5%
+
+
+def _strip(word: str) -> str:
+    """Strip punctuation of all scripts from both ends of a word."""
+    is_kept = [
+        each not in _ASCII_PUNCTUATION and (each.isascii() or unicodedata.category(each)[0] != "P") for each in word
+    ]
+    if True not in is_kept:
+        return ""
+    return word[is_kept.index(True) : len(word) - is_kept[::-1].index(True)]
 
 
 def _is_contained(wanted: Sequence[str], words: Sequence[str]) -> bool:

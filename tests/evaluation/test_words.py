@@ -70,6 +70,10 @@ CONTAINS_CASES = [
     ("der „Rote Platz“ ist rot", "Rote Platz", True),
     ("Rote und Platz", "Rote Platz", False),
     ("", "x", False),
+    ("वह दिल्ली।", "दिल्ली", True),
+    ("هل تأتي؟", "تأتي", True),
+    ("「東京」", "東京", True),
+    ("5% C#", "5 C", False),
 ]
 
 

@@ -240,6 +240,16 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
     assert lines[-1]["accuracy"] == pytest.approx(100 * right)
 
 
+def test_a_class_name_of_several_lines_is_one_output_line(tmp_path: Path) -> None:
+    rows = [[k % 2, ["very\ngood", "bad, really"][k % 2]] for k in range(200)]
+    path = write_csv(tmp_path / "t.csv", ["x", "grade"], rows)
+    config = tiny(path, "grade", "class", LinearConfig(), inputs=["x"], max_steps=100, **ONCE)
+    run_dir = train(config, tmp_path / "run")
+    status, out, _ = run("predict", run_dir, "--json", stdin="x\n0\n1\n")
+    assert (status, [json.loads(line)["prediction"] for line in out.splitlines()]) == (0, ["very\ngood", "bad, really"])
+    assert run("predict", run_dir, stdin="x\n0\n1\n")[:2] == (0, "very good\nbad, really\n")
+
+
 @pytest.mark.parametrize("model", [RnnPredictorConfig, LstmPredictorConfig, GruPredictorConfig])
 def test_recurrent_models_classify_by_the_first_frame(model: type[RecurrentPredictorConfig], tmp_path: Path) -> None:
     rng = np.random.default_rng(4)

@@ -304,3 +304,8 @@ def test_missing_and_empty_texts_are_refused(tmp_path: Path) -> None:
         from_text([("data.train", str(tmp_path / "missing.txt"))])
     with pytest.raises(ValueError, match=r"text0\.txt: no line has a word"):
         zero_config(tmp_path, ["", " "])
+
+
+def test_lines_of_text_without_spaces_are_not_words(tmp_path: Path) -> None:
+    lines = [chr(0x4E00 + i) + "今天去北京大学图书馆看书学习" for i in range(20)] * 20
+    assert zero_config(tmp_path, lines).data.tokenizer.kind == "characters"  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from seqlab.data.column import line_locations
 from seqlab.data.columns import parse_column
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_similar_labels
+from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_labels
 from seqlab.data.line_sample import LineSample
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
@@ -96,7 +96,7 @@ class LabellingTask(Task):
         warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
         if len(names := label_names(tokenizers[1])) == 1:
             logger.warning("The training data has only one label, %r: check that this is the right column", names[0])
-        warn_of_similar_labels(names)
+        warn_of_labels(names)
         _warn_of_text(config, prepared.train, tokenizers[0])
         if UNKNOWN in names:
             _warn_of_unannotated(data)

@@ -178,7 +178,8 @@ def _choose_text(builder: ConfigBuilder, profile: TextProfile) -> None:
     )
     words = len(profile.sample.words)
     unseen = f"an estimated {profile.new_words_share:.2%} of the words of another text are unseen"
-    if profile.new_words_share <= MAX_NEW_WORDS_SHARE and words <= MAX_DISTINCT_WORDS:
+    has_words = not profile.sample.lacks_word_spaces
+    if has_words and profile.new_words_share <= MAX_NEW_WORDS_SHARE and words <= MAX_DISTINCT_WORDS:
         kind, reason = "words", f"{unseen}, and there are {words:,} distinct words"
     elif profile.chars <= MAX_CHARS:
         kind, reason = "characters", f"{unseen}, and {profile.chars:,} characters are too few for subwords"

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
+from seqlab.data.column import join_lines
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
@@ -75,7 +76,7 @@ def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
         cut = {"truncated": True} if is_discarded(prediction) else {}
         return json_line({"prediction": "", "values": None, **cut}) if as_json else ""
     if not as_json:
-        return prediction.text
+        return join_lines(prediction.text)  # the name of a class can have several lines
     interval = {} if prediction.interval is None else {"interval": prediction.interval}
     return json_line({"prediction": prediction.text, "values": prediction.values, **interval})
 
