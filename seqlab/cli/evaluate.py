@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample
+from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample, word_metric_advice
 from seqlab.inference.files import all_locations, read_parallel
 from seqlab.inference.options import SETTINGS, Count, File, Name, RefuseLongLines
 from seqlab.registry import Parts
@@ -20,13 +20,8 @@ if TYPE_CHECKING:
     from seqlab.text.transcripts import TranscriptForm
 
 logger = logging.getLogger(__name__)
-WORD_METRICS = {
-    "bleu": "`bleu_zh` for Chinese, `bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or "
-    "`chrf`",
-    "wer": "`cer`",
-    **dict.fromkeys(("ter", "contains", "repeated", "missing", "length_error"), "`chrf` or `cer`"),
-}
-"""Metrics of words that are separated by spaces -> metrics for text without such spaces."""
+MIN_REPEATED = 20
+"""Minimum mean number of times that each line occurs in references that are probably names of classes."""
 MAX_SAMPLED_LINES = 1000
 """Maximum number of reference lines to check for a script without spaces."""
 
@@ -150,9 +145,11 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
     if "bleu" in metrics and _look_tokenized(texts.hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU needs detokenized text: detokenize them first")
-    for name in filter(WORD_METRICS.get, metrics) if texts.lack_word_spaces else ():
-        text = "the references are written without spaces between words, which `%s` needs: use %s"
-        logger.warning(text, name, WORD_METRICS[name])
+    for name in [*metrics, *(["alternatives"] if texts.src is not None else [])]:
+        if advice := word_metric_advice(name, texts.references[0][:MAX_SAMPLED_LINES]):
+            logger.warning("the references %s", advice)
+    if {"accuracy", "macro_f1"} & set(metrics):
+        _warn_of_class_names(texts.references[0])
     exact_metrics = [name for name in metrics if name not in ERROR_RATES]
     count = sum(map(_differ_only_in_form, texts.hypotheses, zip(*texts.references, strict=True)))
     if count and exact_metrics:
@@ -162,6 +159,16 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
             count,
             len(texts.hypotheses),
             ", ".join(exact_metrics),
+        )
+
+
+def _warn_of_class_names(references: list[str]) -> None:
+    """Warn of references that are probably one label per line, of several words."""
+    distinct = set(references)
+    if len(references) >= MIN_REPEATED * len(distinct) and any(len(line.split()) > 1 for line in distinct):
+        logger.warning(
+            "the references are few different lines, some of several words: `accuracy` and `macro_f1` count each word "
+            "as a label; if a line is one label, use `exact_match`"
         )
 
 

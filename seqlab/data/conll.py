@@ -16,8 +16,12 @@ SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
 DOCUMENT_START = "-DOCSTART-"
 _COMMENT = re.compile(r"#\s*[\w.]+\s*=.*")
 _COMMENT_STARTS = ("# ", "#\t")
-_TOKEN_HEADERS = {"token", "tokens", "word", "words", "form", "text"}
-_LABEL_HEADERS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "bio", "iob", "entity"}
+TEXT_HEADERS = {"token", "tokens", "word", "words", "form", "text", "sentence", "sentences", "review", "comment"}
+LABEL_HEADERS = {
+    *("tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "bio", "iob", "entity"),
+    *("class", "category", "sentiment", "target", "y", "topic", "type"),
+}
+"""Usual names of columns, in lower case."""
 MAX_CHECKED_ROWS = 1000
 """Maximum number of rows to check for tokens that should be read as sentences."""
 MAX_SENTENCE_TOKENS = 100
@@ -113,8 +117,7 @@ class _Reader:
             return True
         if not -self._width <= self._index < self._width:
             raise ValueError(f"{location}: has {self._width} columns, so there is no column {self._column}.")
-        names = [field.lower() for field in fields]
-        if names[0] in _TOKEN_HEADERS and names[-1] in _LABEL_HEADERS:
+        if looks_like_header(fields):
             raise ValueError(
                 f"{location}: is a header ({', '.join(fields)}): give the name of the column instead of its number, "
                 f"{self._name}#{fields[self._index]}."
@@ -123,6 +126,11 @@ class _Reader:
 
     def _split(self, line: str) -> list[str]:
         return line.split("\t") if self._separator else line.strip(" ").split()
+
+
+def looks_like_header(row: Sequence[str]) -> bool:
+    """Return whether a row names columns of text or tokens, and of labels."""
+    return row[0].strip().lower() in TEXT_HEADERS and row[-1].strip().lower() in LABEL_HEADERS
 
 
 def first_gap_between_tokens(rows: Iterable[Sequence[str]]) -> int | None:

@@ -84,7 +84,8 @@ def refuse_tokens_as_lines(corpus: Corpus, rows: Iterable[Sequence[str]]) -> Non
         raise ValueError(
             f"{location}: is empty, and each line before it has one word and one label, like a file of sentences with "
             "one token per line. Rename such a file to .conll and give the numbers of its columns, for example "
-            "`train.conll#0` and `train.conll#1`; if the words are no sentences, set `data.labels_of: lines`."
+            "`train.conll#0` and `train.conll#1` (two files become one by `paste WORDS LABELS > train.conll`); if the "
+            "words are no sentences, set `data.labels_of: lines`."
         )
 
 

@@ -13,6 +13,14 @@ SHORT_UNSPACED_CHARS = 8
 MAX_IDEOGRAPHIC_WORD, MAX_UNSPACED_WORD = 3, 7
 """Maximum mean characters per word of text that was divided into words, in ideographic and other unspaced scripts."""
 
+WORD_METRICS = {
+    "bleu": "`bleu_zh` for Chinese, `bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or "
+    "`chrf`",
+    "wer": "`cer`",
+    "alternatives": "text that was divided into words",
+    **dict.fromkeys(("ter", "contains", "repeated", "missing", "length_error"), "`chrf` or `cer`"),
+}
+"""Metrics of words that are separated by spaces -> what to use for text without such spaces."""
 MIN_BLEU_WORDS = 4
 """Minimum words per line for BLEU, which counts 4-grams."""
 
@@ -84,6 +92,13 @@ class LineSample:
     def is_spelled_out(self) -> bool:
         """Whether lines are words spelled out with spaces, such as `aː l s t`."""
         return self.is_short and self.characters.total() < 2 * self.words.total()
+
+
+def word_metric_advice(metric: str, lines: list[str]) -> str | None:
+    """Return a predicate about references if they lack the spaces between words that a metric needs; else None."""
+    if metric not in WORD_METRICS or not LineSample(lines).lacks_word_spaces:
+        return None
+    return f"are written without spaces between words, which `{metric}` needs: use {WORD_METRICS[metric]}"
 
 
 def _mean_without_longest(lengths: list[int]) -> float:

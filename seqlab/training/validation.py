@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqlab.data.batch import Batch
 from seqlab.data.encoded import EncodedCorpus
+from seqlab.data.line_sample import word_metric_advice
 from seqlab.data.ragged import RaggedArray
 from seqlab.evaluation import Score, nll_per_tgt_token
 from seqlab.nn.precision import prepare_inference
@@ -22,6 +23,8 @@ from seqlab.training.device_context import DeviceContext
 
 logger = logging.getLogger(__name__)
 
+MAX_SAMPLED_REFERENCES = 1000
+"""Maximum number of validation texts to check for a script without spaces."""
 MAX_ITEMS_SHOWN = 10
 """Maximum number of unseen items in the log; the others are counted."""
 MAX_LOCATIONS_SHOWN = 3
@@ -100,6 +103,13 @@ def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
     for score, count in world.unshard(scores):
         nll, tokens = nll - score, tokens + count
     return nll_per_tgt_token(nll, tokens)
+
+
+def warn_of_word_metric(metric: str | None, references: list[str]) -> None:
+    """Warn if the metric that selects checkpoints needs spaces between words, and the references have none."""
+    advice = word_metric_advice(str(metric), references[:MAX_SAMPLED_REFERENCES])
+    if advice:
+        logger.warning("The validation texts %s (`training.valid_metric`)", advice)
 
 
 def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str], list[str]], message: str) -> None:

@@ -167,7 +167,7 @@ def test_invalid_arguments_are_reported(seqlab, files: dict[str, Path], tmp_path
         ([files["hyp"], "--ref", f"{tmp_path}/test.tsv#1"], "test.tsv: there is no such file."),
         (
             [files["hyp"], "--ref", f"{files['ref']}#1"],
-            "only .tsv, .jsonl, .csv, .conllu, .json, .parquet, .arrow files have",
+            "only .tsv, .jsonl, .csv, .conllu, .conll, .json, .parquet, .arrow files have",
         ),
         (
             [files["hyp"], "--ref", files["ref"], "--metrics", "blue"],
@@ -394,3 +394,13 @@ def test_metrics_of_words_warn_of_text_without_spaces(seqlab, metric: str, tmp_p
     warning = f"the references are written without spaces between words, which `{metric}` needs"
     assert warning in seqlab("evaluate", path, "--ref", path, "--metrics", metric).err
     assert warning not in seqlab("evaluate", divided, "--ref", divided, "--metrics", metric).err
+
+
+def test_class_names_of_several_words_are_reported(seqlab, tmp_path: Path) -> None:
+    """`accuracy` would count "New York" taken for "New Jersey" as half correct."""
+    (tmp_path / "hyp").write_text("New York\n" * 50)
+    (tmp_path / "ref").write_text("New York\nNew Jersey\n" * 25)
+    (tmp_path / "tags").write_text("".join(f"A B{i} C\n" for i in range(50)))
+    warning = "the references are few different lines, some of several words"
+    assert warning in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "accuracy").err
+    assert warning not in seqlab("evaluate", tmp_path / "tags", "--ref", tmp_path / "tags", "--metrics", "accuracy").err

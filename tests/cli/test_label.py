@@ -215,3 +215,15 @@ def test_what_the_model_cannot_read_is_counted(
     assert result.status == 0
     assert message in result.err
     assert ("not in the training data" in result.err) == bool(message)
+
+
+def test_tokens_on_lines_of_their_own_are_reported(seqlab, runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+    tokens = "a\nfilm\n\nit\nis\ndull\n"
+    warning = "line 3 is empty, and each line before it has one word: words that are labeled alone have no context"
+    result = seqlab("label", runs["words"][0], *FAST, stdin=tokens.encode())
+    assert len(result.out.splitlines()) == 6
+    assert warning in result.err
+    (tmp_path / "a.conll").write_text(tokens)
+    result = seqlab("label", runs["words"][0], *FAST, "--input", tmp_path / "a.conll#0")
+    assert [len(line.split()) for line in result.out.splitlines()] == [2, 3]
+    assert warning not in result.err

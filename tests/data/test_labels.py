@@ -244,6 +244,7 @@ def test_cells_with_several_labels_need_spaces(cells: list[str], message: str) -
         ("Anna", ["f", "m"], {"labels_of": "words"}, "Each line has one word, so that the model sees no other words"),
         ("我们今天去北京大学图书馆", ["f", "m"], {}, "The text is written without spaces between words"),
         ("a " * 30, ["f", "m"], {}, "The longest training line has 31 tokens, but `seqlab label` reads at most"),
+        ("sentence", ["Class", "m"], {}, "{folder}/src and {folder}/tgt, line 1: looks like a header (sent"),
         ("a b c", ["f", "m"], {}, ""),
     ],
 )
@@ -255,8 +256,9 @@ def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (tmp_path / "src").write_text("".join(f"{text}{chr(ord('a') + i % 26)}\n" for i in range(80)), encoding="utf-8")
-    (tmp_path / "tgt").write_text("".join(f"{labels[i % len(labels)]}\n" for i in range(80)))
+    texts = [text if text == "sentence" and i == 0 else text + chr(ord("a") + i % 26) for i in range(80)]
+    (tmp_path / "src").write_text("\n".join(texts), encoding="utf-8")
+    (tmp_path / "tgt").write_text("\n".join(labels[i % len(labels)] if i else labels[0] for i in range(80)))
     data = LabellingConfig(train_src=[f"{tmp_path}/src"], train_tgt=[f"{tmp_path}/tgt"], **settings)
     config = Config(data=data, model=TransformerLabellerConfig(max_length=20))
     sides: tuple[Side, ...] = ("src", "tgt")
@@ -265,4 +267,5 @@ def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
     ]
     LabellingTask().prepare(config, tokenizers, tmp_path / "cache", no_progress)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    warning = warning.format(folder=tmp_path)
     assert [each[: len(warning)] for each in warnings] == [warning] * bool(warning)

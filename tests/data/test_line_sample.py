@@ -3,6 +3,7 @@
 import pytest
 
 from seqlab.data.line_sample import LineSample
+from seqlab.training.validation import warn_of_word_metric
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,14 @@ def test_text_of_these_scripts_that_was_divided_into_words(line: str) -> None:
 @pytest.mark.parametrize("line", ["나는 학교에 간다", "the cat sat", "यह एक है", "ＡＢＣ ＤＥＦ", "می‌شود که", "12 34"])
 def test_scripts_with_spaces_between_words(line: str) -> None:
     assert not LineSample([line]).is_unspaced
+
+
+@pytest.mark.parametrize(("metric", "is_reported"), [("bleu", True), ("wer", True), ("chrf", False), ("nll", False)])
+def test_validation_by_words_of_text_without_spaces_is_reported(
+    metric: str, is_reported: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_word_metric(metric, ["我们今天去北京大学图书馆看书学习"])
+    assert ("without spaces between words" in caplog.text) == is_reported
+    caplog.clear()
+    warn_of_word_metric(metric, ["the cat sat on the mat"])
+    assert not caplog.text

@@ -1,5 +1,6 @@
 """Label text (`seqlab label` for labelling runs)."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,6 +9,7 @@ from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
+from seqlab.data.conll import first_gap_between_tokens
 from seqlab.data.conllu import COLUMNS, FORM, Sentence, column_number, read_sentences
 from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
@@ -15,6 +17,8 @@ from seqlab.inference.options import LabelOptions, given_options, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling
+
+logger = logging.getLogger(__name__)
 
 
 class _Lines(NamedTuple):
@@ -74,6 +78,8 @@ def label_text(options: LabelOptions) -> int:
         unknown = UnknownCounter(labeller)
         for block in _blocks(options, source):
             unknown.add(block.texts, block.locations)
+            if not labeller.labels_lines:
+                _warn_of_tokens(block.texts, block.locations)
             labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
             write_lines(output, block.output_lines(labellings))
     unknown.report()
@@ -106,6 +112,17 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
         for sentence in sentences[:1]:
             column_number(options.conllu, "--conllu", sentence.columns)
         yield _Sentences(sentences, options.conllu)
+
+
+def _warn_of_tokens(lines: Sequence[str], locations: Sequence[str]) -> None:
+    """Warn of a block of lines that are the tokens of sentences, with empty lines between sentences."""
+    gap = first_gap_between_tokens([line] for line in lines)
+    if gap is not None:
+        logger.warning(
+            "%s is empty, and each line before it has one word: words that are labeled alone have no context. Give a "
+            "sentence per line, or the column of a file with one token per line, for example `--input FILE.conll#0`",
+            locations[gap],
+        )
 
 
 def _as_json(labelling: "Labelling", line: str) -> str:

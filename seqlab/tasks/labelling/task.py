@@ -14,6 +14,7 @@ from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import Batch, LabelledBatch
 from seqlab.data.column import line_locations
 from seqlab.data.columns import parse_column
+from seqlab.data.conll import looks_like_header
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_labels
@@ -98,6 +99,7 @@ class LabellingTask(Task):
             logger.warning("The training data has only one label, %r: check that this is the right column", names[0])
         warn_of_labels(names)
         _warn_of_text(config, prepared.train, tokenizers[0])
+        _warn_of_headers(data)
         if UNKNOWN in names:
             _warn_of_unannotated(data)
         if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
@@ -193,6 +195,16 @@ def _warn_of_text(config: Config, train: EncodedCorpus, tokenizer: Tokenizer) ->
                 "The text is written without spaces between words, so that each line is read as one long word: set "
                 "`data.tokenizer.kind: characters` and `data.labels_of: lines`"
             )
+
+
+def _warn_of_headers(data: LabellingConfig) -> None:
+    """Warn of files whose first line names the columns, but is read as a text with its label."""
+    for corpus in data.corpora("train"):
+        first = next(corpus.rows(), None)
+        if first is not None and looks_like_header(first):
+            [location] = corpus.locations(0, 1)
+            text = "%s: looks like a header (%s), but is trained like any other line: remove it, or name the columns"
+            logger.warning(text, location, ", ".join(first))
 
 
 def _warn_of_unannotated(data: LabellingConfig) -> None:

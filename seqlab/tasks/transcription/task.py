@@ -32,7 +32,7 @@ from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.task import Codecs, Task
-from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll
+from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_word_metric
 
 logger = logging.getLogger(__name__)
 MAX_UNKNOWN_LISTED = 10
@@ -82,6 +82,7 @@ class TranscriptionTask(Task):
         config.model.check_sides(*codecs)
         prepared = read_transcripts(_data_config(config), cache, on_progress, codecs[1])
         if on_progress is not None:
+            warn_of_word_metric(config.training.valid_metric, [prepared.texts[i] for i in prepared.valid])
             for name, indices in (("training", prepared.train), ("validation", prepared.valid)):
                 _warn_of_unknown(name, indices, prepared, codecs[1])
                 _warn_of_unreachable(name, indices, prepared, config, codecs[0])

@@ -28,7 +28,14 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.tasks.translation.load import load_translator
 from seqlab.text import find_unknown
 from seqlab.training.task import Codecs, Task
-from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_unseen
+from seqlab.training.validation import (
+    RunInTraining,
+    Validation,
+    inference_model,
+    mean_nll,
+    warn_of_unseen,
+    warn_of_word_metric,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +86,8 @@ class TranslationTask(Task):
             warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
             _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
             _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
+        assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
+        warn_of_word_metric(config.training.valid_metric, prepared.valid.tgt_text.texts())
         _check_unreachable_targets("training", prepared.train, config)
         _check_unreachable_targets("validation", prepared.valid, config)
         search = _limited_search(config, prepared)
