@@ -151,6 +151,13 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
     if {"accuracy", "macro_f1"} & set(metrics):
         _warn_of_class_names(texts.references[0])
     exact_metrics = [name for name in metrics if name not in ERROR_RATES]
+    is_composed, *others = (all(map(_is_composed, lines)) for lines in (texts.hypotheses, *texts.references))
+    if exact_metrics and is_composed not in others:
+        logger.warning(
+            "either the hypotheses or the references are not in Unicode normalization form C, so that equal letters "
+            "with accents count as different in %s: convert the files, for example with `uconv -x nfc`",
+            ", ".join(exact_metrics),
+        )
     count = sum(map(_differ_only_in_form, texts.hypotheses, zip(*texts.references, strict=True)))
     if count and exact_metrics:
         logger.warning(
@@ -164,8 +171,10 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
 def _warn_of_class_names(references: list[str]) -> None:
     """Warn of references that are probably one label per line, of several words."""
-    distinct = set(references)
-    if len(references) >= MIN_REPEATED * len(distinct) and any(len(line.split()) > 1 for line in distinct):
+    names = [line.split() for line in set(references)]
+    have_repeated_words = any(len(set(words)) < len(words) for words in names)  # as tags have
+    is_few = len(references) >= MIN_REPEATED * len(names)
+    if is_few and not have_repeated_words and any(len(words) > 1 for words in names):
         logger.warning(
             "the references are few different lines, some of several words: `accuracy` and `macro_f1` count each word "
             "as a label; if a line is one label, use `exact_match`"
@@ -298,6 +307,10 @@ def _differ_only_in_form(hypothesis: str, references: Sequence[str]) -> bool:
     if hypothesis in references:
         return False
     return _plain_form(hypothesis) in map(_plain_form, references)
+
+
+def _is_composed(line: str) -> bool:
+    return line.isascii() or unicodedata.is_normalized("NFC", line)
 
 
 def _plain_form(line: str) -> str:

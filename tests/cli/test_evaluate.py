@@ -400,7 +400,17 @@ def test_class_names_of_several_words_are_reported(seqlab, tmp_path: Path) -> No
     """`accuracy` would count "New York" taken for "New Jersey" as half correct."""
     (tmp_path / "hyp").write_text("New York\n" * 50)
     (tmp_path / "ref").write_text("New York\nNew Jersey\n" * 25)
-    (tmp_path / "tags").write_text("".join(f"A B{i} C\n" for i in range(50)))
+    (tmp_path / "tags").write_text("O O B-ORG O\n" * 50)
     warning = "the references are few different lines, some of several words"
     assert warning in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "accuracy").err
     assert warning not in seqlab("evaluate", tmp_path / "tags", "--ref", tmp_path / "tags", "--metrics", "accuracy").err
+
+
+def test_files_in_different_unicode_forms_are_reported(seqlab, tmp_path: Path) -> None:
+    """Also if no line is correct, so that no line differs in its form only."""
+    (tmp_path / "hyp").write_text("un e\u0301te\u0301 froid dans le sud\n", encoding="utf-8")
+    (tmp_path / "ref").write_text("un été chaud dans le sud\n", encoding="utf-8")
+    warning = "either the hypotheses or the references are not in Unicode normalization form C"
+    assert warning in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref").err
+    assert warning not in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "wer").err
+    assert warning not in seqlab("evaluate", tmp_path / "ref", "--ref", tmp_path / "ref").err

@@ -150,6 +150,23 @@ def test_fine_tuning_requires_known_labels(corpus: str, tmp_path: Path) -> None:
     assert list(load_run(fine_tune("fewer")).codecs[1].values) == ["going down", "going up"]
 
 
+def test_labels_of_several_lines_and_labels_of_validation_only(
+    corpus: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
+    for row in rows:
+        row |= {"audio": str(Path(corpus).parent / row["audio"]), "text": row["text"].replace(" ", "\n")}
+    rows[-1]["text"] = "sideways"
+    for name, part in (("train", rows[:40]), ("valid", rows[40:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    config = tiny_config(f"{tmp_path}/train.jsonl", max_steps=1, valid=f"{tmp_path}/valid.jsonl")
+    run_dir = train(config, tmp_path / "run")
+    assert "The label 'sideways' is not in the training data: it counts as an error in metrics" in caplog.text
+    status, done = run_in_process("label", run_dir, stdin=f"{rows[0]['audio']}\n".encode())
+    assert status == 0
+    assert done.stdout in (b"going up\n", b"going down\n")
+
+
 def test_a_single_label_is_refused(corpus: str, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     for row in rows:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.commands import INCOMPLETE, UsageError
 from seqlab.data.blocks import in_batches
+from seqlab.data.column import join_lines
 from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.files import output_stream
 from seqlab.inference.lines import json_line, write_lines
@@ -48,7 +49,7 @@ def label_recordings(options: LabelOptions) -> int | None:
 def _format_line(entry: str | ManifestEntry, result: "LabelledRecording", options: LabelOptions) -> str:
     """Format the label of a recording as text or JSON."""
     if not options.json:
-        return result.label
+        return join_lines(result.label)  # a label can have several lines
     ranked = sorted(result.probs.items(), key=lambda each: -each[1])
     return json_line(
         describe_recording(entry)

@@ -1,5 +1,6 @@
 """Recording classification task: train on batches of similar length, validate by accuracy and macro F1."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from seqlab.audio.codec import fit_recording_codec
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
+from seqlab.data.labels import warn_of_labels
 from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
@@ -31,6 +33,8 @@ from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
+
+logger = logging.getLogger(__name__)
 
 
 def _data_config(config: Config) -> RecordingLabelsConfig:
@@ -112,7 +116,10 @@ class RecordingLabelsTask(Task):
     ) -> LabelledRecordings:
         """Open the recordings and their labels."""
         config.model.check_sides(*codecs)
-        return read_labelled_recordings(_data_config(config), cache, on_progress)
+        labelled = read_labelled_recordings(_data_config(config), cache, on_progress)
+        if on_progress is not None:
+            _warn_of_labels(labelled, codecs[1].values)
+        return labelled
 
     def steps(
         self, data: LabelledRecordings, config: Config, codecs: Codecs, world: World, after: Position | None
@@ -171,6 +178,15 @@ class RecordingLabelsTask(Task):
 def _as_word(label: str) -> str:
     """Replace the spaces of a label, since metrics compare lines word by word."""
     return "_".join(label.split()) or UNSEEN_CLASS
+
+
+def _warn_of_labels(data: LabelledRecordings, names: Sequence[str]) -> None:
+    """Warn of labels that are similar, and of those that only validation recordings have."""
+    warn_of_labels(names)
+    unseen = {data.labels[i]: i for i in reversed(data.valid.tolist()) if data.labels[i] not in names}
+    for label, index in unseen.items():
+        text = "The label %r is not in the training data: it counts as an error in metrics, but not in `loss`: %s"
+        logger.warning(text, label, data.recordings.locate(index))
 
 
 def read_labelled_recordings(
