@@ -21,7 +21,7 @@ from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
 logger = logging.getLogger(__name__)
 LabelsOf = Literal["lines", "words"]
-LABEL_SEPARATORS = (";", "|", ",")
+LABEL_SEPARATORS = (";", "|", ",", "#")
 """Characters that separate several labels in a cell, in some files."""
 MAX_NAMED_GROUPS = 5
 """Maximum number of groups of similar labels that a warning names."""

@@ -20,7 +20,7 @@ SENTENCE_ENDS = (
     "។៕"  # Khmer
     "།༎"  # Tibetan
     "።፧፨"  # Ethiopic
-    "։"  # Armenian
+    "։׃"  # Armenian, Hebrew
     "᙮"  # Canadian syllabics
     "᠃᠉"  # Mongolian
     "෴"  # Sinhala

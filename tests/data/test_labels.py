@@ -213,6 +213,7 @@ def test_labels_that_differ_only_in_form(names: list[str], groups: list[list[str
         (["a", "a;b", "b;c"], ("a;b", ";")),
         (["a", "a; b", "b"], ("a; b", ";")),
         (["x|y", "y|x|z", "z"], ("x|y", "|")),
+        (["x#y", "x", "y", "C#"], ("x#y", "#")),
         (["Drama, Comedy", "Comedy", "Drama"], ("Drama, Comedy", ",")),
         (["Paris, France", "Lyon, France", "Bern, Switzerland"], None),
         (["bad, really", "very good"], None),
