@@ -80,7 +80,7 @@ def icc_profile(space: str, gamma: float) -> bytes:
 
 
 def gray_ink_profile() -> bytes:
-    """Return a profile of CMYK in which all inks are gray: the lightness in CIELAB is 100, 50 for color, 0 for black."""
+    """Return a profile of CMYK in which all inks are gray: the lightness in CIELAB is 100, 50 in color, 0 for black."""
     lightness = [255, 0, *7 * [128, 0]]  # of 2 ** 4 combinations of inks; black is the last one
     colors = b"".join(bytes([level, 128, 128]) for level in lightness)
     identity = bytes(range(256))
