@@ -81,12 +81,21 @@ class _Texts:
         baseline = self.baseline and [normalize_transcript(line, form) for line in self.baseline]
         return _Texts(hypotheses, references, baseline, self.src, self.groups)
 
+    def with_plain_numbers(self) -> "_Texts":
+        """Convert numbers such as `1,234.5` or `$5`, decided for each file, to the format of programs."""
+        from seqlab.data.cells import plain_numbers
+
+        references = [plain_numbers(lines) for lines in self.references]
+        baseline = self.baseline and plain_numbers(self.baseline)
+        return _Texts(plain_numbers(self.hypotheses), references, baseline, self.src, self.groups)
+
 
 def run(options: EvaluateOptions) -> None:
     """Score the files; print one line per metric, or three with a baseline."""
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_metric_names
+    from seqlab.evaluation.numbers import NUMBER_METRICS
 
     given = list(dict.fromkeys(check_metric_names(options.metrics or (["accuracy"] if options.confusion else []))))
     for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
@@ -94,6 +103,8 @@ def run(options: EvaluateOptions) -> None:
             raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
     texts = _read(options)
     metrics = given or [_default_metric(options, texts)]
+    if all(name in NUMBER_METRICS for name in metrics):
+        texts = texts.with_plain_numbers()
     _warn(texts, metrics)
     if not options.metrics and metrics == ["bleu"]:
         _warn_of_short_references(texts.references[0])

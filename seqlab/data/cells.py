@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING_CELLS = frozenset({"", "nan", "na", "n/a", "null", "none"})
-"""Values of missing cells, in lower case; case is ignored."""
-TRUTH_VALUES = {"true": 1.0, "false": 0.0}
-"""Numbers of boolean values; case is ignored."""
+from seqlab.base.number_text import exact_text
+from seqlab.data.column_reading import ColumnReading, read_column
+from seqlab.data.number_formats import PLAIN, NumberFormat, is_plain
+
 MAX_CATEGORIES = 1000
 """Maximum number of categories of an input."""
 MAX_DISTINCT_NUMBERS = 100_000
 """Maximum number of distinct values of a column of numbers for use as classes, groups or folds, to limit memory."""
-MIN_TEXT_SHARE = 0.5
-"""Minimum share of non-numeric cells in a column of categories; with a smaller share, these cells are errors."""
+NO_CODE = -1
+"""Code of a number after `MAX_DISTINCT_NUMBERS` others; its text is not kept."""
+
+
+class NumberCell(str):
+    """Text of a cell that is a number in its file, as in JSON or parquet: its format is that of programs."""
 
 
 @dataclass
@@ -26,57 +32,126 @@ class RawColumn:
 
     name: str
     numbers: array[float] = field(default_factory=lambda: array("d"))
-    """NaN if a cell is not a number."""
+    """Numbers as Python and version 1 of the reading parse them; NaN if a cell is not a number."""
     codes: array[int] = field(default_factory=lambda: array("i"))
-    """Code of each cell; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
+    """Code of each cell, or `NO_CODE`."""
     names: dict[str, int] = field(default_factory=dict)
     """Text of a cell -> its code."""
-    non_numeric: dict[int, str] = field(default_factory=dict)
-    """The first cells that are neither numbers nor missing, by row."""
-    num_non_numeric: int = 0
-    num_missing: int = 0
+    number_codes: set[int] = field(default_factory=set)
+    """Codes of cells that were `NumberCell`."""
+    _number_of_code: list[float] = field(default_factory=list)
+    _has_texts: bool = False
+    _reading: tuple[int, ColumnReading] | None = None
 
     def add(self, cell: str) -> None:
         """Append a cell."""
-        cell = cell.strip()
-        number = _parse_number(cell)
-        if number is None:
-            is_missing = cell.lower() in MISSING_CELLS
-            self.num_missing += is_missing
-            self.num_non_numeric += not is_missing
-            if not is_missing and len(self.non_numeric) < 3:
-                self.non_numeric[len(self.numbers)] = cell
-        has_codes = len(self.codes) == len(self.numbers)
-        self.numbers.append(np.nan if number is None else number)
-        if has_codes and (self.num_non_numeric or len(self.names) <= MAX_DISTINCT_NUMBERS):
-            self.codes.append(self.names.setdefault(cell, len(self.names)))
+        is_number, cell = type(cell) is NumberCell, cell.strip()
+        code = self.names.get(cell, NO_CODE)
+        if code == NO_CODE:
+            number = _parse_python_number(cell)
+            self._has_texts |= math.isnan(number)
+            if self._has_texts or len(self.names) <= MAX_DISTINCT_NUMBERS:
+                code = self.names[cell] = len(self.names)
+                self._number_of_code.append(number)
+        else:
+            number = self._number_of_code[code]
+        if is_number and code != NO_CODE:
+            self.number_codes.add(code)
+        self.numbers.append(number)
+        self.codes.append(code)
+
+    @property
+    def reading(self) -> ColumnReading:
+        """How the cells are read, decided over the whole column."""
+        if self._reading is None or self._reading[0] != len(self.codes):
+            codes = np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
+            counts = np.bincount(codes[codes != NO_CODE], minlength=len(self.names)).tolist()
+            texts: dict[str, int] = {}
+            numbers: dict[str, int] = {}
+            for name, code in self.names.items():
+                (numbers if code in self.number_codes else texts)[name] = counts[code]
+            self._reading = len(codes), read_column(texts, numbers)
+        return self._reading[1]
 
     @property
     def is_numeric(self) -> bool:
-        """Whether more than half of the cells that are not missing are numbers."""
-        present = len(self.numbers) - self.num_missing
-        return present > 0 and self.num_non_numeric < MIN_TEXT_SHARE * present
+        """Whether the column is read as numbers."""
+        return self.reading.is_numeric
 
     def values(self) -> NDArray[np.float64]:
-        """Return the numbers (rows,)."""
-        return np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
+        """Return the numbers (rows,) in the column's own format; NaN for other cells."""
+        return self.values_as(self.reading.format)
+
+    def values_as(self, number_format: NumberFormat | None) -> NDArray[np.float64]:
+        """Return the numbers (rows,) in a format, NaN for other cells; None: as version 1 of the reading.
+
+        Raises:
+            ValueError: numbers whose texts are not kept have points, which the format reads as thousands separators.
+        """
+        found = np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
+        if number_format is None or not len(found):
+            return found
+        parsed = self._number_of_code.copy()
+        for name, code in self.names.items():
+            if code not in self.number_codes and not (number_format == PLAIN and is_plain(name)):
+                value = number_format.parse(name)
+                parsed[code] = np.nan if value is None else value
+        codes = np.frombuffer(self.codes, np.int32)
+        has_code = codes != NO_CODE
+        if number_format.group == "." and not has_code.all():
+            raise ValueError(
+                f"The column {self.name!r} has more than {MAX_DISTINCT_NUMBERS:,} different numbers with points as "
+                "thousands separators: write them without separators."
+            )
+        return np.where(has_code, np.array(parsed)[codes], found)
+
+    def binary_values(self) -> NDArray[np.float64]:
+        """Return the numbers (rows,) of a label: truth values such as `yes` and `no` as 1 and 0, else as `values`."""
+        found = self.values_as(NumberFormat(is_truth=True))
+        return self.values() if np.isnan(found).any() else found
 
     def categories(self) -> NDArray[np.int32]:
         """Return the codes (rows,); raises ValueError if the column has too many distinct numbers."""
-        if len(self.codes) < len(self.numbers):
+        codes = np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
+        if (codes == NO_CODE).any():
             raise ValueError(
                 f"The column {self.name!r} has more than {MAX_DISTINCT_NUMBERS:,} different numbers, too many for "
                 "categories, classes, groups or folds."
             )
-        return np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
+        return codes
+
+    def first_row(self, cell: str) -> int:
+        """Return the first row with a cell."""
+        return self.codes.index(self.names[cell])
+
+    def text(self, row: int) -> str:
+        """Return the text of a row; empty if it is not kept."""
+        code = self.codes[row]
+        return "" if code == NO_CODE else list(self.names)[code]
 
 
-def _parse_number(cell: str) -> float | None:
-    """Parse a finite number, or a boolean as 1 or 0; None for any other cell."""
-    if cell.lower() in TRUTH_VALUES:
-        return TRUTH_VALUES[cell.lower()]
+def plain_numbers(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a column of numbers in the format of programs; other columns unchanged.
+
+    A space separates numbers rather than thousands.
+    """
+    column = RawColumn("")
+    for cell in cells:
+        column.add(cell)
+    number_format, values = column.reading.format, column.values()
+    is_plain_or_list = number_format in (None, PLAIN) or number_format.group == " "
+    if is_plain_or_list or column.reading.problem is not None or np.isnan(values).any():
+        return list(cells)
+    return [exact_text(value) for value in values.tolist()]
+
+
+def _parse_python_number(cell: str) -> float:
+    """Parse a finite number as Python does, or true and false as 1 and 0; NaN for any other cell."""
+    lower = cell.lower()
+    if lower in ("true", "false"):
+        return float(lower == "true")
     try:
         value = float(cell)
     except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+        return np.nan
+    return value if np.isfinite(value) else np.nan

@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.cells import MAX_CATEGORIES, RawColumn
+from seqlab.data.column_reading import MISSING_NUMBERS, REMEDY, missing_classes
+from seqlab.data.labels import similar_labels
+from seqlab.data.number_formats import NumberFormat
 from seqlab.data.tables import RawTable
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ class NumberColumn:
     name: str
     mean: float
     deviation: float
+    format: NumberFormat | None = None
+    """Format of the cells; None for runs of version 1 of the reading."""
 
     @classmethod
     def fit(cls, column: RawColumn, rows: RowIndices) -> NumberColumn:
@@ -44,7 +50,15 @@ class NumberColumn:
             deviation = float(values.std())
         if not np.isfinite(deviation):
             raise ValueError(f"The column {column.name!r} has numbers that are too large: correct or scale them.")
-        return cls(column.name, float(values.mean()), deviation if deviation > 1e-12 * abs(values).max() else 1.0)
+        is_constant = deviation <= 1e-12 * abs(values).max()
+        return cls(column.name, float(values.mean()), 1.0 if is_constant else deviation, column.reading.format)
+
+    def values(self, table: RawTable) -> NDArray[np.float64]:
+        """Return the numbers of all rows (rows,); raises ValueError, with the row, if a cell is not a number."""
+        column = table.columns[self.name]
+        values = column.values_as(self.format)
+        refuse_missing_numbers(column, values, table)
+        return values
 
 
 @dataclass(frozen=True)
@@ -98,8 +112,8 @@ class TableCodec:
             if name in categorical or not column.is_numeric:
                 columns.append(CategoryColumn(name, categories_of(column, rows)))
             else:
-                refuse_text_cells(column, table, "data.categorical")
-                refuse_missing_numbers(column, table)
+                refuse_problem(column, table, "name the column in `data.categorical`")
+                refuse_missing_numbers(column, column.values(), table)
                 columns.append(NumberColumn.fit(column, rows))
             values = column.values()[rows] if isinstance(columns[-1], NumberColumn) else column.categories()[rows]
             if np.ptp(values) == 0:
@@ -107,27 +121,32 @@ class TableCodec:
                 logger.warning(text, table.files[0], name)
         return cls(columns, window)
 
-    def encode(self, table: RawTable) -> FloatArray:
-        """Encode all rows of a table: (rows, D); raises ValueError if a cell is missing or not a number."""
-        parts = [self._encoded(column, table) for column in self.columns]
+    def encode(self, table: RawTable, notes: ReadingNotes | None = None) -> FloatArray:
+        """Encode all rows of a table: (rows, D); raises ValueError if a cell is missing or not a number.
+
+        Categories that are not in the training data are counted in `notes`; without it, they are logged.
+        """
+        unseen = ReadingNotes() if notes is None else notes
+        parts = [self._encoded(column, table, unseen) for column in self.columns]
+        for line in unseen.lines() if notes is None else ():
+            logger.warning("%s", line)
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0), np.float32)
 
-    def _encoded(self, column: FittedColumn, table: RawTable) -> FloatArray:
+    def _encoded(self, column: FittedColumn, table: RawTable, unseen: ReadingNotes) -> FloatArray:
         raw = table.columns[column.name]
         if isinstance(column, NumberColumn):
-            values = raw.values()
-            refuse_missing_numbers(raw, table)
             with np.errstate(over="ignore"):
-                found = ((values - column.mean) / column.deviation).astype(np.float32)
+                found = ((column.values(table) - column.mean) / column.deviation).astype(np.float32)
             refuse_too_large(found, column.name, table)
             return found[:, None]
         index_of = {name: index for index, name in enumerate(column.values)}
-        if unseen := [name for name in raw.names if name not in index_of]:
-            text = "%s: %r has values that were not in the training data and are encoded as zeros: %s"
-            logger.warning(text, table.files[0], column.name, ", ".join(unseen[:5]))
         index_of_code = np.array([index_of.get(name, -1) for name in raw.names], np.int64)
         indices = index_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
         found = np.zeros((len(table), len(column.values)), np.float32)
+        if len(unknown := np.flatnonzero(indices < 0)):
+            first = int(unknown[0])
+            text = f"cells of {column.name!r} are not in the training data and are encoded as zeros"
+            unseen.add(text, f"{raw.text(first)!r}, {table.locate(first)}", count=len(unknown))
         rows = np.flatnonzero(indices >= 0)
         found[rows, indices[rows]] = 1
         return found
@@ -137,13 +156,32 @@ class TableCodec:
         write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
 
 
-def refuse_missing_numbers(column: RawColumn, table: RawTable) -> None:
-    """Raise ValueError, with the row, if a cell of a column of numbers is missing or not a number."""
-    wrong = np.flatnonzero(np.isnan(column.values()))
+def note_reading(column: FittedColumn, table: RawTable, notes: ReadingNotes) -> None:
+    """Note the cells of a column that are read in a way that their writers may not expect."""
+    raw = table.columns[column.name]
+    reads_as_fitted = raw.reading.is_numeric == isinstance(column, NumberColumn)
+    if reads_as_fitted and not (isinstance(column, NumberColumn) and column.format is None):
+        for note in raw.reading.notes:
+            location = table.locate(raw.first_row(note.cell))
+            notes.add(f"cells of {column.name!r} {note.text}", f"{note.cell!r}, {location}", count=note.count)
+    if isinstance(column, CategoryColumn):
+        for group in similar_labels(raw.names):
+            text = f"categories of {column.name!r} differ from another only in case, spaces or invisible characters"
+            location = table.locate(raw.first_row(group[1]))
+            notes.add(text, f"{' and '.join(map(ascii, group))}, {location}", count=len(group) - 1)
+        for cell in missing_classes(raw.names):
+            rows = np.flatnonzero(raw.categories() == raw.names[cell])
+            text = f"missing cells of {column.name!r} ({cell or 'empty'}) are a category"
+            notes.add(text, table.locate(int(rows[0])), count=len(rows))
+
+
+def refuse_missing_numbers(column: RawColumn, values: NDArray[np.float64], table: RawTable) -> None:
+    """Raise ValueError, with the row, if a cell of a column of numbers (rows,) is missing or not a number."""
+    wrong = np.flatnonzero(np.isnan(values))
     if len(wrong):
         row = int(wrong[0])
-        cell = column.non_numeric.get(row)
-        fault = "is missing" if cell is None else f"must be a number, but is {cell!r}"
+        cell = column.text(row)
+        fault = "is missing" if cell.lower() in MISSING_NUMBERS else f"must be a number, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
         raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or remove the row.")
 
@@ -155,14 +193,14 @@ def refuse_too_large(values: FloatArray, name: str, table: RawTable) -> None:
         raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: correct the cell.")
 
 
-def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
-    """Raise ValueError, with the row, if a column of numbers has cells that are text; `key` is for the message."""
-    if column.non_numeric:
-        row, cell = next(iter(column.non_numeric.items()))
-        raise ValueError(
-            f"{table.locate(row)}: {column.name!r} is {cell!r}, but most cells of the column are numbers: correct it, "
-            f"or name the column in `{key}`."
-        )
+def refuse_problem(column: RawColumn, table: RawTable, remedy: str) -> None:
+    """Raise ValueError, with the row, if a column can be read neither as numbers nor as categories.
+
+    `remedy` tells how to read it as categories.
+    """
+    if (problem := column.reading.problem) is not None:
+        text = problem.text.replace(REMEDY, remedy)
+        raise ValueError(f"{table.locate(column.first_row(problem.cell))}: {column.name!r} {text}.")
 
 
 def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:

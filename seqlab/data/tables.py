@@ -8,7 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
-from seqlab.data.cells import RawColumn
+from seqlab.data.cells import NumberCell, RawColumn
 from seqlab.data.readers import CellRows, read_lines, require_file
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -136,6 +138,8 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Real | Decimal):  # also numpy's
+        return NumberCell(value)
     return " ".join(map(_cell, value)) if isinstance(value, list) else str(value)
 
 

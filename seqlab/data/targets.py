@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,18 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.number_text import exact_text
 from seqlab.data.batch import IGNORE
 from seqlab.data.cells import RawColumn
-from seqlab.data.labels import refuse_joined_labels, warn_of_labels
+from seqlab.data.classes import refuse_missing_cells
 from seqlab.data.table_codec import (
     FloatArray,
     NumberColumn,
     RowIndices,
     read_values,
     refuse_missing_numbers,
-    refuse_text_cells,
     refuse_too_large,
-    values_by_frequency,
     write_values,
 )
 from seqlab.data.tables import RawTable
@@ -67,13 +65,14 @@ class NumbersTarget:
 
     def encode(self, table: RawTable) -> FloatArray:
         """Encode the targets of all rows: (rows, O)."""
-        for column in self.columns:
-            refuse_missing_numbers(table.columns[column.name], table)
-        values = np.stack([table.columns[column.name].values() for column in self.columns], axis=1)
-        found = self.standardize(values)
+        found = self.standardize(self.numbers(table))
         for number, column in enumerate(self.columns):
             refuse_too_large(found[:, number], column.name, table)
         return found
+
+    def numbers(self, table: RawTable) -> NDArray[np.float64]:
+        """Return the targets of all rows in units of the table: (rows, O); the cache has them besides `encode`."""
+        return np.stack([column.values(table) for column in self.columns], axis=1)
 
     def standardize(self, values: NDArray[np.float64]) -> FloatArray:
         """Convert (rows, O) from units of the table to standard deviations from the mean."""
@@ -84,24 +83,24 @@ class NumbersTarget:
         return np.asarray(values, np.float64) * self._moments[1] + self._moments[0]
 
     def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Convert model outputs (N, O) to predictions, encoded as targets: the same numbers."""
-        return outputs
+        """Convert model outputs (N, O) to numbers in units of the table."""
+        return self.decode(outputs)
 
-    def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Format encoded targets (N, O) in units of the table, joined by spaces."""
-        return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
+    def lines(self, numbers: NDArray[Any]) -> list[str]:
+        """Format numbers (N, O) in units of the table, with all digits, joined by spaces."""
+        return [" ".join(map(exact_text, row)) for row in numbers.tolist()]
 
-    def metric_lines(self, targets: NDArray[Any]) -> list[str]:
-        """Format encoded targets for metrics, with all digits."""
-        return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
+    def metric_lines(self, numbers: NDArray[Any]) -> list[str]:
+        """Format numbers for metrics."""
+        return self.lines(numbers)
 
-    def fit_decisions(self, outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Compute bounds of the errors from validation outputs and targets, both (N, O); see `residual_names`.
+    def fit_decisions(self, outputs: NDArray[Any], numbers: NDArray[Any]) -> dict[str, float]:
+        """Compute bounds of the errors from validation outputs and numbers, both (N, O); see `residual_names`.
 
         The bounds are in units of the table, with a coverage of 90% (split conformal prediction, Lei et al. 2018). The
         result is empty for fewer than 19 examples, which are too few for such bounds.
         """
-        errors = np.sort(self.decode(targets) - self.decode(outputs), axis=0)
+        errors = np.sort(numbers - self.decode(outputs), axis=0)
         count = len(errors)
         outside = math.floor((count + 1) * (1 - INTERVAL_COVERAGE) / 2 + 1e-9)  # errors outside the bounds on each side
         if outside < 1:
@@ -145,9 +144,14 @@ class ClassTarget:
     def encode(self, table: RawTable) -> RowIndices:
         """Encode the classes of all rows as numbers: (rows,), IGNORE for a class that is not in the training data."""
         column = table.columns[self.name]
+        refuse_missing_cells(column, table, self.values, "the target", "correct the cell, or remove the row")
         known = {value: number for number, value in enumerate(self.values)}
         number_of_code = np.array([known.get(name, IGNORE) for name in column.names], np.int64)
         return number_of_code[column.categories()]
+
+    def numbers(self, table: RawTable) -> NDArray[np.float64]:
+        """Return no numbers (rows, 0): the encoded targets have all information."""
+        return np.zeros((len(table), 0))
 
     def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the most probable class (N,) from model outputs (N, O)."""
@@ -192,8 +196,8 @@ class DistributionTarget:
     def encode(self, table: RawTable) -> FloatArray:
         """Return the probabilities of all rows: (rows, O)."""
         for name in self.values:
-            refuse_missing_numbers(table.columns[name], table)
-        found = np.stack([table.columns[name].values() for name in self.values], axis=1)
+            refuse_missing_numbers(table.columns[name], table.columns[name].binary_values(), table)
+        found = np.stack([table.columns[name].binary_values() for name in self.values], axis=1)
         wrong = (found < 0).any(1) | (abs(found.sum(1) - 1) > MAX_SUM_ERROR)
         if wrong.any():
             row = int(wrong.argmax())
@@ -205,6 +209,10 @@ class DistributionTarget:
                 f"are {cells}{' ...' if self.size > 5 else ''}."
             )
         return found.astype(np.float32)
+
+    def numbers(self, table: RawTable) -> NDArray[np.float64]:
+        """Return no numbers (rows, 0): the encoded targets have all information."""
+        return np.zeros((len(table), 0))
 
     def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return model outputs (N, O) unchanged: the maximum is at the most probable class."""
@@ -248,13 +256,18 @@ class LabelsTarget:
         if len(self.names) > 1:
             for name in self.names:
                 _refuse_non_binary(table.columns[name], table)
-            return np.stack([table.columns[name].values() for name in self.names], axis=1).astype(np.float32)
+            return np.stack([table.columns[name].binary_values() for name in self.names], axis=1).astype(np.float32)
         column = table.columns[self.names[0]]
+        refuse_missing_cells(column, table, ["", *self.values], "the target", "correct the cell, or remove the row")
         known = {value: number for number, value in enumerate(self.values)}
         rows = np.zeros((len(column.names), self.size), np.float32)
         for code, cell in enumerate(column.names):
             rows[code, [known[label] for label in cell.split() if label in known]] = 1
         return rows[column.categories()]
+
+    def numbers(self, table: RawTable) -> NDArray[np.float64]:
+        """Return no numbers (rows, 0): the encoded targets have all information."""
+        return np.zeros((len(table), 0))
 
     def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the labels with a probability above 0.5, (N, O) of 0 and 1, from model outputs (N, O)."""
@@ -304,76 +317,11 @@ def _best_threshold(outputs: NDArray[np.float64], has_label: NDArray[np.bool_]) 
 
 def _refuse_non_binary(column: RawColumn, table: RawTable) -> None:
     """Raise ValueError, with the row, if a cell is not 0 or 1."""
-    wrong = np.flatnonzero(~np.isin(column.values(), (0, 1)))
+    wrong = np.flatnonzero(~np.isin(column.binary_values(), (0, 1)))
     if len(wrong):
         raise ValueError(
             f"{table.locate(int(wrong[0]))}: {column.name!r} must be 1 if the row has this label, and 0 if not."
         )
-
-
-def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIndices) -> Target:
-    """Fit the codec of the targets to the training rows (n,).
-
-    Raises:
-        ValueError: the targets are not of the kind `predicts`, or are the same in all rows.
-    """
-    columns = [table.columns[name] for name in names]
-    if predicts == "numbers":
-        for column in columns:
-            if not column.is_numeric:
-                cell = next(iter(column.names))
-                raise ValueError(
-                    f"`data.predicts: numbers` needs numbers, but the column {column.name!r} has {cell!r}: set it to "
-                    "`class` or `labels`."
-                )
-            refuse_text_cells(column, table, "data.categorical")
-            refuse_missing_numbers(column, table)
-        fitted = [NumberColumn.fit(column, rows) for column in columns]
-        for column, each in zip(columns, fitted, strict=True):
-            if np.ptp(column.values()[rows]) == 0:
-                raise ValueError(
-                    f"The target {each.name!r} is {each.mean:g} in all training rows: is this the right column?"
-                )
-        return NumbersTarget(fitted)
-    if predicts == "labels" and len(names) > 1:
-        for name in names:
-            if len(name.split()) > 1:
-                raise ValueError(f"The label {name!r} has a space, which separates labels in predictions: rename it.")
-        return LabelsTarget(list(names), list(names))
-    if len(names) > 1:
-        return DistributionTarget(list(names))
-    [column] = columns
-    if predicts == "class" and "" in column.names:
-        row = int(np.flatnonzero(column.categories() == column.names[""])[0])
-        raise ValueError(
-            f"{table.locate(row)}: the target {column.name!r} is missing: remove the row, or set "
-            "`data.predicts: labels` if a row may have no label."
-        )
-    seen = values_by_frequency(column, rows)
-    values = sorted(
-        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=numeric_sort_key
-    )
-    if predicts == "labels":
-        refuse_joined_labels(seen, f"{table.files[0]}, column {column.name!r}")
-    warn_of_labels(values)
-    if predicts == "class" and len(values) > max(2, len(rows) / 2):
-        raise ValueError(
-            f"The target {column.name!r} has {len(values):,} different values in {len(rows):,} training rows, too many "
-            "to be classes: set `data.predicts: numbers`, or choose another column."
-        )
-    if len(values) < 2:
-        raise ValueError(
-            f"The target {column.name!r} is {''.join(values)!r} in all training rows: is this the right column?"
-        )
-    return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
-
-
-def numeric_sort_key(value: str) -> tuple[float, str]:
-    """Return a sort key that puts numbers first, ordered by their value."""
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value
 
 
 def load_numbers_target(folder: Path) -> NumbersTarget:

@@ -3,11 +3,15 @@
 A line holds any number of values, separated by whitespace.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from .score import LineStatistics, References, Score
+
+NUMBER_METRICS = ("mae", "rmse", "r2")
+"""Metrics that compare numbers."""
 
 
 def mae(hypotheses: Sequence[str], references: References) -> LineStatistics:
@@ -77,11 +81,19 @@ def _errors(hypotheses: Sequence[str], references: References, metric: str) -> t
     return predicted - true, true
 
 
+def parse_number(cell: str) -> float:
+    """Parse a finite number as programs write it; raises ValueError for anything else, such as `1_000` or `nan`."""
+    value = float(cell)
+    if "_" in cell or not math.isfinite(value):
+        raise ValueError(f"{cell!r} is not a finite number")
+    return value
+
+
 def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
     rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append([float(cell) for cell in line.split()])
+            rows.append([parse_number(cell) for cell in line.split()])
         except ValueError:
             raise ValueError(f"Line {number} of the {name} must consist of numbers, but is {line:.40}.") from None
         if len(rows[-1]) != len(rows[0]) or not rows[0]:

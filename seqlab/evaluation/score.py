@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.base.number_text import short_text
+
 References = Sequence[Sequence[str | None]]
 """One list of lines for each reference file; None for a missing reference."""
 
@@ -27,7 +29,8 @@ class Score:
     def as_line(self) -> str:
         """Render as `BLEU|nrefs:1|case:mixed|... = 38.02 (brevity_penalty = 1.0, ...)`."""
         details = ", ".join(f"{name} = {_format_value(value)}" for name, value in self.extra.items())
-        return f"{self.name}|{self.signature} = {self.value:.{self.decimals}f}" + (f" ({details})" if details else "")
+        value = short_text(self.value, self.decimals)
+        return f"{self.name}|{self.signature} = {value}" + (f" ({details})" if details else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Render for JSON, with the value unrounded."""
@@ -121,5 +124,5 @@ def num_references(references: References) -> str:
 
 def _format_value(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return short_text(value)
     return "/".join(map(_format_value, value)) if isinstance(value, list | tuple) else str(value)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seqlab.base.number_text import short_text
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, choose_step, read_state
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import list_fields
@@ -69,7 +70,7 @@ class RunSummary:
             "checkpoints": ", ".join(map(str, self.checkpoints)) or "none yet",
         }
         if self.best is not None:
-            scores = ", ".join(f"{name} {value:.3f}" for name, value in self.best.scores.items())
+            scores = ", ".join(f"{name} {short_text(value)}" for name, value in self.best.scores.items())
             facts["best"] = f"step {self.best.step}: {scores} (validation)"
         lines = [f"{name:<13}{fact}" for name, fact in facts.items() if fact]
         return [*lines, "config fields that differ from their defaults:", *self._config_lines()]

@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from seqlab.base.atomic_io import write_bytes, write_json
+from seqlab.base.number_text import short_text
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.summary import summarize
@@ -47,7 +48,10 @@ class FoldsReport:
     def lines(self) -> list[str]:
         """Render for people."""
         means = self.means().items()
-        return [f"{name} {each.mean:.3f} ± {each.standard_error:.3f} ({len(self.folds)} folds)" for name, each in means]
+        return [
+            f"{name} {short_text(each.mean)} ± {short_text(each.standard_error)} ({len(self.folds)} folds)"
+            for name, each in means
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Render for JSON."""
@@ -91,7 +95,8 @@ def train_folds(
             scores = best.scores
         scores_of_folds.append(scores)
         predictions += [{"fold": number, **each} for each in fold_predictions]
-        logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        shown = ", ".join(f"{name} {short_text(value)}" for name, value in scores.items())
+        logger.info("fold %d of %d: %s", number, num_folds, shown)
     report = FoldsReport(scores_of_folds)
     if predictions:
         text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in predictions)

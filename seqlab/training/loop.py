@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqlab.base.malloc import release_heap
+from seqlab.base.number_text import short_text
 from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
@@ -138,7 +139,7 @@ def fit_count_based(run: TrainingRun) -> None:
     run.progress.add_validation(validation.score(run.config.training.valid_metric), validation.nll, keep=1)
     metrics = validation.metrics()
     run.metrics_logger.write("valid", step=1, minutes=run.progress.minutes, is_best=True, **metrics)
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    shown = "  ".join(f"{name} {short_text(value)}" for name, value in metrics.items())
     logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
     run.save()
 

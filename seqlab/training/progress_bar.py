@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from seqlab.base.number_text import short_text
 from seqlab.base.progress import are_bars_shown, make_progress_bar
 from seqlab.data.survey import PreparationProgress
 from seqlab.runs.config import TrainingConfig
@@ -73,14 +74,16 @@ class ProgressBar:
         """Show the training metrics since the last log line."""
         tokens = values.get("tgt_tokens_per_second")
         speed = f"{values[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
-        self._metrics = f"loss {values['loss']:.3f}  {speed}"
+        self._metrics = f"loss {short_text(values['loss'])}  {speed}"
         if not self._on_terminal:
             done = f"step {values['step']} (epoch {values['epoch']:.1f}, {values['minutes']:.1f} min)"
             logger.info("%s: %s  lr %.2e  ends in %s", done, self._metrics, values["lr"], self._remaining(progress))
 
     def show_validation(self, values: dict[str, float], is_best: bool) -> None:
         """Log the metrics of a validation."""
-        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items()) + ("  (best)" if is_best else "")
+        text = "  ".join(f"{name} {short_text(value)}" for name, value in values.items()) + (
+            "  (best)" if is_best else ""
+        )
         logger.info("validation: %s", text)
 
     def _remaining(self, progress: RunProgress) -> str:

@@ -414,3 +414,29 @@ def test_files_in_different_unicode_forms_are_reported(seqlab, tmp_path: Path) -
     assert warning in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref").err
     assert warning not in seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "wer").err
     assert warning not in seqlab("evaluate", tmp_path / "ref", "--ref", tmp_path / "ref").err
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1,234.5", "950", "2,000"], [1234.5, 950, 2000]),
+        (["1.234,5", "950", "2.000"], [1234.5, 950, 2000]),
+        (["$1,234.50", "$950", "$2,000"], [1234.5, 950, 2000]),
+        (["12%", "7%", "100%"], [12, 7, 100]),
+    ],
+)
+def test_numbers_of_a_column_are_compared_as_training_reads_them(
+    seqlab, tmp_path: Path, cells: list[str], expected: list[float]
+) -> None:
+    (tmp_path / "hyp").write_text("".join(f"{value + 2}\n" for value in expected))
+    rows = [{"y": cell} for cell in cells]
+    (tmp_path / "t.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    command = ("evaluate", tmp_path / "hyp", "--ref", f"{tmp_path / 't.jsonl'}#y", "--metrics", "mae", "--json")
+    assert json.loads(seqlab(*command).out)["mae"]["value"] == 2
+
+
+def test_several_numbers_on_a_line_are_not_thousands(seqlab, tmp_path: Path) -> None:
+    for name, lines in (("hyp", "100 200\n300 400\n"), ("ref", "101 200\n300 403\n")):
+        (tmp_path / name).write_text(lines)
+    command = ("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "mae", "--json")
+    assert json.loads(seqlab(*command).out)["mae"]["value"] == 1

@@ -63,3 +63,14 @@ def test_a_better_system_is_significantly_better() -> None:
 def test_invalid_numbers_are_refused(hypotheses: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(hypotheses, [["1", "2"]], ["mae"])
+
+
+@pytest.mark.parametrize("cell", ["1_000", "nan", "inf", "1,5", "$5"])
+def test_cells_that_are_no_finite_number_are_refused(cell: str) -> None:
+    with pytest.raises(ValueError, match="Line 2 of the references must consist of numbers, but is "):
+        evaluate(["1", "2"], [["1", cell]], ["rmse"])
+
+
+def test_small_errors_are_shown() -> None:
+    score = evaluate(["0.00001", "0.00002"], [["0.00001234", "0.00002234"]], ["mae"])["mae"]
+    assert " = 2.34e-06 (" in score.as_line()

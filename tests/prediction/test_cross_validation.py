@@ -7,12 +7,13 @@ from statistics import mean, stdev
 import pytest
 from reference.tiny_runs import assert_equal_runs, tiny_config, write_numbers
 
+import seqlab
 import seqlab.training.folds
 from seqlab.evaluation import evaluate
 from seqlab.runs.config import write_config
 from seqlab.training import train, train_folds
 
-from .conftest import tiny
+from .conftest import tiny, write_csv
 from .test_predicting import run
 
 
@@ -70,6 +71,24 @@ def test_invalid_cross_validation_is_refused(table: str, tmp_path: Path) -> None
         train_folds(config, tmp_path / "new", 1)
     with pytest.raises(ValueError, match=r"Folds are parts of the training data: remove `data\.valid`"):
         train_folds(tiny(table, "price", valid=table), tmp_path / "new", 3)
+
+
+def test_files_of_folds_keep_the_digits_of_large_numbers(tmp_path: Path) -> None:
+    """Targets are those of the table, predictions differ, and their error is that of metrics.jsonl."""
+    times = [1700000000.25 + 900 * i + i * i % 17 for i in range(60)]
+    path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, time] for i, time in enumerate(times)])
+    report = train_folds(tiny(path, "y", inputs=["x"], max_steps=8), tmp_path / "runs", 2)
+    lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert sorted(float(each["target"]) for each in found) == times
+    assert len({each["prediction"] for each in found}) == 60
+    for fold, scores in enumerate(report.folds, start=1):
+        of_fold = [each for each in found if each["fold"] == fold]
+        hypotheses, references = ([each[name] for each in of_fold] for name in ("prediction", "target"))
+        assert evaluate(hypotheses, [references], ["rmse"])["rmse"].value == scores["rmse"]
+    fold_01 = seqlab.load(tmp_path / "runs" / "fold_01")
+    [detailed] = fold_01.predict_detailed([{"x": 7}])
+    assert detailed.values == {"y": float(detailed.text)}
 
 
 def test_folds_of_a_parallel_corpus(tmp_path: Path) -> None:

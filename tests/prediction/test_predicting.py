@@ -65,6 +65,8 @@ def test_predict_prints_one_line_per_row(houses: Path) -> None:
     assert float(first) == pytest.approx(3 * 100 - 2 * 10 + 200, abs=60)
     assert float(third) == pytest.approx(3 * 120 - 2 * 5 + 50, abs=60)
     assert float(unknown) > 0  # a city that is not in the training data
+    assert "1 cells of 'city' are not in the training data" in err
+    assert "(the first: 'Paris', standard input, line 5)" in err
     records = ['{"city": "Berlin", "age": 10, "size": 100}', "", '{"city": "Köln", "size": 120.0, "age": 5}']
     assert run("predict", houses, stdin="\n".join(records) + "\n")[1].splitlines() == [first, "", third]
     assert run("predict", houses, stdin="\n".join(LINES[:4]).replace(",", "\t") + "\n")[1].splitlines() == [

@@ -66,6 +66,7 @@ def run(options: PredictOptions) -> int:
     with output_stream(options.output) as stream:
         for block in blocks:
             write_lines(stream, (_format_line(each, options.json) for each in block))
+    predictor.log_unknown()
     status = exit_status(limit)
     return INCOMPLETE if log_recording_faults(faults) else status
 

@@ -55,6 +55,10 @@ class PredictionConfig(DataConfig):
     """Kind of target: `numbers`; one `class`, given by its name, or by one column of probabilities per class; or any
     number of `labels`, separated by spaces, or given by one column of 0 and 1 per label."""
 
+    missing_targets: Literal["refuse", "class"] = "refuse"
+    """Cells such as `NaN`, `NA`, `null` or `?` in a column of classes or labels: `refuse` them as missing values, or
+    read them as a `class`."""
+
     inputs: PathSpecs = Field(default_factory=list)
     """Columns to read; by default all but the targets. In an .npz file the array of inputs, `x` by default."""
 

@@ -16,16 +16,18 @@ from seqlab.base.parsing import parse_json, read_regular, require_regular, valid
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
+from seqlab.data.classes import refuse_missing_cells
+from seqlab.data.fit_target import fit_target, numeric_sort_key
 from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
-from seqlab.data.table_codec import RowIndices, TableCodec
+from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import Target, fit_target, numeric_sort_key
+from seqlab.data.targets import NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""
-CACHED_ARRAYS = ("inputs", "targets", "held_out")
+CACHED_ARRAYS = ("inputs", "targets", "numbers", "held_out")
 RECORDING_COLUMNS = {"audio", "text"}
 """Columns of a list of recordings, which the prediction task does not read."""
 InputCodec = TableCodec | ArrayCodec
@@ -119,10 +121,11 @@ def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, tabl
     for target in data.target:
         for name in inputs:
             one, other = table.columns[name], table.columns[target]
-            same = (one.values() == other.values()) | (np.isnan(one.values()) & np.isnan(other.values()))
-            if not one.is_numeric:
-                same = one.categories() == other.categories()
-            if same.all() and (one.is_numeric or list(one.names) == list(other.names)):
+            if one.is_numeric and one.reading.problem is None:
+                same = (one.values() == other.values()) | (np.isnan(one.values()) & np.isnan(other.values()))
+            else:
+                same = np.array(list(one.names) == list(other.names) and one.codes == other.codes)
+            if same.all():
                 raise ValueError(
                     f"{table.files[0]}: the column {name!r} equals the target {target!r} in all rows: exclude it by "
                     "naming the input columns with `data.inputs`."
@@ -145,9 +148,7 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
     if data.fold_kind == "given":
         assert data.fold_column is not None, "the config checks it"
         column = raw.table.columns[data.fold_column]
-        if "" in column.names:
-            row = int(np.flatnonzero(column.categories() == column.names[""])[0])
-            raise ValueError(f"{raw.table.locate(row)}: the value of the fold column {data.fold_column!r} is missing.")
+        refuse_missing_cells(column, raw.table, (), "the value of the fold column", "correct the cell")
         names = sorted(column.names, key=numeric_sort_key)
         if len(names) != data.num_folds:
             raise ValueError(
@@ -168,7 +169,7 @@ def _classes(raw: RawExamples) -> NDArray[Any]:
     columns = [raw.table.columns[name] for name in raw.targets]
     if len(columns) == 1:
         return columns[0].categories()
-    return np.nan_to_num(np.stack([column.values() for column in columns])).argmax(0)
+    return np.nan_to_num(np.stack([column.binary_values() for column in columns])).argmax(0)
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
@@ -176,7 +177,8 @@ def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Ta
     rows = np.flatnonzero(~validation_mask(data, raw))
     if len(rows) < 2:
         raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")
-    target = fit_target(raw.table, raw.targets, data.predicts, rows)
+    has_missing_class = data.missing_targets == "class"
+    target = fit_target(raw.table, raw.targets, data.predicts, rows, has_missing_class=has_missing_class)
     if raw.arrays is not None:
         return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout, raw.channels), target
     return TableCodec.fit(raw.table, raw.inputs, data.categorical, rows, data.window), target
@@ -190,6 +192,8 @@ class EncodedExamples:
     """(N, F, D) or (N, C, H, W); for a time series, all rows (rows, D)."""
     targets: NDArray[Any]
     """(N,) int64 or (N, O) float32; for a time series (rows, ...)."""
+    numbers: NDArray[np.float64]
+    """(N, O): targets in units of the table if they are numbers, else (N, 0); for a time series (rows, ...)."""
     rows: RowIndices
     """(n,): the row of each example in `inputs`; for a time series, the first row of its window."""
     window: int = 0
@@ -207,8 +211,16 @@ class EncodedExamples:
 
     def read_targets(self, indices: RowIndices) -> NDArray[Any]:
         """Return the targets of examples (n,): (n,) or (n, O)."""
+        return np.asarray(self.targets[self._target_rows(indices)])
+
+    def read_references(self, indices: RowIndices) -> NDArray[Any]:
+        """Return the targets of examples (n,) as predictions are: numbers in units of the table, else as encoded."""
+        values = self.numbers if self.numbers.shape[1] else self.targets
+        return np.asarray(values[self._target_rows(indices)])
+
+    def _target_rows(self, indices: RowIndices) -> RowIndices:
         rows = self.rows[indices]
-        return np.asarray(self.targets[rows + self.window - 1 + self.ahead if self.window else rows])
+        return rows + self.window - 1 + self.ahead if self.window else rows
 
     def batch(self, indices: RowIndices) -> ValueBatch:
         """Make a batch of examples (n,)."""
@@ -314,12 +326,15 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     arrays: dict[str, NDArray[Any]] = {
         "inputs": np.concatenate([encode_inputs(codecs[0], part) for part in parts]),
         "targets": np.concatenate([codecs[1].encode(part.table) for part in parts]),
+        "numbers": np.concatenate([codecs[1].numbers(part.table) for part in parts]),
         "held_out": is_held_out,
     }
     for name, values in ((name, np.ascontiguousarray(each)) for name, each in arrays.items()):
         with open_for_writing(folder / f"{name}.npy") as file:  # `np.save` hides the cause of a failed write
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
             file.write(values.data)
+    for part in parts:
+        _note_cells(codecs, part)
     locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
@@ -330,6 +345,14 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
         "reading": [note for part in parts for note in part.reading.to_json()],
     }
     write_json(folder / "notes.json", notes)
+
+
+def _note_cells(codecs: tuple[InputCodec, Target], part: RawExamples) -> None:
+    """Note what was converted in the cells of the inputs and targets."""
+    columns = codecs[0].columns if isinstance(codecs[0], TableCodec) else []
+    targets = codecs[1].columns if isinstance(codecs[1], NumbersTarget) else []
+    for column in [*columns, *targets]:
+        note_reading(column, part.table, part.reading)
 
 
 class _Notes(TypedDict):
@@ -349,16 +372,18 @@ def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) ->
     try:
         for name in CACHED_ARRAYS:
             require_regular(folder / f"{name}.npy")
-        inputs, targets, is_held_out = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in CACHED_ARRAYS)
+        inputs, targets, numbers, is_held_out = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in CACHED_ARRAYS
+        )
         notes = validate_type(parse_json(read_regular(folder / "notes.json")), _Notes)
-        if not len(inputs) == len(targets) == len(is_held_out) == len(notes["places"]):
+        if not len(inputs) == len(targets) == len(numbers) == len(is_held_out) == len(notes["places"]):
             raise ValueError("its files have different numbers of examples")
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{folder} is damaged ({error}): delete it, and training creates it again.") from None
     parts = []
     for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
         starts = _example_rows(data, rows, notes["series_starts"])
-        parts.append(EncodedExamples(inputs, targets, starts, data.window, data.ahead))
+        parts.append(EncodedExamples(inputs, targets, numbers, starts, data.window, data.ahead))
     train, valid = parts
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):

@@ -1,5 +1,6 @@
 """Predict numbers, classes or labels with trained runs: the class that `seqlab.load` returns for predictors."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, add_channel_axis, read_arrays
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches
@@ -23,6 +25,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 
+logger = logging.getLogger(__name__)
 PREDICTION_BATCH_ROWS = 1024
 """Default number of examples per batch."""
 IMAGES_PER_BLOCK = 256
@@ -61,6 +64,7 @@ class ExamplePredictor:
             steps = " and ".join(map(str, sorted(aheads)))
             raise ValueError(f"The runs predict {steps} rows ahead (`data.ahead`): they cannot form an ensemble.")
         self.runs, self.device = list(runs), device
+        self._unknown = ReadingNotes()
         metrics = [_read_validation(each) for each in self.runs]
         self.bounds = _residual_bounds(self.target, metrics[0]) if len(metrics) == 1 else {}
         self.thresholds = np.mean([_thresholds(self.target, each) for each in metrics], axis=0)
@@ -93,7 +97,9 @@ class ExamplePredictor:
         if isinstance(examples, np.ndarray):
             return self._predict_array(examples, "`examples`", batch_rows)
         table = RawTable.from_records(examples, self.input_names())
-        return self.predict_table(table, batch_rows=batch_rows)
+        predictions = self.predict_table(table, batch_rows=batch_rows)
+        self.log_unknown()
+        return predictions
 
     def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
         """Predict for the inputs in an .npz file or the images in a folder; errors are those of `predict_detailed`."""
@@ -184,8 +190,22 @@ class ExamplePredictor:
         return list(names)
 
     def predict_table(self, table: RawTable, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
-        """Predict for the rows of a table; errors are those of `predict_detailed`."""
-        return self._predict_encoded([run.codecs[0].encode(table) for run in self.runs], batch_rows)
+        """Predict for the rows of a table; errors are those of `predict_detailed`.
+
+        Counts the categories that are not in the training data, for `log_unknown`.
+        """
+        unknown = ReadingNotes()
+        first, *others = (run.codecs[0] for run in self.runs)
+        encoded = [first.encode(table, unknown), *(codec.encode(table, ReadingNotes()) for codec in others)]
+        for note in unknown:
+            self._unknown.add(note.text, note.first, count=note.count)
+        return self._predict_encoded(encoded, batch_rows)
+
+    def log_unknown(self) -> None:
+        """Warn of the categories that are not in the training data, in all tables since the last call."""
+        for line in self._unknown.lines():
+            logger.warning("%s", line)
+        self._unknown = ReadingNotes()
 
     def _predict_array(self, values: NDArray[Any], name: str, batch_rows: int) -> list[Prediction]:
         """Predict for an array (N, ...); `name` is used in messages."""
@@ -246,7 +266,7 @@ class ExamplePredictor:
         by_name = dict(zip(_names(self.target), values.tolist(), strict=True))
         if isinstance(self.target, NumbersTarget):
             interval = {name: (by_name[name] + low, by_name[name] + high) for name, (low, high) in self.bounds.items()}
-            return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
+            return Prediction(self.target.lines(values[None])[0], by_name, interval or None)
         outputs = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
         return Prediction(self.target.lines(self.target.decide(outputs[None]))[0], by_name)
 

@@ -139,7 +139,7 @@ class PredictionTask(Task):
         nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
-        references = valid.read_targets(np.arange(len(valid)))
+        references = valid.read_references(np.arange(len(valid)))
         predictions = target.metric_lines(target.decide(outputs))
         results = evaluate(predictions, [target.metric_lines(references)], metrics)
         return Validation(results, nll, "loss", target.fit_decisions(outputs, references))
@@ -152,7 +152,7 @@ class PredictionTask(Task):
         with torch.inference_mode():
             outputs = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
         predictions = target.lines(target.decide(np.concatenate(outputs)))
-        references = target.lines(data.valid.read_targets(indices))
+        references = target.lines(data.valid.read_references(indices))
         for row, prediction, reference in zip(data.valid.rows.tolist(), predictions, references, strict=True):
             yield {"example": data.locate(row), "prediction": prediction, "target": reference}
 

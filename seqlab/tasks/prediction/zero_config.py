@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from seqlab.data.table_codec import refuse_problem
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.prediction.config import PredictionConfig, Predicts
@@ -59,17 +60,19 @@ def _choose_target_kind(raw: RawExamples) -> tuple[Predicts, str]:
     if raw.has_class_folders:
         return "class", "each class has a folder of images"
     columns = [raw.table.columns[name] for name in raw.targets]
-    values = [column.values() for column in columns]
     if len(columns) > 1:
+        values = [column.binary_values() for column in columns]
         if all(np.isin(each, (0, 1)).all() for each in values):
             if (np.sum(values, axis=0) == 1).all():
                 return "class", "in each row one target is 1 and all others are 0"
             return "labels", "each target is 0 or 1"
         return "numbers", f"there are {len(columns)} targets"
-    [column], [numbers] = columns, values
+    [column] = columns
+    refuse_problem(column, raw.table, "set `data.predicts: class`")
+    numbers = column.values()
     if not column.is_numeric:
         return "class", f"{column.name} has values that are not numbers"
-    if len(column.names) <= MAX_INTEGER_CLASSES and not (numbers % 1).any():
+    if len(column.names) <= MAX_INTEGER_CLASSES and not (numbers[~np.isnan(numbers)] % 1).any():
         return "class", f"{column.name} is one of {len(column.names)} integers"
     return "numbers", f"{column.name} has many values"
 
