@@ -79,7 +79,9 @@ def test_likeliest_compares_complete_lines(seqlab, runs: TinyRuns, files: dict[s
     run_dir = runs("transformer_lm", tokenizer)
     run = load_language_model(run_dir)
     candidates = ("--tgt", files["one"], files["two"], "--likeliest")
-    for prompts, options in (([""] * len(FIRST), ()), (PROMPTS, ("--src", files["prompts"]))):
+    seam = " " if tokenizer == "words" else ""
+    with_seam = [prompt and f"{prompt}{seam}" for prompt in PROMPTS]
+    for prompts, options in (([""] * len(FIRST), ()), (with_seam, ("--src", files["prompts"]))):
         one, two = (
             [
                 score.log_prob

@@ -56,7 +56,8 @@ def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: st
     lines = ["tze", " a the", "naïve", ""]
     scores = run.score(lines, prompts)
     for prompt, line, score in zip(prompts, lines, scores, strict=True):
-        [ids], [prompt_ids] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
+        seam = " " if tokenizer == "words" and prompt else ""
+        [ids], [prompt_ids] = run.tokenizer.encode([prompt + seam + line]), run.tokenizer.encode([prompt])
         num_shared = max(n for n in range(len(prompt_ids) + 1) if ids[:n] == prompt_ids[:n])
         expected = score_one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, None)[num_shared:]
         assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
@@ -64,12 +65,40 @@ def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: st
         assert score.log_prob == pytest.approx(sum(expected) + sum(spellings))
 
 
-def test_unknown_words_that_start_in_the_prompt_are_scored_completely(runs: TinyRuns) -> None:
+def test_words_after_a_prompt_are_new_words(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", "words"))
-    prompts = ["dog xyz sees qu", "dog xyz sees qu"]
-    continued, separate = run.score(["ux a", " dog ux"], prompts)
-    assert (continued.unknown, continued.num_tokens) == (["quux"], 3)
-    assert (separate.unknown, separate.num_tokens) == (["ux"], 3)
+    prompts = ["dog xyz sees qu", "dog xyz sees qu", "dog xyz sees qu "]
+    first, second, third = run.score(["ux a", " dog ux", "ux a"], prompts)
+    assert (first.unknown, first.num_tokens) == (["ux"], 3)
+    assert (second.unknown, second.num_tokens) == (["ux"], 3)
+    assert third == first
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "characters", "words", "sentencepiece"])
+def test_the_score_of_a_continuation_is_that_of_the_line_minus_that_of_the_prompt(
+    runs: TinyRuns, tokenizer: str
+) -> None:
+    run = load_language_model(runs("gru_lm", tokenizer))
+    line = "dog sees naïve the café"
+    (whole,), prompt_size = run.score([line]), len(run.tokenizer.encode(["dog sees"])[0])
+    expected = whole.log_prob - sum(whole.token_log_probs[:prompt_size])
+    seams = [("dog sees", " naïve the café"), ("dog sees ", "naïve the café")]
+    if tokenizer == "characters":  # a prompt with the space has one character more
+        seams = seams[:1]
+    if tokenizer == "words":
+        seams.append(("dog sees", "naïve the café"))
+    scores = run.score([line for _, line in seams], [prompt for prompt, _ in seams])
+    assert [score.log_prob for score in scores] == pytest.approx([expected] * len(seams))
+
+
+def test_lines_that_continue_a_word_are_counted(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
+    prompts, lines = ["die", "die ", "", "ein", "数"], ["Katze", "Katze", "a", "zwei", "字"]
+    load_language_model(runs("ngram_lm", "words")).score(lines, prompts)
+    assert not caplog.messages
+    load_language_model(runs("gru_lm")).score(lines, prompts)
+    assert caplog.messages == [
+        "2 of 5 lines continue the last word of their prompt, such as `die` + `Katze`: start new words with a space"
+    ]
 
 
 def test_unknown_words_are_scored_by_unk_and_the_spelling_model(runs: TinyRuns) -> None:

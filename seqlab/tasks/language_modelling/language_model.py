@@ -31,7 +31,13 @@ from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModel
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
 from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
-from seqlab.tasks.language_modelling.text_likelihood import BlockwiseLikelihood, LineScore, added_items, line_score
+from seqlab.tasks.language_modelling.text_likelihood import (
+    BlockwiseLikelihood,
+    LineScore,
+    added_items,
+    join_prompts,
+    line_score,
+)
 from seqlab.tasks.language_modelling.text_scorer import (
     LM_BATCH_TOKENS,
     ContextWindow,
@@ -196,7 +202,8 @@ class LanguageModel:
     ) -> list[LineScore]:
         """Score each line, including its end, at the beginning of a text or as the continuation of a prompt.
 
-        A prompt and its line are tokenized together, so a token may cross the end of the prompt. The score covers all
+        If the tokens are words, a line starts with a new word. Otherwise it starts with a space if it starts with a new
+        word: prompt and line are tokenized together, so a token may cross the end of the prompt. The score covers all
         ids after the longest common prefix with the ids of the prompt. Continuations of one prompt may have common
         prefixes of different lengths with it: to compare them, score prompt and continuation together as one line.
 
@@ -213,7 +220,7 @@ class LanguageModel:
             raise ValueError(f"`prompts` must have one entry per line ({len(lines)}), but has {len(prompts)}.")
         if not lines:
             return []
-        texts = [prompt + line for prompt, line in zip(prompts, lines, strict=True)]
+        texts = join_prompts(self.tokenizer, prompts, lines)
         rows = encode_text(self.tokenizer, texts)
         window = window_for_lines(np.diff(rows.offsets), self.context_limit)
         log_probs = self._log_probs(rows, window, batch_tokens, progress)

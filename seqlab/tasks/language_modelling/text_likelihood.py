@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from array import array
 from collections import deque
@@ -20,6 +21,8 @@ from seqlab.models.spelling import SpellingModel
 from seqlab.tasks.language_modelling.text import Text
 from seqlab.tasks.language_modelling.text_scorer import ContextWindow, StreamScorer, score_text
 from seqlab.text import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 LogProbs = NDArray[np.float64]
 
@@ -54,6 +57,27 @@ def spelling_log_prob(unknown: Sequence[str], spellings: Sequence[SpellingModel]
         return None
     log_sums = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
     return sum(float(each) - math.log(len(spellings)) for each in log_sums)
+
+
+def join_prompts(tokenizer: Tokenizer, prompts: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Join each prompt with its line: by a space if the tokens are words, which a line cannot continue.
+
+    Other tokens may continue a word. A warning gives the number of lines that do, if the script has upper and lower
+    case: their first space may have been lost.
+    """
+    pairs = list(zip(prompts, lines, strict=True))
+    if tokenizer.has_words:
+        return [f"{prompt} {line}" if prompt else line for prompt, line in pairs]
+    if split := [pair for pair in pairs if all(map(_has_case, (pair[0][-1:], pair[1][:1])))]:
+        text = (
+            "%d of %d lines continue the last word of their prompt, such as `%s` + `%s`: start new words with a space"
+        )
+        logger.warning(text, len(split), len(pairs), split[0][0][-20:], split[0][1][:20])
+    return [prompt + line for prompt, line in pairs]
+
+
+def _has_case(character: str) -> bool:
+    return character.lower() != character.upper()
 
 
 def added_items(tokenizer: Tokenizer, ids: Sequence[int], text: str, prompt: str) -> list[int | str]:
