@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import read_checksummed_json, temporary_path, write_checksummed_json
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.assignment import RowAssignment
 from seqlab.data.corpus import row_unit
 from seqlab.data.encoded import CorpusState, CorpusWriter
@@ -37,6 +39,7 @@ class BuildState:
     log: DropLogState
     split_off: int | None  # size of the file of held-out pairs, in bytes
     counts: list[list[TokenCounts]]  # of each corpus and column
+    reading: list[dict[str, Any]]
 
 
 _STATE = TypeAdapter(BuildState)
@@ -62,6 +65,7 @@ class CacheBuilder:
         sizes = encoder.vocab_sizes
         train, valid = (state.train, state.valid) if state else (None, None)
         self.log = DropLog(folder / DROPPED_FILE, len(sizes), state.log if state else None)
+        self.reading = ReadingNotes.from_json(state.reading if state else [])
         self._split_off = None
         if with_text[RowStatus.VALID] and any(
             assignment.split == "train" and RowStatus.VALID in assignment.kept for assignment in assignments
@@ -111,6 +115,8 @@ class CacheBuilder:
                 self._split_off.extend(rows)
         assignment.counts = [before + more for before, more in zip(assignment.counts, block.counts, strict=True)]
         self.log.add(block.dropped, block.examples)
+        for note in block.reading:
+            self.reading.add(note.text, note.first, count=note.count, since=note.since)
         self._rows += len(block.statuses)
         if self._rows - self._saved_rows >= ROWS_BETWEEN_SAVES:
             self._save()
@@ -124,6 +130,7 @@ class CacheBuilder:
             log=self.log.save(),
             split_off=None if self._split_off is None else self._split_off.save(),
             counts=[assignment.counts for assignment in self._assignments],
+            reading=self.reading.to_json(),
         )
         write_checksummed_json(self._folder / STATE_FILE, asdict(state))
         self._saved_rows = self._rows

@@ -93,6 +93,11 @@ class DataConfig(Part):
         return False
 
     @property
+    def has_single_spaces(self) -> bool:
+        """Whether runs of white space in sources are read as one space."""
+        return False
+
+    @property
     def tokenizer_folders(self) -> list[str]:
         """Names of the folders of a run that hold its tokenizers or other codecs."""
         return ["src_tokenizer", "tgt_tokenizer"]

@@ -136,7 +136,8 @@ class PairsConfig(TokensConfig):
         """Return the encoder of blocks of pairs."""
         from seqlab.data.row_encoder import PairEncoder
 
-        return PairEncoder(tokenizers, self.max_length, self.max_length_ratio, self.copy_unknown)
+        limits = self.max_length, self.max_length_ratio
+        return PairEncoder(tokenizers, *limits, self.copy_unknown, self.has_single_spaces)
 
     def requested_sizes(self) -> dict[str, int | None]:
         """Return the configured size of each vocabulary, by the folder of its tokenizer; None for no limit."""

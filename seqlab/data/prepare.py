@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import rename
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.assignment import RowAssignment, assign_rows
 from seqlab.data.cache import hash_tokenizer, is_unchanged, open_or_make, read_report, write_description
 from seqlab.data.cache_builder import DROPPED_FILE, CacheBuilder
@@ -44,6 +45,11 @@ class PreparedData:
     def notes(self) -> dict[str, Any]:
         """Return notes for run.json: the length of the longest source that the model is trained on."""
         return {"longest_src_tokens": int(self.train.src.lengths.max())}
+
+    @cached_property
+    def reading(self) -> ReadingNotes:
+        """What was converted while the corpora were read."""
+        return ReadingNotes.from_json(self.report.reading)
 
     @cached_property
     def output_bound(self) -> LengthBound:
@@ -144,6 +150,7 @@ def _build(
         dropped_file=DROPPED_FILE,
         valid_file=VALID_FILE if build.held_out_bytes() else "",
         valid_bytes=build.held_out_bytes(),
+        reading=build.reading.to_json(),
     )
     build.finish()
     return report

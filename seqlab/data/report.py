@@ -91,6 +91,7 @@ class DataReport:
     dropped_file: str = ""  # file that lists all dropped rows
     valid_file: str = ""  # file of the pairs held out for validation; "" for none
     valid_bytes: int = 0  # size of `valid_file`
+    reading: list[dict[str, Any]] = field(default_factory=list)  # `ReadingNotes` as JSON values
 
     def to_json(self) -> dict[str, Any]:
         """Convert the report to JSON values."""

@@ -10,6 +10,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.reading import ReadingNotes
+from seqlab.data.column import row_location
 from seqlab.data.corpus import RowBlock
 from seqlab.data.encoded import EncodedRows
 from seqlab.data.ragged import RaggedArray, append_eos
@@ -17,8 +19,14 @@ from seqlab.data.readers import LinePart
 from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.survey import char_lengths, ratio_outliers
 from seqlab.text import Tokenizer, encode_unknown, find_unknown
+from seqlab.text.normalization import single_spaces
 
 Statuses = NDArray[np.uint8]
+OTHER_SPACES = (
+    "sources have tabs, no-break, double, outer or zero-width spaces, which are read as single spaces or left out "
+    "(`data.src_spaces: single`)"
+)
+"""Text of a `ReadingNote`."""
 ColumnLines = Sequence[list[str]]
 """Lines of each column."""
 
@@ -60,6 +68,7 @@ class EncodedBlock:
     kept: dict[RowStatus, EncodedRows] = field(default_factory=dict)
     dropped: bytes = b""  # lines of the file of dropped rows
     examples: list[DroppedRow] = field(default_factory=list)  # the first dropped rows of each reason
+    reading: ReadingNotes = field(default_factory=ReadingNotes)
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,8 @@ class PairEncoder(RowEncoder):
     max_length: int  # tokens
     max_length_ratio: float
     copy_unknown: bool = False
+    has_single_spaces: bool = False
+    """Whether the tokenizer of the source reads runs of white space as one space."""
 
     @property
     def vocab_sizes(self) -> list[int]:
@@ -148,6 +159,16 @@ class PairEncoder(RowEncoder):
             return [RaggedArray.from_flat(*tokenizer.encode_flat(lines)) for tokenizer, lines in sides]
         unknown = find_unknown(*sides[0])
         return [RaggedArray.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
+
+    def __call__(self, task: EncodeTask) -> EncodedBlock:
+        """Encode a block; note the kept sources with other white space than single spaces between words."""
+        encoded = super().__call__(task)
+        if self.has_single_spaces:
+            sources = task.block.lines()[0]
+            for row in np.flatnonzero(encoded.statuses <= RowStatus.VALID).tolist():
+                if single_spaces(sources[row]) != sources[row]:
+                    encoded.reading.add(OTHER_SPACES, row_location(task.columns[:1], task.lines[row, :1].tolist()))
+        return encoded
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:
         """Drop pairs with an unlikely length ratio."""

@@ -16,6 +16,7 @@ from seqlab.data.survey import PreparationProgress, Survey, no_progress, survey_
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
+from seqlab.text.normalization import single_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ def training_lines(
                 stop = start + len(block)
                 if stop > len(each):
                     break
-                columns = block.lines()
+                columns = list(block.lines())
+                if config.has_single_spaces:
+                    columns[0] = [single_spaces(line, has_tags=config.tokenizer.has_tags) for line in columns[0]]
                 chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
                 mask = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
                 for is_held_out, row in zip(mask, zip(*chosen, strict=True), strict=True):
@@ -80,7 +83,11 @@ def train_or_load_tokenizer(
             _CONFIG.dump_python(settings, mode="json"),
             [corpus_key(each) for each in corpora],
         ),
-        *(bool(config.corpora("valid")), [getattr(config, name) for name in config.split_fields]),
+        *(
+            config.has_single_spaces,
+            bool(config.corpora("valid")),
+            [getattr(config, name) for name in config.split_fields],
+        ),
     ]
     columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:

@@ -29,6 +29,7 @@ from seqlab.export.folder import (
 from seqlab.export.parity import MAX_SCORE_DIFFERENCE, MIN_IDENTICAL, Parity, compare_engines
 from seqlab.inference.torch_engine import TorchEngine, max_source_tokens
 from seqlab.models import Transformer, TransformerConfig
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
 from seqlab.tasks.translation.config import TRANSLATOR
@@ -71,7 +72,7 @@ def export_run(
     refuse_unsupported_models(run)
     src_rows, tgt_rows = load_check_rows(loaded, check)
     with atomic_folder(final) as folder:
-        save_tokenizers(folder, loaded.src_tokenizer, loaded.tgt_tokenizer)
+        save_tokenizers(folder, *load_tokenizers(loaded.folder))
         parity = convert(loaded, folder, "float32", src_rows, tgt_rows)
         if not parity.is_exact:
             raise ValueError(
@@ -162,6 +163,7 @@ def export_description(loaded: LoadedRun, folder: Path, quantization: str, parit
         max_length=loaded.max_length,
         max_length_ratio=loaded.output_limits.ratio,
         max_length_offset=loaded.output_limits.offset,
+        has_single_spaces=loaded.src_tokenizer.has_single_spaces,
         check=asdict(parity),
         crc32=file_checksums(folder),
     )

@@ -64,6 +64,8 @@ class ExportDescription:
     max_length_ratio: float = DEFAULT_RATIO
     max_length_offset: int = DEFAULT_OFFSET
     """`ratio` and `offset` of the run's `OutputLimits`; older exports have none."""
+    has_single_spaces: bool = False
+    """Whether runs of white space in sources are read as one space."""
 
     @property
     def output_limits(self) -> OutputLimits:

@@ -59,7 +59,7 @@ def _load(run: str | Path, checkpoint: str, device: str, quantization: str | Non
     )
     return Run(
         engine,
-        src_tokenizer,
+        src_tokenizer.with_single_spaces() if description.has_single_spaces else src_tokenizer,
         tgt_tokenizer,
         max_src_tokens=description.max_src_tokens,
         output_limits=description.output_limits,

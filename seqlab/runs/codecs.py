@@ -21,6 +21,7 @@ from seqlab.runs.task_of_run import missing_plugins_hint
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_kind, tokenizer_sha256
 
 if TYPE_CHECKING:  # reading a codec's name does not import torch
+    from seqlab.data.config import DataConfig
     from seqlab.models.spelling import SpellingModel
 
 SIDES = ("src", "tgt")
@@ -95,6 +96,12 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
     src_folder, tgt_folder = map(folder.codec, SIDES)
     src = _load_codec(src_folder, folder)
     return src, src if src_folder == tgt_folder else _load_codec(tgt_folder, folder)
+
+
+def load_codecs_for(folder: RunFolder, data: DataConfig) -> tuple[Any, Any]:
+    """Load the codecs of a run with the white space of its data section; raises the errors of `load_codecs`."""
+    src, tgt = load_codecs(folder)
+    return (src.with_single_spaces() if data.has_single_spaces else src), tgt
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:

@@ -12,7 +12,7 @@ from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
 from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
-from seqlab.runs.codecs import CodecsMixin, load_codecs
+from seqlab.runs.codecs import CodecsMixin, load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
@@ -128,7 +128,7 @@ def load_run(path: str | Path, checkpoint: str = "best", model_noun: str | None 
     config = read_config(folder)
     if model_noun is not None:
         refuse_other_models(path, model_noun)
-    codecs = load_codecs(folder)
+    codecs = load_codecs_for(folder, config.data)
     step = choose_step(folder, checkpoint)
     model = config.model.resolve(config.data).build(*codecs)
     load_weights(model, folder.checkpoints / checkpoint_name(step))

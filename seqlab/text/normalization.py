@@ -13,6 +13,7 @@
 2. Surrogates, which UTF-8 cannot represent: a pair becomes its character, an unpaired surrogate becomes U+FFFD.
 3. Whitespace: **all kinds of tokenizers except `words` keep it unchanged** (leading, trailing and double spaces, tabs,
    U+2028). `words` splits at runs of Unicode whitespace, so that a run becomes one space and the ends are stripped.
+   Before any kind, sources of translators are read with `single_spaces` (`data.src_spaces`).
 
 Case, punctuation and control characters are kept. The underlying libraries do not normalize.
 """
@@ -23,6 +24,11 @@ from typing import Literal
 
 NormalizationForm = Literal["nfc", "nfkc", "nfd", "nfc+nfd", "none"]
 
+ZERO_WIDTH_SPACES = "\u00ad\u200b\u2060\ufeff"
+"""Characters that show nothing within a line and do not change the letters beside them: soft hyphen, zero-width space,
+word joiner and zero-width no-break space. Joiners (U+200C, U+200D) change letters."""
+_ZERO_WIDTH = re.compile(f"[{ZERO_WIDTH_SPACES}]")
+_NOT_SINGLE_SPACES = re.compile(rf"[^\S ]|  |^ | \Z|{_ZERO_WIDTH.pattern}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -43,6 +49,18 @@ def normalize(line: str, form: NormalizationForm) -> str:
             return unicodedata.normalize("NFD", line)
         case "nfc+nfd":
             return "".join(character + _decompose(character) for character in unicodedata.normalize("NFC", line))
+
+
+def single_spaces(line: str, *, has_tags: bool = False) -> str:
+    """Replace each run of white space by a space; remove zero-width spaces, and spaces at the ends of the line.
+
+    White space is that of Unicode: also tabs, no-break spaces and U+3000. With `has_tags` the tags after the first tab
+    are kept.
+    """
+    text, tab, tags = line.partition("\t") if has_tags else (line, "", "")
+    if _NOT_SINGLE_SPACES.search(text):
+        text = " ".join(_ZERO_WIDTH.sub("", text).split())
+    return f"{text}{tab}{tags}"
 
 
 def recompose(line: str, form: NormalizationForm) -> str:

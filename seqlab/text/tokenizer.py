@@ -75,12 +75,21 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def has_single_spaces(self) -> bool:
+        """Whether runs of white space are read as one space; see `with_single_spaces`."""
+        ...
+
+    @property
     def tag_ids(self) -> range:
         """The ids of tags, which are the highest ids; the first represents all unknown tags. Most kinds have none."""
         ...
 
     def normalize(self, line: str) -> str:
         """Return the line that `decode` restores from the ids of `encode`."""
+        ...
+
+    def with_single_spaces(self) -> "Tokenizer":
+        """Return a tokenizer with the same ids that reads lines with `seqlab.text.normalization.single_spaces`."""
         ...
 
     def items(self, line: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from seqlab.base.atomic_io import write_bytes, write_json
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
 from seqlab.registry import UnknownPart, find_part
 from seqlab.text.config import SETTINGS, TokenizerConfig, TrainedTokenizerConfig
-from seqlab.text.normalization import recompose
+from seqlab.text.normalization import recompose, single_spaces
 from seqlab.text.segmenter import Segmenter, unpack_ids
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
 
@@ -30,6 +30,8 @@ class TrainedTokenizer:
 
     config: TrainedTokenizerConfig
     segmenter: Segmenter
+    has_single_spaces: bool = False
+    """Not saved: it depends on the use of the tokenizer, for a source or a target."""
 
     pad_id: ClassVar[int] = PAD_ID
     blank_id: ClassVar[int] = PAD_ID
@@ -62,17 +64,26 @@ class TrainedTokenizer:
     def tag_ids(self) -> range:
         return range(self.vocab_size - self.segmenter.num_tags, self.vocab_size)
 
+    def with_single_spaces(self) -> "TrainedTokenizer":
+        return replace(self, has_single_spaces=True)
+
     def normalize(self, line: str) -> str:
-        return recompose(self.config.normalize(line), self.config.normalization)
+        return recompose(self._normalize(line), self.config.normalization)
+
+    def _normalize(self, line: str) -> str:
+        """Normalize a line for the segmenter."""
+        if self.has_single_spaces:
+            line = single_spaces(line, has_tags=self.config.has_tags)
+        return self.config.normalize(line)
 
     def items(self, line: str) -> list[str]:
-        return self.segmenter.items(self.config.normalize(line))
+        return self.segmenter.items(self._normalize(line))
 
     def unknown_items(self, line: str) -> list[str]:
-        return self.segmenter.unknown_items(self.config.normalize(line)) if self.has_unknown else []
+        return self.segmenter.unknown_items(self._normalize(line)) if self.has_unknown else []
 
     def unknown_tags(self, line: str) -> list[str]:
-        return self.segmenter.unknown_tags(self.config.normalize(line)) if self.tag_ids else []
+        return self.segmenter.unknown_tags(self._normalize(line)) if self.tag_ids else []
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         return [unpack_ids(row) for row in self._rows(lines)]
@@ -84,7 +95,7 @@ class TrainedTokenizer:
         return FlatIds(ids, lengths // ids.itemsize)
 
     def _rows(self, lines: Sequence[str]) -> list[bytes]:
-        return self.segmenter.encode([self.config.normalize(line) for line in lines])
+        return self.segmenter.encode([self._normalize(line) for line in lines])
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         if not 0 <= strength < 1:
@@ -96,7 +107,7 @@ class TrainedTokenizer:
                 f"A tokenizer of kind `{self.config.kind}` cannot sample segmentations: `strength` must be 0, but is "
                 f"{strength} instead. The kinds that can sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
             )
-        return self.segmenter.sample([self.config.normalize(line) for line in lines], seed=seed, strength=strength)
+        return self.segmenter.sample([self._normalize(line) for line in lines], seed=seed, strength=strength)
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         lowest = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
@@ -126,7 +137,8 @@ class TrainedTokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the config and the serialized segmenter, as `save` writes them."""
-        return _rebuild, (self.config, self.segmenter.to_bytes())
+        arguments = (self.config, self.segmenter.to_bytes())
+        return _rebuild, (*arguments, True) if self.has_single_spaces else arguments
 
     def _check_range(self, ids: Sequence[int], num_unknown: int = 0) -> None:
         """Raise ValueError for an id that is neither in the vocabulary nor one of the `num_unknown` ids after it."""
@@ -222,9 +234,9 @@ def _read_description(folder: Path) -> tuple[_TokenizerDescription, str]:
     return description, kind
 
 
-def _rebuild(config: TrainedTokenizerConfig, content: bytes) -> TrainedTokenizer:
+def _rebuild(config: TrainedTokenizerConfig, content: bytes, has_single_spaces: bool = False) -> TrainedTokenizer:
     """Restore a tokenizer from its config and its serialized segmenter."""
-    return TrainedTokenizer(config, config.restore(content))
+    return TrainedTokenizer(config, config.restore(content), has_single_spaces)
 
 
 def tokenizer_sha256(folder: str | Path) -> str:

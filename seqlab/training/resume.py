@@ -11,8 +11,10 @@ from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.codecs import codec_parts
 from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, path_fields, to_dict
+from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.load import read_config
+from seqlab.runs.migrate import OLDER_DEFAULTS
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO
 from seqlab.training.device_context import fingerprint
 from seqlab.training.state import TrainingRun
@@ -37,7 +39,21 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def keep_length_limits(folder: RunFolder, config: Config) -> Config:
+def keep_older_defaults(folder: RunFolder, config: Config) -> Config:
+    """Keep values of a run that are the defaults of older versions, unless the config sets other values."""
+    old_data, fields = read_config(folder).data, fields_of(type(config.data))
+    kept: dict[str, Any] = {
+        name: value
+        for name, value in OLDER_DEFAULTS["data"].items()
+        if name in fields
+        and f"data.{name}" not in RESUMABLE_FIELDS
+        and getattr(config.data, name) == fields[name].default
+        and getattr(old_data, name, None) == value
+    }
+    return _keep_length_limits(folder, replace(config, data=replace(config.data, **kept)))
+
+
+def _keep_length_limits(folder: RunFolder, config: Config) -> Config:
     """Keep the length limits of a run if they are the defaults of older versions, unless the config sets them."""
     old, new = read_config(folder).training.valid_search, config.training.valid_search
     defaults: dict[str, Any] = {"max_length_ratio": DEFAULT_RATIO, "max_length_offset": DEFAULT_OFFSET}

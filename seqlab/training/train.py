@@ -21,7 +21,7 @@ from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
-from seqlab.runs.codecs import load_codecs
+from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.runs.load import read_config
@@ -37,7 +37,7 @@ from seqlab.training.resume import (
     check_content,
     check_resumable,
     differing_fields,
-    keep_length_limits,
+    keep_older_defaults,
     refuse_changed_reading,
     resume,
 )
@@ -146,7 +146,7 @@ def set_up_run(
     device_context = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.call_on_main(lambda: _open_folder(config, folder, on_progress))
-        codecs = load_codecs(folder)
+        codecs = load_codecs_for(folder, config.data)
         with world.main_first():
             rank_progress = on_progress if world.is_main else None
             data = config.data.task.prepare(config, codecs, folder.cache, rank_progress)
@@ -200,7 +200,7 @@ def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRun
     # a recipe writes the paths of its data into the config, so it receives the path that the user gave
     config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.folder.path)
     check_loggers(config.training.logger)
-    return keep_length_limits(folder, config) if folder.exists() else config
+    return keep_older_defaults(folder, config) if folder.exists() else config
 
 
 def _open_folder(config: Config, folder: RunFolder, on_progress: PreparationProgress) -> Changes | None:

@@ -345,3 +345,17 @@ def test_caches_of_an_older_version_are_read(prepare_pairs: Prepare, tokenizer: 
     pairs = EncodedCorpus.open(folder, check=True)
     assert [tokenizer.decode(rows) for rows in (pairs.src, pairs.tgt)] == [["a"] * 3, ["b"] * 3]
     assert pairs.locate(2).endswith("train0.tgt, line 3")
+
+
+def test_sources_with_other_spaces_are_counted(prepare_pairs: Prepare) -> None:
+    pairs = [("a b", "c\u00a0d"), ("a\u00a0b", "c"), (" e", "f"), ("g\u200b", "h")]
+    [note] = prepare_pairs(pairs).reading
+    assert (note.count, note.first.endswith("train0.src, line 2")) == (3, True)
+    assert "read as single spaces" in note.text
+    assert not list(prepare_pairs(pairs, src_spaces="keep").reading)
+
+
+def test_the_tokenizer_is_trained_on_the_spaces_that_the_model_reads(write_config: WriteConfig) -> None:
+    config = write_config([("a\u200b b", "c\u00a0d")], valid=[("e", "f")], tokenizer=WordsConfig())
+    assert list(training_lines(config)) == ["a b", "c\u00a0d"]
+    assert list(training_lines(replace(config, src_spaces="keep"))) == ["a\u200b b", "c\u00a0d"]

@@ -47,6 +47,8 @@ def test_a_run_is_exported_again_when_its_weights_change(
     second = translate()
     assert [message.endswith("for the first time") for message in take_export_messages(caplog)] == [True]
     assert translate() == second
+    other_spaces = [line.replace(" ", "\u00a0") for line in LINES[:5]]
+    assert seqlab.load(run_dir, engine="ctranslate2").translate(other_spaces, **OPTIONS) == second
     assert take_export_messages(caplog) == []
     first = translate(checkpoint="1")
     assert first != second

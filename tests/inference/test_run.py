@@ -205,3 +205,12 @@ def test_warnings_name_some_unknown_tags_and_count_the_others(
     assert [record.getMessage() for record in caplog.records] == [
         "line 2 (and 2 more) has no tags after a tab, but the training data has: is a column missing?"
     ]
+
+
+def test_unusual_spaces_do_not_change_a_translation(run: Run) -> None:
+    line = "the red horse eats quickly."
+    variants = [" the  red horse eats\u00a0quickly. ", "\ufeffthe\tred\u2009horse ea\u00adts quickly.\u200b"]
+    expected = run.translate([line], beam_size=2, max_length=12)
+    assert run.translate(variants, beam_size=2, max_length=12) == expected * 2
+    scores = run.score([line, *variants], ["a man"] * 3)
+    assert scores[1:] == scores[:1] * 2

@@ -75,7 +75,7 @@ class LabellingConfig(PairsConfig):
         from seqlab.data.labels import LabelEncoder  # imports numpy
 
         limits = (self.max_length, self.max_length_ratio, self.copy_unknown)
-        return LabelEncoder(tokenizers, *limits, self.labels_of)
+        return LabelEncoder(tokenizers, *limits, self.has_single_spaces, self.labels_of)
 
     @model_validator(mode="after")
     def _check(self) -> LabellingConfig:
