@@ -14,7 +14,7 @@ from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import line_locations
 from seqlab.inference.files import BUFFER_LINES, output_stream, read_parallel, refuse_same_file
-from seqlab.inference.lines import write_lines
+from seqlab.inference.lines import TextCounts, write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
@@ -90,6 +90,10 @@ def run(options: DistillOptions) -> None:
             "%d control characters in the translations were replaced by spaces", distilled.control_characters
         )
     warn_of_unfinished(distilled.cut, len(translations))
+    counts = TextCounts("translations")
+    translator.translator.count_texts(counts, lines, translations)
+    counts.add_empty(lines, translations)
+    counts.warn()
     if references is not None:  # normalized like the translations
         references = [translator.tgt_tokenizer.normalize(line) for line in references]
     report = describe_targets(lines, translations, references)

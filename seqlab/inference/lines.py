@@ -4,23 +4,74 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE
 from seqlab.data.readers import DiscardedLine
+from seqlab.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Unicode category Cc. It includes every character that some programs treat as a line end, except U+2028 and U+2029."""
+REPLACEMENT = "\ufffd"
+MAX_UNKNOWN_SHOWN = 5
+"""Maximum number of unknown items in a warning."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def replace_control_characters(text: str) -> tuple[str, int]:
     """Replace each control character of a text by a space; return the new text and the number of replacements."""
     return _CONTROL.subn(" ", text)
+
+
+@dataclass
+class TextCounts:
+    """Counts of inputs that a model cannot read completely and of outputs that are not text, for warnings."""
+
+    outputs: str
+    """Name of the outputs in warnings, such as `translations`."""
+    num_inputs: int = 0
+    num_outputs: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Occurrences of each unknown item."""
+    lines_with_unknown: int = 0
+    empty_outputs: int = 0
+    outputs_with_replacements: int = 0
+
+    def add_inputs(self, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
+        """Count the lines with items that the vocabulary lacks."""
+        self.num_inputs += len(lines)
+        for items in filter(None, map(tokenizer.unknown_items, lines)) if tokenizer.has_unknown else ():
+            self.lines_with_unknown += 1
+            self.unknown.update(items)
+
+    def add_outputs(self, texts: Sequence[str]) -> None:
+        """Count the texts with U+FFFD, which decoding puts for bytes that are not UTF-8."""
+        self.num_outputs += len(texts)
+        self.outputs_with_replacements += sum(REPLACEMENT in text for text in texts)
+
+    def add_empty(self, lines: Sequence[str], texts: Sequence[str]) -> None:
+        """Count the empty outputs of lines that are not blank."""
+        self.empty_outputs += sum(not text and bool(line.strip()) for line, text in zip(lines, texts, strict=True))
+
+    def warn(self) -> None:
+        """Log a warning for each kind of line that was counted."""
+        if self.unknown:
+            shown = ", ".join(repr(item) for item, _ in self.unknown.most_common(MAX_UNKNOWN_SHOWN))
+            more = " ..." if len(self.unknown) > MAX_UNKNOWN_SHOWN else ""
+            text = "%s of %s lines have items that are not in the vocabulary and are read as unknown: %s%s"
+            logger.warning(text, f"{self.lines_with_unknown:,}", f"{self.num_inputs:,}", shown, more)
+        if self.empty_outputs:
+            text = "%s of %s %s are empty, although their lines are not"
+            logger.warning(text, f"{self.empty_outputs:,}", f"{self.num_outputs:,}", self.outputs)
+        if self.outputs_with_replacements:
+            text = "%s of %s %s have U+FFFD: the model's output has bytes there that are no character"
+            logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs)
 
 
 def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequence[str]:

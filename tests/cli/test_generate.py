@@ -84,11 +84,23 @@ def test_an_unreadable_prompt_keeps_the_output_of_earlier_blocks(seqlab, runs: T
     assert result.out == expected.out
 
 
+def test_a_space_after_the_prompt_is_written_once(seqlab, runs: TinyRuns) -> None:
+    words, subwords = runs("ngram_lm", "words"), runs("gru_lm", "sentencepiece")
+    expected = seqlab("generate", words, "--prompt", "dog sees", *FAST)
+    assert seqlab("generate", words, "--prompt", "dog sees ", *FAST) == expected
+    message = "prompt 1 ends with a space, but the tokens of this model include the space before a word"
+    assert message in seqlab("generate", subwords, "--prompt", "dog sees ", *FAST).err
+    assert message not in seqlab("generate", subwords, "--prompt", "dog sees", *FAST).err
+
+
 def test_json_has_all_fields(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("gru_lm", documents="continuous")
     options = ("--json", "--num_samples", "2", "--stop", "e", "\n", *FAST, "--output", tmp_path / "out.jsonl")
     result = seqlab("generate", run_dir, "--prompt", "der", "größer\n", *options)
-    assert (result.status, result.out, result.err) == (0, b"", "")
+    assert (result.status, result.out) == (0, b"")
+    assert result.err == (
+        "warning: 4 of 4 continuations have U+FFFD: the model's output has bytes there that are no character\n"
+    )
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").removesuffix("\n").split("\n")]
     assert [record.pop("prompt") for record in records] == ["der", "der", "größer\n", "größer\n"]
     found = load_language_model(run_dir).generate(["der", "größer\n"], num_samples=2, stop=["e", "\n"], max_length=12)

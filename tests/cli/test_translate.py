@@ -31,6 +31,12 @@ def encode_lines(lines: list[str], end: str = "\n") -> bytes:
     return "".join(line + end for line in lines).encode()
 
 
+def test_half_characters_are_counted(seqlab, run_dir: Path) -> None:
+    result = seqlab("translate", run_dir, "--beam_size", "1", "--max_length", "12", stdin=encode_lines(LINES))
+    count = sum("\ufffd" in line for line in result.out.decode().split("\n"))
+    assert f"warning: {count} of 12 translations have U+FFFD" in result.err if count else "U+FFFD" not in result.err
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("beam_size", ["1", "3"])
 def test_output_has_as_many_lines_as_the_input(seqlab, run_dir: Path, end: str, beam_size: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.inference.lines import refuse_newlines, replace_control_characters, write_lines
+from seqlab.inference.lines import TextCounts, refuse_newlines, replace_control_characters, write_lines
+from seqlab.text import WordsConfig, train_tokenizer
 
 
 def test_control_characters_become_spaces() -> None:
@@ -26,3 +27,15 @@ def test_write_lines_writes_one_line_per_text(texts: list[str]) -> None:
 def test_a_line_with_a_newline_is_refused() -> None:
     with pytest.raises(ValueError, match="entry 1 holds a newline"):
         refuse_newlines(["a", "b\n"], "lines")
+
+
+def test_unknown_words_and_half_characters_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    counts, tokenizer = TextCounts("translations"), train_tokenizer(WordsConfig(), ["a b c"])
+    for lines in (["a b", "a x"], ["y x x", ""]):
+        counts.add_inputs(tokenizer, lines)
+        counts.add_outputs(["a\ufffd\ufffd", "é"])
+    counts.warn()
+    assert caplog.messages == [
+        "2 of 4 lines have items that are not in the vocabulary and are read as unknown: 'x', 'y'",
+        "2 of 4 translations have U+FFFD: the model's output has bytes there that are no character",
+    ]

@@ -149,6 +149,12 @@ class Generator:
         if unknown:
             shown = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
             logger.warning("prompt %d: not in the vocabulary, read as unknown: %s", number, shown)
+        if prompt.endswith(" ") and self._ends_in_separate_space(lines[-1]):
+            logger.warning(
+                "prompt %d ends with a space, but the tokens of this model include the space before a word: leave it "
+                "out to continue with a new word",
+                number,
+            )
         ids = []
         for row in self.tokenizer.encode(lines):
             ids += [self.tokenizer.eos_id, *row]
@@ -160,6 +166,11 @@ class Generator:
                 self.limit,
             )
         return [self.start_id, *ids[1:]]
+
+    def _ends_in_separate_space(self, line: str) -> bool:
+        """Return whether the last space of a line is a token that a word after it would not have."""
+        ids, with_word = self.tokenizer.encode([line, f"{line}a"])
+        return ids != with_word[: len(ids)]
 
     def _batches(self, jobs: Sequence[GenerationJob], batch_rows: int) -> Iterator[list[GenerationJob]]:
         """Group jobs into batches of prompts of one length; the continuations all begin a line, or none does."""

@@ -16,7 +16,7 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
 from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.files import output_stream, refuse_same_file
-from seqlab.inference.lines import exit_status, json_line, write_lines
+from seqlab.inference.lines import TextCounts, exit_status, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import (
     BUFFER_RECORDINGS,
@@ -96,15 +96,17 @@ def run(options: TranscribeOptions) -> int | None:
     settings = {name: value for name, value in settings.items() if value is not None}
     if options.batch_seconds is not None:
         settings["batch_seconds"] = options.batch_seconds
-    faults = 0
+    faults, counts = 0, TextCounts("transcripts")
     with _open_paths(options) as paths, output_stream(options.output) as out, count_progress("recordings") as advance:
         for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
             results = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **settings)
             if options.on_fault == "refuse" and (fault := next((each.fault for each in results if each.fault), "")):
                 raise ValueError(fault)
             faults += log_recording_faults(each.fault for each in results)
+            counts.add_outputs([each.text for each in results])
             pairs = zip(block, results, strict=True)
             write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))
+    counts.warn()
     return INCOMPLETE if faults else None
 
 

@@ -5,7 +5,7 @@ from typing import Unpack
 
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine, PairScore
-from seqlab.inference.lines import locations_or_numbers, refuse_newlines
+from seqlab.inference.lines import TextCounts, locations_or_numbers, refuse_newlines
 from seqlab.inference.parallel_engine import ParallelEngine, RowDistributor
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig, SearchOptions
@@ -65,7 +65,8 @@ class Run:
     ) -> list[str]:
         """Translate lines; return the best hypothesis of each. The arguments are those of `translate_detailed`.
 
-        A warning gives the number of translations that were cut at the length limit.
+        Warnings give the numbers of translations that were cut at the length limit or have U+FFFD (bytes that are no
+        character), and of lines with unknown words.
         """
         found = self.translate_detailed(
             lines,
@@ -77,7 +78,10 @@ class Run:
             **search,
         )
         warn_of_unfinished(count_unfinished(found), len(found))
-        return [translation.text for translation in found]
+        counts, texts = TextCounts("translations"), [translation.text for translation in found]
+        self.translator.count_texts(counts, lines, texts)
+        counts.warn()
+        return texts
 
     def translate_detailed(
         self,

@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import locations_or_numbers, refuse_newlines, replace_control_characters
+from seqlab.inference.lines import TextCounts, locations_or_numbers, refuse_newlines, replace_control_characters
 from seqlab.inference.splitting import Segment, join_segments, split_line
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, combined_score
@@ -162,6 +162,12 @@ class Translator:
             unknown = [segment.unknown for segment, best in zip(chain(*segments), found, strict=True) for _ in best]
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
+
+    def count_texts(self, counts: TextCounts, lines: Sequence[str], texts: Sequence[str]) -> None:
+        """Count lines with unknown words that are not copied, and translations with U+FFFD."""
+        if not self.has_copied_unknowns:
+            counts.add_inputs(self.src_tokenizer, lines)
+        counts.add_outputs(texts)
 
     def warn_of_tags(self, lines: Sequence[str], locations: Sequence[str]) -> None:
         """Warn of unknown tags, of tags without text and of text without tags, if the tokenizer has tags."""

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.progress import line_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import exit_status, is_discarded, json_line
+from seqlab.inference.lines import TextCounts, exit_status, is_discarded, json_line
 from seqlab.inference.options import (
     SETTINGS,
     Count,
@@ -125,7 +125,7 @@ def run(options: GenerateOptions) -> int:
 
 def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
     """Print a continuation token by token; return 1 if it was cut at the length limit, else 0."""
-    print(prompts[0], end="", flush=True)
+    print(_as_text(model, prompts[0], ""), end="", flush=True)
     [found] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
     print()
     return sum(not each.finished for each in found)
@@ -145,6 +145,7 @@ def _write_continuations(
     """
     separator = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
     done = replaced = cut = total = 0
+    counts = TextCounts("continuations")
     with (
         _prompt_blocks(options, given_prompts, limit) as (stream, blocks),
         output_stream(options.output) as output,
@@ -153,7 +154,8 @@ def _write_continuations(
         for prompts in blocks:
             found = model.generate(prompts, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
-            texts = (_as_json(*pair) if options.json else _as_text(*pair) for pair in pairs)
+            counts.add_outputs([each.text for _, each in pairs])
+            texts = (_as_json(*pair) if options.json else _as_text(model, pair[0], pair[1].text) for pair in pairs)
             output.write(((separator if done else "") + separator.join(f"{text}\n" for text in texts)).encode())
             output.flush()
             done += len(prompts)
@@ -162,6 +164,7 @@ def _write_continuations(
             advance(len(prompts))
     if replaced:
         logger.warning("%d control characters in the continuations were replaced by spaces", replaced)
+    counts.warn()
     return cut, total
 
 
@@ -172,8 +175,11 @@ def _as_json(prompt: str, continuation: "Continuation") -> str:
     return json_line({"prompt": prompt, **asdict(continuation)})
 
 
-def _as_text(prompt: str, continuation: "Continuation") -> str:
-    return "" if is_discarded(prompt) else prompt + continuation.text
+def _as_text(model: "LanguageModel", prompt: str, continuation: str) -> str:
+    """Join a prompt and its continuation, which starts with a space if the tokens are words."""
+    if is_discarded(prompt):
+        return ""
+    return (prompt.rstrip(" ") if model.tokenizer.has_words else prompt) + continuation
 
 
 def _given_prompts(options: GenerateOptions) -> list[str]:

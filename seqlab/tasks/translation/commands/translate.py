@@ -16,7 +16,7 @@ from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
+from seqlab.inference.lines import TextCounts, exit_status, is_discarded, json_line, write_lines
 from seqlab.inference.options import (
     SETTINGS,
     Count,
@@ -88,14 +88,18 @@ def run(options: TranslateOptions) -> int:
             output_stream(options.output) as output,
         ):
             prefixes, replaced, done, cut = PrefixReader(options.prefix, options.max_line_bytes), 0, 0, 0
+            counts = TextCounts("translations")
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.enter_on_main(line_progress(source.stream, output)) as advance:
                 for lines, locations, forced in world.broadcast_items(blocks):
                     found = translator.translate_detailed(
                         lines, prefixes=forced, progress=advance, locations=locations, **settings
                     )
-                    write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
                     write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
+                    texts = [each.text for each in found]
+                    translator.translator.count_texts(counts, lines, texts)
+                    counts.add_empty(lines, texts)
+                    write_lines(output, map(as_json, found, lines) if options.json else texts)
                     replaced += sum(each.control_characters for each in found)
                     done, cut = done + len(found), cut + count_unfinished(found)
             prefixes.check_end()
@@ -103,6 +107,7 @@ def run(options: TranslateOptions) -> int:
             logger.warning("%d control characters in the translations were replaced by spaces", replaced)
         if world.is_main:
             warn_of_unfinished(cut, done)
+            counts.warn()
         return world.broadcast(exit_status(limit))
 
 
