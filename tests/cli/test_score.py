@@ -39,6 +39,17 @@ def test_scores_match_those_of_single_pairs(seqlab, run_dir: Path, files: list[s
     assert scores == pytest.approx([log_prob_of_pair(run_dir, s, t) for s, t in zip(SRC, TGT, strict=True)], abs=1e-4)
 
 
+def test_scores_are_in_fp32_by_default(
+    seqlab, run_dir: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqlab.nn.precision.supports_bf16", lambda device: True)
+    default, half, full = (
+        seqlab("score", run_dir, *files, *options).out
+        for options in ((), ("--precision", "bf16"), ("--precision", "fp32"))
+    )
+    assert default == full != half
+
+
 def test_json_blocks_batches_and_output_files_give_the_same_scores(
     seqlab, run_dir: Path, files: list[str], tmp_path: Path
 ) -> None:
@@ -46,7 +57,7 @@ def test_json_blocks_batches_and_output_files_give_the_same_scores(
     options = ("--json", "--buffer_lines", "2", "--batch_tokens", "9", "--output", tmp_path / "scores")
     assert seqlab("score", run_dir, *files, *options).out == b""
     records = [json.loads(line) for line in (tmp_path / "scores").read_text(encoding="utf-8").splitlines()]
-    assert [f"{record['log_prob']:.6f}" for record in records] == plain
+    assert [record["log_prob"] for record in records] == [float(line) for line in plain]  # exactly
     assert [record["num_tokens"] for record in records] == [len(line) + 1 for line in TGT]
     assert all(sum(record["token_log_probs"]) == pytest.approx(record["log_prob"]) for record in records)
 

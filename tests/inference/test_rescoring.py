@@ -137,3 +137,13 @@ def test_impossible_hypotheses_rank_after_improbable_ones() -> None:
 
     [found] = RescoringEngine(Beam(), Scorer()).decode([[4]], SearchConfig(beam_size=2, length_alpha=0.0))  # type: ignore[arg-type]
     assert [each.ids for each in found] == [[5] * 9]
+
+
+def test_rescoring_is_in_fp32_by_default(run_folder: Path, rescorer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqlab.nn.precision.supports_bf16", lambda device: True)
+    found = seqlab.load(run_folder, rescore=rescorer).translate_detailed(LINES, **SEARCH)
+    scorer = seqlab.load(rescorer, precision="fp32")
+    for line, translation in zip(LINES, found, strict=True):
+        if line and translation.hypotheses[0].finished:
+            [expected] = scorer.score([line], [translation.text])
+            assert translation.hypotheses[0].log_prob == pytest.approx(expected.log_prob, rel=1e-6)

@@ -127,7 +127,7 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         raise UsageError(f"{options.runs[0]} transcribes recordings: name the list of recordings with `--src`")
     set_threads(world.thread_count() if options.threads is None else options.threads)
     device = world.device_name(options.device)
-    transcriber = load_transcriber(options.runs, options.checkpoint, device, options.precision)
+    transcriber = load_transcriber(options.runs, options.checkpoint, device, options.in_fp32().precision)
     faults = 0
 
     def score(

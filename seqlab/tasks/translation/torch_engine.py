@@ -65,7 +65,8 @@ def load_with_torch(
         run: a run folder, or several with the same vocabularies.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it).
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it; fp32 for the runs
+            of `rescore`).
         processes: on the CPU, number of forked processes that share the lines, with one thread each; None for one per
             thread, at most `MAX_WORKERS`. Forking is unsafe in a program with threads.
         lm: the run of a language model over the same target vocabulary, for shallow fusion.
@@ -102,8 +103,9 @@ def load_with_torch(
             f"{members[0].folder.path} outputs a single hypothesis, which ends at the first eos: `rescore` has nothing "
             "to choose from."
         )
+    scoring_dtype = choose_dtype("fp32" if precision == "auto" else precision, chosen)
     translator = Run(
-        RescoringEngine(engine, TorchEngine(rescorers, chosen, dtype)) if rescorers else engine,
+        RescoringEngine(engine, TorchEngine(rescorers, chosen, scoring_dtype)) if rescorers else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(max_source_tokens, all_runs)),

@@ -115,7 +115,7 @@ def _line(line: "LineScore", options: PerplexityOptions) -> bytes:
     """Format the score of a line."""
     if options.json:
         return f"{json_line(asdict(line))}\n".encode()
-    return f"{'n/a' if line.log_prob is None else f'{-line.log_prob:.6f}'}\t{line.num_tokens}\n".encode()
+    return f"{'n/a' if line.log_prob is None else repr(-line.log_prob)}\t{line.num_tokens}\n".encode()
 
 
 PERPLEXITY = Command(PerplexityOptions, run, single_process=True)

@@ -29,8 +29,7 @@ def score_lines(options: ScoreOptions, world: World) -> int:
     ):
         if is_given:
             raise UsageError(f"{options.runs[0]} is a language model, which has no option `--{name}`")
-    precision = "fp32" if options.precision == "auto" else options.precision  # scores are comparable in fp32 only
-    model = load_language_models(options, world, precision=precision)
+    model = load_language_models(options, world, precision=options.in_fp32().precision)
 
     num_lines: Counter[str] = Counter()
 

@@ -55,7 +55,7 @@ def load_single_process(options: PairOptions) -> "Run":
 
 def score_pairs(options: ScoreOptions, world: World) -> int:
     """Score each target line given its source line; return the exit status."""
-    translator = load_named_runs(options, world)
+    translator = load_named_runs(options.in_fp32(), world)
     if options.src is None:
         raise UsageError(f"{options.runs[0]} is a translator: give its source lines with `--src`")
 
