@@ -118,7 +118,9 @@ def import_arpa(
 
 def _tokenizer_of_words(file: Path) -> tuple[WordsConfig, Tokenizer]:
     """Create a tokenizer of the words in an ARPA file; raises ValueError if these are subwords or characters."""
-    settings, words = WordsConfig(normalization="none"), read_words(file)
+    words = read_words(file)
+    # Other files are read like text, so that they can share the vocabulary of a translator.
+    settings = WordsConfig(normalization="none", unicode_spaces=all(word.split() == [word] for word in words))
     if " " in words or sum(word.startswith("▁") for word in words) > MIN_SUBWORD_SHARE * len(words):
         raise ValueError(
             f"{file} is a model of characters or subwords, since some of its words contain a space or `▁`: add "

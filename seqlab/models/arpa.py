@@ -194,8 +194,10 @@ class _ArpaReader:
             self.line = line
             if line.startswith(b"\\"):
                 break
-            fields = line.split()
+            fields, columns = line.split(), line.split(b"\t")
             try:
+                if len(columns) == 3 and not columns[1].strip():
+                    raise ValueError  # an empty word and a backoff, which would be read as a word
                 if b"_" in fields[0] + fields[-1] * (len(fields) == order + 2):
                     raise ValueError  # Python accepts `_` within numbers
                 log_prob, backoff = float(fields[0]), float(fields[-1]) if len(fields) == order + 2 else 0.0

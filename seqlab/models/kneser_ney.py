@@ -188,9 +188,11 @@ def _discounts(counts: Ints, order: int) -> Floats:
         discounts: Floats = j - (j + 1) * n[1] / (n[1] + 2 * n[2]) * n[j + 1] / n[j]
         if (discounts > 0).all():
             return np.concatenate([np.zeros(1), discounts])
-    logger.debug(
-        "The counts of %d-grams are too few or too regular to estimate discounts: using %s.",
+    logger.warning(
+        "The counts of %d-grams are too few or too regular to estimate discounts (%s n-grams with the counts 1, 2, 3 and "
+        "4): using %s.",
         order,
+        ", ".join(map(str, n[1:5])),
         ", ".join(map(str, FALLBACK_DISCOUNTS[1:])),
     )
     return FALLBACK_DISCOUNTS

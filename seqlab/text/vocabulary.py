@@ -4,6 +4,7 @@ An item is an entry of a vocabulary: a character, a word or a tag.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
@@ -17,6 +18,7 @@ from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
 from seqlab.text.segmenter import Segmenter, pack_ids
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
 
+_ASCII_SPACES = re.compile("[ \t\n\r\v\f]+")
 TAB = "\t"
 """Separator between a line and its tags, and prefix of tags in the vocabulary; by itself, it is the unknown tag."""
 
@@ -55,7 +57,11 @@ class VocabularyConfig(TrainedTokenizerConfig):
 
     def _normalize_spaces(self, text: str) -> str:
         """Replace runs of whitespace by single spaces, for a word tokenizer."""
-        return " ".join(text.split()) if self.separator else text
+        return " ".join(self.split(text)) if self.separator else text
+
+    def split(self, text: str) -> list[str]:
+        """Split a normalized text without tags into items."""
+        raise NotImplementedError
 
     def train(self, lines: Iterable[str]) -> "Vocabulary":
         """Count the items of normalized lines."""
@@ -79,6 +85,10 @@ class CharactersConfig(VocabularyConfig):
     units: ClassVar[Literal["characters"]] = "characters"
     separator: ClassVar[str] = ""
 
+    def split(self, text: str) -> list[str]:
+        """Split a text into characters."""
+        return list(text)
+
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class WordsConfig(VocabularyConfig):
@@ -90,6 +100,14 @@ class WordsConfig(VocabularyConfig):
     units: ClassVar[Literal["words"]] = "words"
     separator: ClassVar[str] = " "
 
+    unicode_spaces: bool = True
+    """Whether all white space of Unicode separates words. If not, only that of ASCII does, as in ARPA files, whose
+    words may contain no-break spaces."""
+
+    def split(self, text: str) -> list[str]:
+        """Split a text into words at white space."""
+        return text.split() if self.unicode_spaces else [word for word in _ASCII_SPACES.split(text) if word]
+
 
 class Vocabulary(Segmenter):
     """A vocabulary of items, in the order of their frequency, followed by tags."""
@@ -97,7 +115,7 @@ class Vocabulary(Segmenter):
     has_unknown: ClassVar[bool] = True
 
     def __init__(self, items: Sequence[str], config: VocabularyConfig) -> None:
-        self._separator, self._has_tags = config.separator, config.tags
+        self._split, self._separator, self._has_tags = config.split, config.separator, config.tags
         self.has_words = bool(config.separator) and not config.tags
         self._tokens = [*SPECIAL_TOKENS, *items]
         self._ids = {item: pack_ids([index]) for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
@@ -134,9 +152,9 @@ class Vocabulary(Segmenter):
     def items(self, line: str) -> list[str]:
         """Split a normalized line as `encode` does; a line with only tags has no items."""
         if not self._has_tags:
-            return line.split() if self._separator else list(line)
+            return self._split(line)
         text, _, tags = line.partition(TAB)
-        items = text.split() if self._separator else list(text)
+        items = self._split(text)
         return [*items, *(TAB + tag for tag in tags.split(";") if tag)] if items else []
 
     def unknown_items(self, line: str) -> list[str]:

@@ -181,3 +181,31 @@ def test_exporting_a_model_of_continuous_text_warns(seqlab, runs: TinyRuns, tmp_
     run_dir = runs("ngram_lm", documents="continuous")
     result = seqlab("export", run_dir, "--format", "arpa", "--out", tmp_path / "lm.arpa")
     assert "was trained on continuous text, without <s>" in result.err
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\x85", "\x1c", "\u2009"])
+def test_words_with_unicode_spaces_are_read_and_written(seqlab, tmp_path: Path, space: str) -> None:
+    """ARPA files separate words by ASCII spaces and tabs only."""
+    word = f"10{space}000"
+    unigrams = ["-99\t<s>\t-0.3", "-1\t</s>", "-1\t<unk>", "-0.5\ta\t-0.2", f"-0.9\t{word}"]
+    text = "\n".join(["\\data\\", "ngram 1=5", "ngram 2=1", "", "\\1-grams:", *unigrams, "", "\\2-grams:"])
+    (tmp_path / "lm.arpa").write_bytes(f"{text}\n-0.1\ta {word}\n\n\\end\\\n".encode())
+    for source, run_dir in (("lm.arpa", "run"), ("copy.arpa", "copy")):
+        result = seqlab("import", tmp_path / source, "--run_dir", tmp_path / run_dir)
+        assert (result.status, "not in the vocabulary" in result.err) == (0, False)
+        (tmp_path / "line").write_text(f"a {word}\n", encoding="utf-8", newline="")
+        log10 = float(seqlab("score", tmp_path / run_dir, "--tgt", tmp_path / "line").out) / math.log(10)
+        assert log10 == pytest.approx(-0.3 - 0.5 - 0.1 - 1)  # backoff of <s>, a, `a WORD`, </s>
+        assert (
+            seqlab(
+                "export", tmp_path / run_dir, "--format", "arpa", "--out", tmp_path / "copy.arpa", "--overwrite"
+            ).status
+            == 0
+        )
+
+
+def test_an_empty_word_is_refused(seqlab, tmp_path: Path) -> None:
+    text = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t</s>\n-1\t<unk>\n-0.9\t\t-0.1\n\n\\end\\\n"
+    (tmp_path / "lm.arpa").write_text(text)
+    result = seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
+    assert (result.status, "lm.arpa, line 7: expected a log-probability" in result.err) == (2, True)
