@@ -189,8 +189,8 @@ def _discounts(counts: Ints, order: int) -> Floats:
         if (discounts > 0).all():
             return np.concatenate([np.zeros(1), discounts])
     logger.warning(
-        "The counts of %d-grams are too few or too regular to estimate discounts (%s n-grams with the counts 1, 2, 3 and "
-        "4): using %s.",
+        "The counts of %d-grams are too few or too regular to estimate discounts (%s n-grams have the counts 1, 2, 3 "
+        "and 4): using %s.",
         order,
         ", ".join(map(str, n[1:5])),
         ", ".join(map(str, FALLBACK_DISCOUNTS[1:])),

@@ -1,6 +1,5 @@
 """Build and validate configs from plain values; one-line error messages that name the key."""
 
-import re
 import reprlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.base.bounds import MIN_POSITIVE
+from seqlab.base.invalid_values import describe_invalid_value
 from seqlab.base.nearest import nearest_hint
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.registry import broken_plugins_hint
@@ -92,29 +91,8 @@ def unknown_key_error(config_type: type, values: object, key: str) -> ConfigErro
 def describe_validation_error(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
     """Return the dotted key and a one-line message of the first error that pydantic reports."""
     first, *others = error.errors(include_url=False)
-    key, kind, text = _dotted_key(first["loc"], config_type, values), first["type"], first["msg"]
-    if kind == "missing":
-        message = f"`{key}` is missing: it has no default."
-    elif kind in ("value_error", "assertion_error"):
-        text = text.partition(", ")[2]  # pydantic prepends "Value error, " to a validator's message
-        message = f"`{key}`: {text}" if key else text
-    elif kind in ("dataclass_type", "model_attributes_type"):
-        message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
-    else:
-        wanted = text.removeprefix("Input should be ").partition(", unable")[0]
-        shown, nearest = reprlib.repr(first["input"]), ""
-        if kind in ("greater_than_equal", "less_than_equal"):
-            [bound] = first["ctx"].values()
-            side, style = "least" if kind.startswith("greater") else "most", ",.0f" if 1e4 < bound < 1e15 else "g"
-            wanted = f"at {side} {bound:{style}}"
-            if str(first["input"]).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-                wanted = "a finite number"
-            elif bound == MIN_POSITIVE:
-                wanted = "above 0"
-            shown = shown.strip("'")  # the number may be text
-        if kind == "literal_error":
-            nearest = nearest_hint(str(first["input"]), re.findall("'(.+?)'", wanted))
-        message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
+    key = _dotted_key(first["loc"], config_type, values)
+    message = describe_invalid_value(key, first)
     if others:
         message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} invalid.)"
     return key, message

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, MAX_NUMBER, BeamSize, Count, CountOrZero, NonNegative
+from seqlab.base.invalid_values import with_plain_errors
 from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
@@ -42,6 +43,7 @@ class OutputLimits:
         )
 
 
+@with_plain_errors
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SearchConfig:
     """Search: beam, length penalty and limits.
@@ -205,6 +207,7 @@ _CONFIGS_BY_FIELD: dict[str, dict[str, Any]] = {
 """Each field that some models do not support -> arguments of a config that uses it."""
 
 
+@with_plain_errors
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SamplingConfig:
     """Sampling: distribution, limits and seed.

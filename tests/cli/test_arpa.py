@@ -196,12 +196,8 @@ def test_words_with_unicode_spaces_are_read_and_written(seqlab, tmp_path: Path, 
         (tmp_path / "line").write_text(f"a {word}\n", encoding="utf-8", newline="")
         log10 = float(seqlab("score", tmp_path / run_dir, "--tgt", tmp_path / "line").out) / math.log(10)
         assert log10 == pytest.approx(-0.3 - 0.5 - 0.1 - 1)  # backoff of <s>, a, `a WORD`, </s>
-        assert (
-            seqlab(
-                "export", tmp_path / run_dir, "--format", "arpa", "--out", tmp_path / "copy.arpa", "--overwrite"
-            ).status
-            == 0
-        )
+        out = ("--out", tmp_path / "copy.arpa", "--overwrite")
+        assert seqlab("export", tmp_path / run_dir, "--format", "arpa", *out).status == 0
 
 
 def test_an_empty_word_is_refused(seqlab, tmp_path: Path) -> None:

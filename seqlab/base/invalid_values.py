@@ -1,0 +1,67 @@
+"""Plain messages for values that pydantic refuses."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from seqlab.base.bounds import MIN_POSITIVE
+from seqlab.base.nearest import nearest_hint
+
+T = TypeVar("T")
+
+
+def describe_invalid_value(key: str, details: Mapping[str, Any]) -> str:
+    """Return a message for a value, given one of pydantic's errors: "`beam_size` must be at least 1, but is 0 instead."
+
+    Args:
+        key: dotted key of the value; may be empty.
+        details: an entry of `ValidationError.errors()`.
+    """
+    kind, text = details["type"], details["msg"]
+    if kind == "missing":
+        return f"`{key}` is missing: it has no default."
+    if kind in ("value_error", "assertion_error"):
+        text = text.partition(", ")[2]  # pydantic prepends "Value error, " to a validator's message
+        return f"`{key}`: {text}" if key else text
+    if kind in ("dataclass_type", "model_attributes_type"):
+        return f"`{key or 'the config'}` must be a section with fields, but is {details['input']!r} instead."
+    required = text.removeprefix("Input should be ").partition(", unable")[0]
+    shown, nearest = reprlib.repr(details["input"]), ""
+    if kind in ("greater_than_equal", "less_than_equal"):
+        [bound] = details["ctx"].values()
+        side, style = "least" if kind.startswith("greater") else "most", ",.0f" if 1e4 < bound < 1e15 else "g"
+        required = f"at {side} {bound:{style}}"
+        if str(details["input"]).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            required = "a finite number"
+        elif bound == MIN_POSITIVE:
+            required = "above 0"
+        shown = shown.strip("'")  # the number may be text
+    if kind == "literal_error":
+        nearest = nearest_hint(str(details["input"]), re.findall("'(.+?)'", required))
+    return f"`{key}` must be {required}, but is {shown} instead{nearest}."
+
+
+def with_plain_errors(config: type[T]) -> type[T]:
+    """Let a pydantic dataclass raise ValueError with a plain message when a program constructs it."""
+    initialize = config.__init__
+
+    @wraps(initialize)
+    def __init__(self: T, *arguments: Any, **values: Any) -> None:
+        try:
+            initialize(self, *arguments, **values)
+        except ValidationError as error:
+            details = error.errors(include_url=False)[0]
+            key = ".".join(map(str, details["loc"]))
+            if details["type"] == "unexpected_keyword_argument":
+                hint = nearest_hint(key, config.__dataclass_fields__)  # type: ignore[attr-defined]
+                raise ValueError(f"There is no `{key}`{hint}.") from None
+            raise ValueError(describe_invalid_value(key, details)) from None
+
+    config.__init__ = __init__  # type: ignore[method-assign, assignment]
+    return config
