@@ -14,7 +14,7 @@ class PairScore:
     """Log-probability of a target given its source."""
 
     log_prob: float
-    """Sum of `token_log_probs`, in nats."""
+    """Sum of `token_log_probs`, in nats; -inf for a target that the model can never output."""
     num_tokens: int
     """Number of target tokens, eos included."""
     token_log_probs: list[float]

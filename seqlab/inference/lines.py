@@ -41,6 +41,8 @@ class TextCounts:
     """Occurrences of each unknown item."""
     lines_with_unknown: int = 0
     empty_outputs: int = 0
+    num_lists: int = 0
+    lists_with_equal_texts: int = 0
     outputs_with_replacements: int = 0
 
     def add_inputs(self, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
@@ -59,6 +61,12 @@ class TextCounts:
         """Count the empty outputs of lines that are not blank."""
         self.empty_outputs += sum(not text and bool(line.strip()) for line, text in zip(lines, texts, strict=True))
 
+    def add_hypotheses(self, n_best: Iterable[Sequence[str]]) -> None:
+        """Count the n-best lists in which a text occurs twice: different tokens may give the same text."""
+        for texts in n_best:
+            self.num_lists += 1
+            self.lists_with_equal_texts += len(set(texts)) < len(texts)
+
     def warn(self) -> None:
         """Log a warning for each kind of line that was counted."""
         if self.unknown:
@@ -69,6 +77,9 @@ class TextCounts:
         if self.empty_outputs:
             text = "%s of %s %s are empty, although their lines are not"
             logger.warning(text, f"{self.empty_outputs:,}", f"{self.num_outputs:,}", self.outputs)
+        if self.lists_with_equal_texts:
+            text = "%s of %s n-best lists have hypotheses with the same text, which differ in their tokens only"
+            logger.warning(text, f"{self.lists_with_equal_texts:,}", f"{self.num_lists:,}")
         if self.outputs_with_replacements:
             text = "%s of %s %s have U+FFFD: the model's output has bytes there that are no character"
             logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs)

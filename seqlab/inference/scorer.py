@@ -11,7 +11,7 @@ from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore, length_batches
-from seqlab.models.interfaces import Scorer
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, Scorer
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
 
@@ -47,7 +47,8 @@ def score_rows(
     for indices in length_batches(lengths, batch_tokens):
         batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
         for i, row in zip(indices, _token_log_probs(models, batch), strict=True):
-            scores[i] = PairScore(sum(row), len(row), row)
+            log_prob = NEG_INF if IMPOSSIBLE_LOG_PROB in row else sum(row)
+            scores[i] = PairScore(log_prob, len(row), row)
         if progress is not None:
             progress(len(indices))
     return [scores[i] for i in range(len(lengths))]

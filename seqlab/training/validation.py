@@ -1,6 +1,7 @@
 """Validation: likelihood of the validation set over all ranks, and warnings about items that training lacks."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,11 +10,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import IGNORE
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.line_sample import word_metric_advice
 from seqlab.data.ragged import RaggedArray
 from seqlab.evaluation import Score, nll_per_tgt_token
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -89,20 +91,25 @@ def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:
 
 
 @torch.inference_mode()
-def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
+def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Any]) -> float:
     """Compute the mean NLL in nats per predicted token, over the batches of all ranks.
 
-    The order of the sum does not depend on the number of ranks.
+    The order of the sum does not depend on the number of ranks. Like the loss, it leaves out targets that the model can
+    never predict (`IMPOSSIBLE_LOG_PROB`); infinite if it can predict none.
     """
     world = run.device_context.world
     scores = []
     for batch in islice(batches, world.rank, None, world.world_size):
-        score = float(model.score(batch.to(run.device_context.device)).sum(dtype=torch.float64))
-        scores.append((score, batch.num_targets))
+        log_probs = model.score(batch.to(run.device_context.device))  # (B, T)
+        is_impossible, num_targets = (log_probs == IMPOSSIBLE_LOG_PROB).any(1), batch.num_targets
+        if is_impossible.any():
+            log_probs = log_probs[~is_impossible]
+            num_targets -= int((batch.tgt_out != IGNORE).sum(1)[is_impossible.cpu()].sum())
+        scores.append((float(log_probs.sum(dtype=torch.float64)), num_targets))
     nll, tokens = 0.0, 0
     for score, count in world.unshard(scores):
         nll, tokens = nll - score, tokens + count
-    return nll_per_tgt_token(nll, tokens)
+    return nll_per_tgt_token(nll, tokens) if tokens else math.inf
 
 
 def warn_of_word_metric(metric: str | None, references: list[str]) -> None:

@@ -34,8 +34,12 @@ def test_unknown_words_and_half_characters_are_counted(caplog: pytest.LogCapture
     for lines in (["a b", "a x"], ["y x x", ""]):
         counts.add_inputs(tokenizer, lines)
         counts.add_outputs(["a\ufffd\ufffd", "é"])
+    counts.add_empty(["a", " ", "b"], ["", "", "c"])
+    counts.add_hypotheses([["a", "b"], ["a", "b", "a"]])
     counts.warn()
     assert caplog.messages == [
         "2 of 4 lines have items that are not in the vocabulary and are read as unknown: 'x', 'y'",
+        "1 of 4 translations are empty, although their lines are not",
+        "1 of 2 n-best lists have hypotheses with the same text, which differ in their tokens only",
         "2 of 4 translations have U+FFFD: the model's output has bytes there that are no character",
     ]

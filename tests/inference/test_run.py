@@ -12,7 +12,7 @@ from seqlab.inference.decode import decode_text
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.run import Run
-from seqlab.tasks.translation.translator import MAX_WARNINGS
+from seqlab.tasks.translation.translator import MAX_WARNINGS, ScoredText, Translation, warn_of_continued_words
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
@@ -214,3 +214,16 @@ def test_unusual_spaces_do_not_change_a_translation(run: Run) -> None:
     assert run.translate(variants, beam_size=2, max_length=12) == expected * 2
     scores = run.score([line, *variants], ["a man"] * 3)
     assert scores[1:] == scores[:1] * 2
+
+
+def test_a_space_at_the_end_of_a_prefix_is_that_of_the_next_word(run: Run) -> None:
+    options = {"max_length": 12, "beam_size": 2}
+    expected = run.translate(LINES[:1], prefixes=["a woman"], **options)  # type: ignore[arg-type]
+    assert run.translate(LINES[:1], prefixes=["a woman "], **options) == expected  # type: ignore[arg-type]
+
+
+def test_translations_that_continue_the_word_of_a_prefix_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    prefixes, texts = ["a wom", "a wom", "a wom ", "", "a", "数"], ["a woman", "a wom an", "a woman", "x", "a", "数字"]
+    translations = [Translation([ScoredText(text, 0.0, 0.0, 1, True)], False, 1, 0) for text in texts]
+    warn_of_continued_words(prefixes, translations)
+    assert caplog.messages == ["2 of 6 translations continue the last word of their prefix, such as `wom` in `a woman`"]

@@ -151,6 +151,8 @@ class Translator:
             if len(line_segments) > 1:
                 text = "%s is too long for the model, which reads at most %d tokens: translated in %d segments"
                 logger.warning(text, location, self.max_src_tokens, len(line_segments))
+        if prefixes is not None:
+            warn_of_continued_words(prefixes, translations)
         return translations
 
     def _decode(
@@ -238,7 +240,8 @@ class Translator:
             for location, text in zip(locations, prefixes, strict=True):
                 if TAB in text:
                     raise ValueError(f"{location}: its prefix {text!r} has a tab, but only sources have tags.")
-        encoded = encode_unknown(tokenizer, prefixes, [first.unknown for first, *_ in segments])
+        complete = [self._without_separate_space(prefix) for prefix in prefixes]
+        encoded = encode_unknown(tokenizer, complete, [first.unknown for first, *_ in segments])
         for location, text, prefix, (first, *others) in zip(locations, prefixes, encoded, segments, strict=True):
             if tokenizer.unk_id in prefix:
                 raise ValueError(f"{location}: its prefix {text!r} has unknown tokens: leave them out.")
@@ -252,6 +255,24 @@ class Translator:
             forced.append(prefix)
             forced.extend([] for _ in others)
         return forced
+
+    def _without_separate_space(self, prefix: str) -> str:
+        """Remove spaces at the end of a prefix that are tokens of their own, unlike the space before a word."""
+        ids, with_word = self.tgt_tokenizer.encode([prefix, f"{prefix}a"]) if prefix.endswith(" ") else ([], [])
+        return prefix.rstrip(" ") if ids != with_word[: len(ids)] else prefix
+
+
+def warn_of_continued_words(prefixes: Sequence[str], translations: Sequence[Translation]) -> None:
+    """Warn of translations that continue the last word of their prefix."""
+    continued = []
+    for prefix, translation in zip(prefixes, translations, strict=True):
+        end = len(prefix.rstrip(" "))
+        seam = translation.text[max(0, end - 1) : end + 1]
+        if end and len(seam) == 2 and all(each.lower() != each.upper() for each in seam):
+            continued.append((prefix.split()[-1], translation.text))
+    if continued:
+        text = "%d of %d translations continue the last word of their prefix, such as `%s` in `%s`"
+        logger.warning(text, len(continued), len(prefixes), *continued[0])
 
 
 def count_unfinished(translations: Sequence[Translation]) -> int:

@@ -155,6 +155,8 @@ def _write_continuations(
             found = model.generate(prompts, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
             counts.add_outputs([each.text for _, each in pairs])
+            if "beam_size" in search:
+                counts.add_hypotheses([each.text for each in some] for some in found)
             texts = (_as_json(*pair) if options.json else _as_text(model, pair[0], pair[1].text) for pair in pairs)
             output.write(((separator if done else "") + separator.join(f"{text}\n" for text in texts)).encode())
             output.flush()

@@ -99,6 +99,7 @@ def run(options: TranslateOptions) -> int:
                     texts = [each.text for each in found]
                     translator.translator.count_texts(counts, lines, texts)
                     counts.add_empty(lines, texts)
+                    counts.add_hypotheses([each.text for each in best.hypotheses] for best in found)
                     write_lines(output, map(as_json, found, lines) if options.json else texts)
                     replaced += sum(each.control_characters for each in found)
                     done, cut = done + len(found), cut + count_unfinished(found)
