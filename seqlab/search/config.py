@@ -83,7 +83,9 @@ class SearchConfig:
     hypothesis when a pass changes none of its tokens. A later pass, with other masked tokens, could still change some.
     No effect on the beam search of CTC, which reads all frames."""
     no_repeat_ngram_size: CountOrZero = 0
-    """Length n of the n-grams that no hypothesis may contain twice; 0 allows all."""
+    """Length n of the n-grams that no hypothesis may contain twice; 0 allows all. They are n-grams of tokens, which are
+    characters or parts of words with most tokenizers: 3 forbids to repeat three characters or subwords, not three
+    words. A forced prefix is part of a hypothesis, the source and the prompt of a language model are not."""
     iterations: Count | None = None
     """Passes of mask-predict, for non-autoregressive models that predict masked tokens given the others. Default: 10
     for `transformer_cmlm`, 1 for others."""

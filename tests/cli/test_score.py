@@ -123,3 +123,8 @@ def test_likeliest_prints_the_number_of_the_most_probable_target(
     expected = [max(range(3), key=lambda i: each[i]) + 1 for each in zip(*scores, strict=True)]
     assert [int(line) for line in result.out.decode().splitlines()] == expected
     assert len(set(expected)) > 1
+
+
+def test_unknown_items_of_both_sides_are_counted(seqlab, run_dir: Path, files: list[str]) -> None:
+    message = "1 of 12 lines have items that are not in the vocabulary and are read as unknown: '日', '本'"
+    assert message in seqlab("score", run_dir, *files).err

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import AsOption, UsageError
-from seqlab.inference.lines import exit_status
+from seqlab.inference.lines import TextCounts, exit_status
 from seqlab.inference.options import SETTINGS, File, RefuseLongLines, RunOptions, set_threads
 from seqlab.inference.score_command import ScoreOptions, read_score_inputs, write_scores
 from seqlab.tasks.translation.commands import load_named_runs
@@ -59,6 +59,8 @@ def score_pairs(options: ScoreOptions, world: World) -> int:
     if options.src is None:
         raise UsageError(f"{options.runs[0]} is a translator: give its source lines with `--src`")
 
+    counts = TextCounts("scores")
+
     def score(
         src_lines: Sequence[str] | None,
         tgt_lines: Sequence[str],
@@ -66,10 +68,15 @@ def score_pairs(options: ScoreOptions, world: World) -> int:
         advance: ProgressCallback | None,
     ) -> "list[PairScore]":
         assert src_lines is not None
+        if not translator.translator.has_copied_unknowns:
+            counts.add_inputs(translator.src_tokenizer, src_lines)
+            counts.add_inputs(translator.tgt_tokenizer, tgt_lines)
         return translator.score(
             src_lines, tgt_lines, progress=advance, locations=locations, batch_tokens=options.batch_tokens
         )
 
     limit = options.line_limit()
     write_scores(options, world, score, read_score_inputs(options, limit))
+    if world.is_main:
+        counts.warn()
     return world.broadcast(exit_status(limit))
