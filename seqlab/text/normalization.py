@@ -24,11 +24,14 @@ from typing import Literal
 
 NormalizationForm = Literal["nfc", "nfkc", "nfd", "nfc+nfd", "none"]
 
-ZERO_WIDTH_SPACES = "\u00ad\u200b\u2060\ufeff"
-"""Characters that show nothing within a line and do not change the letters beside them: soft hyphen, zero-width space,
-word joiner and zero-width no-break space. Joiners (U+200C, U+200D) change letters."""
-_ZERO_WIDTH = re.compile(f"[{ZERO_WIDTH_SPACES}]")
-_NOT_SINGLE_SPACES = re.compile(rf"[^\S ]|  |^ | \Z|{_ZERO_WIDTH.pattern}")
+_INVISIBLE = re.compile(
+    "[\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, zero-width no-break space
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings and isolates of the direction of writing
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"  # control characters that are no white space
+)
+"""Characters that show nothing within a line and leave the letters beside them unchanged, unlike joiners (U+200C,
+U+200D)."""
+_NOT_SINGLE_SPACES = re.compile(rf"[^\S ]|  |^ | \Z|{_INVISIBLE.pattern}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -52,14 +55,14 @@ def normalize(line: str, form: NormalizationForm) -> str:
 
 
 def single_spaces(line: str, *, has_tags: bool = False) -> str:
-    """Replace each run of white space by a space; remove zero-width spaces, and spaces at the ends of the line.
+    """Replace each run of white space by a space; remove invisible characters, and spaces at the ends of the line.
 
     White space is that of Unicode: also tabs, no-break spaces and U+3000. With `has_tags` the tags after the first tab
     are kept.
     """
     text, tab, tags = line.partition("\t") if has_tags else (line, "", "")
     if _NOT_SINGLE_SPACES.search(text):
-        text = " ".join(_ZERO_WIDTH.sub("", text).split())
+        text = " ".join(_INVISIBLE.sub("", text).split())
     return f"{text}{tab}{tags}"
 
 

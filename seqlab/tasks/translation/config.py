@@ -51,8 +51,8 @@ class TranslationConfig(PairsConfig):
 
     src_spaces: Literal["single", "keep"] = "single"
     """White space of sources. `single`: a run of spaces, tabs, no-break and other Unicode spaces is read as one space;
-    spaces at the ends of a line and zero-width spaces are left out. `keep`: all are read as they are. Those of targets
-    are always kept."""
+    spaces at the ends of a line are left out, and so are characters that show nothing: zero-width spaces, soft hyphens,
+    directional marks, control characters. `keep`: all are read as they are. Those of targets are always kept."""
 
     copy_unknown: bool = False
     """Whether unknown source words get separate ids, so that a model with `model.copying` can copy them into the
