@@ -23,7 +23,7 @@ from seqlab.text.normalization import single_spaces
 
 Statuses = NDArray[np.uint8]
 OTHER_SPACES = (
-    "sources have tabs, no-break, double, outer or zero-width spaces, which are read as single spaces or left out "
+    "sources have other white space than single spaces, or invisible characters, and are read without them "
     "(`data.src_spaces: single`)"
 )
 """Text of a `ReadingNote`."""

@@ -351,7 +351,7 @@ def test_sources_with_other_spaces_are_counted(prepare_pairs: Prepare) -> None:
     pairs = [("a b", "c\u00a0d"), ("a\u00a0b", "c"), (" e", "f"), ("g\u200b", "h")]
     [note] = prepare_pairs(pairs).reading
     assert (note.count, note.first.endswith("train0.src, line 2")) == (3, True)
-    assert "read as single spaces" in note.text
+    assert "src_spaces: single" in note.text
     assert not list(prepare_pairs(pairs, src_spaces="keep").reading)
 
 

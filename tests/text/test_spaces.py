@@ -40,6 +40,7 @@ VARIANTS = [
         "line 7\x0b with 3 words",
         "\u2003line 7 with 3 words",
     ),
+    *("\u200eline 7 with 3 words\u200f", "\u202bline 7\u202c with 3 words", "li\0ne 7\x1b with\x7f 3 words"),
 ]
 
 
