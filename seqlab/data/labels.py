@@ -59,7 +59,9 @@ class LabelEncoder(PairEncoder):
                         "vocabulary is from another run. Create a new vocabulary with `init_parts: matching`, remove "
                         "`init_from`, or use only labels of that run."
                     )
-        return super().__call__(replace(task, block=RowBlock([src, tgt])))
+        encoded = super().__call__(replace(task, block=RowBlock([src, tgt])))
+        self.note_spaces(encoded, task)
+        return encoded
 
 
 def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, location: str) -> None:

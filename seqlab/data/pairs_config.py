@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -30,7 +30,7 @@ class PairsConfig(TokensConfig):
         *("train_src", "train_tgt", "test_src", "test_tgt", "valid_src", "valid_tgt"),
     )
     split_fields: ClassVar[tuple[str, ...]] = ("valid_fraction", "valid_max_pairs", "valid_fold")
-    encoding_fields: ClassVar[tuple[str, ...]] = ("max_length", "max_length_ratio", "copy_unknown")
+    encoding_fields: ClassVar[tuple[str, ...]] = ("max_length", "max_length_ratio", "copy_unknown", "src_spaces")
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
@@ -76,6 +76,11 @@ class PairsConfig(TokensConfig):
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """Tokenizer, which converts text to ids."""
 
+    src_spaces: Literal["single", "keep"] = "single"
+    """White space of sources. `single`: a run of spaces, tabs, no-break and other Unicode spaces is read as one space;
+    spaces at the ends of a line are left out, and so are characters that show nothing: zero-width spaces, soft hyphens,
+    directional marks, control characters. `keep`: all are read as they are. Those of targets are always kept."""
+
     max_length: Count = 256
     """Maximum tokens of each side, without eos; longer pairs are dropped."""
 
@@ -91,6 +96,11 @@ class PairsConfig(TokensConfig):
             *super().valid_metrics(),
             *(entry.name for entry in list_entries("metric") if entry.owner != BUILT_IN_OWNER),
         ]
+
+    @property
+    def has_single_spaces(self) -> bool:
+        """Whether runs of white space in sources are read as one space."""
+        return self.src_spaces == "single"
 
     @property
     def joint_vocabulary(self) -> bool:

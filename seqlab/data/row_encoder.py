@@ -161,14 +161,18 @@ class PairEncoder(RowEncoder):
         return [RaggedArray.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
 
     def __call__(self, task: EncodeTask) -> EncodedBlock:
-        """Encode a block; note the kept sources with other white space than single spaces between words."""
+        """Encode a block."""
         encoded = super().__call__(task)
+        self.note_spaces(encoded, task)
+        return encoded
+
+    def note_spaces(self, encoded: EncodedBlock, task: EncodeTask) -> None:
+        """Note the kept sources with other white space than single spaces between words."""
         if self.has_single_spaces:
             sources = task.block.lines()[0]
             for row in np.flatnonzero(encoded.statuses <= RowStatus.VALID).tolist():
                 if single_spaces(sources[row]) != sources[row]:
                     encoded.reading.add(OTHER_SPACES, row_location(task.columns[:1], task.lines[row, :1].tolist()))
-        return encoded
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:
         """Drop pairs with an unlikely length ratio."""

@@ -270,3 +270,14 @@ def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     warning = warning.format(folder=tmp_path)
     assert [each[: len(warning)] for each in warnings] == [warning] * bool(warning)
+
+
+@pytest.mark.parametrize(("labels_of", "count"), [("lines", 2), ("words", 0)])
+def test_lines_with_other_spaces_are_counted(tmp_path: Path, labels_of: str, count: int) -> None:
+    """Words with labels are read as they are: a word may consist of a zero-width space."""
+    lines, labels = ["a b", "a\u00a0b", " b", "a"], ["X", "Y", "X", "Y"]
+    if labels_of == "words":
+        labels = ["X Y", "X Y", "X", "Y"]
+    config = make_config(tmp_path, lines, labels, labels_of=labels_of, valid_fraction=0.3)
+    data, _ = prepare_labelled(config, tmp_path)
+    assert sum(note.count for note in data.reading) == count

@@ -24,7 +24,7 @@ from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
-from seqlab.text import SavedConfig, WordsConfig, train_tokenizer
+from seqlab.text import CharactersConfig, SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven"]
@@ -219,3 +219,15 @@ def test_a_validation_set_with_only_unseen_labels_is_refused(tmp_path: Path) -> 
     data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=[str(valid / "tgt")])
     with pytest.raises(ValueError, match=r"No label of the validation set is in the training data .*valid/tgt"):
         train(replace(config, data=data), tmp_path / "run")
+
+
+def test_labels_of_lines_do_not_depend_on_unusual_spaces(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    first_labels = [line.split()[0] for line in (corpus / "tgt").read_text().splitlines()]
+    (corpus / "tgt").write_text("".join(f"{label}\n" for label in first_labels))
+    config = labelled_config(corpus, GruLabellerConfig(hidden_size=8, embedding_size=8))
+    data = replace(config.data, labels_of="lines", tokenizer=CharactersConfig())  # type: ignore[call-arg]
+    config = replace(config, data=data, training=replace(config.training, max_steps=2, save_every=2, valid_every=2))
+    labeller = load(train(config, tmp_path / "run"), precision="fp32")
+    plain, *others = labeller.label_detailed(["two three", " two\u00a0 three", "\ufefftwo\tthree\u200b"])
+    assert others == [plain, plain]

@@ -62,6 +62,11 @@ class LabellingConfig(PairsConfig):
         return old.tokenizer_folders[:1]
 
     @property
+    def has_single_spaces(self) -> bool:
+        """Whether runs of white space in lines are read as one space; words with labels are read as they are."""
+        return super().has_single_spaces and self.labels_of == "lines"
+
+    @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
         """Tokenizer configs of the text and of the labels."""
         return self.tokenizer, WordsConfig(normalization="none")

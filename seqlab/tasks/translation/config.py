@@ -23,7 +23,6 @@ class TranslationConfig(PairsConfig):
     kind: Literal["translation"] = "translation"
     """Kind of data: pairs of lines."""
 
-    encoding_fields: ClassVar[tuple[str, ...]] = (*PairsConfig.encoding_fields, "src_spaces")
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1}
     task_name: ClassVar[str] = "seqlab.tasks.translation.task:TranslationTask"
     loader_name: ClassVar[str] = "seqlab.tasks.translation.load:load_translator"
@@ -49,11 +48,6 @@ class TranslationConfig(PairsConfig):
     joint_vocabulary: bool = True
     """Whether source and target share one tokenizer, trained on both sides."""
 
-    src_spaces: Literal["single", "keep"] = "single"
-    """White space of sources. `single`: a run of spaces, tabs, no-break and other Unicode spaces is read as one space;
-    spaces at the ends of a line are left out, and so are characters that show nothing: zero-width spaces, soft hyphens,
-    directional marks, control characters. `keep`: all are read as they are. Those of targets are always kept."""
-
     copy_unknown: bool = False
     """Whether unknown source words get separate ids, so that a model with `model.copying` can copy them into the
     target. Needs a joint vocabulary of words or characters."""
@@ -74,11 +68,6 @@ class TranslationConfig(PairsConfig):
     """Maximum padded tokens per micro-step, on the longer side; a longer pair is a separate micro-step. All steps have
     the same number of micro-steps. It affects memory, speed (on a CPU each micro-step costs a pass over all weights and
     gradients), and the division of the pairs into steps."""
-
-    @property
-    def has_single_spaces(self) -> bool:
-        """Whether runs of white space in sources are read as one space."""
-        return self.src_spaces == "single"
 
     @property
     def tokenizer_folders(self) -> list[str]:
