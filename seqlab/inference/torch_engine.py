@@ -184,11 +184,6 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
                     "ensemble must share their tokenizers (train the second run with `--init_from`, or with the "
                     "tokenizer of the first: `data.tokenizer.kind: saved`)."
                 )
-        if first.config.data.has_single_spaces != member.config.data.has_single_spaces:
-            raise ValueError(
-                f"{first.folder.path} and {member.folder.path} have different values of `data.src_spaces`: they cannot "
-                "form an ensemble."
-            )
 
 
 def _vocabulary(tokenizer: Tokenizer) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import seqlab
 from seqlab.cli.main import main
@@ -141,9 +142,6 @@ def test_impossible_hypotheses_rank_after_improbable_ones() -> None:
 
 def test_rescoring_is_in_fp32_by_default(run_folder: Path, rescorer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqlab.nn.precision.supports_bf16", lambda device: True)
-    found = seqlab.load(run_folder, rescore=rescorer).translate_detailed(LINES, **SEARCH)
-    scorer = seqlab.load(rescorer, precision="fp32")
-    for line, translation in zip(LINES, found, strict=True):
-        if line and translation.hypotheses[0].finished:
-            [expected] = scorer.score([line], [translation.text])
-            assert translation.hypotheses[0].log_prob == pytest.approx(expected.log_prob, rel=1e-6)
+    run = seqlab.load(run_folder, rescore=rescorer)
+    engines = (run.engine.engine, run.engine.scorer)
+    assert [each.members[0].model.projection.weight.dtype for each in engines] == [torch.bfloat16, torch.float32]

@@ -227,3 +227,22 @@ def test_translations_that_continue_the_word_of_a_prefix_are_counted(caplog: pyt
     translations = [Translation([ScoredText(text, 0.0, 0.0, 1, True)], False, 1, 0) for text in texts]
     warn_of_continued_words(prefixes, translations)
     assert caplog.messages == ["2 of 6 translations continue the last word of their prefix, such as `wom` in `a woman`"]
+
+
+@pytest.mark.parametrize("old_is_first", [True, False])
+def test_an_ensemble_with_a_run_of_an_earlier_version_reads_single_spaces(
+    make_run: Callable[..., Path], run_folder: Path, old_is_first: bool
+) -> None:
+    old = RunFolder(make_run(seed=3))
+    old.config_file.write_text(old.config_file.read_text().replace("src_spaces: single", "src_spaces: keep"))
+    old.write_description({})
+    assert not seqlab.load(old.path).src_tokenizer.has_single_spaces
+    paths = [old.path, run_folder] if old_is_first else [run_folder, old.path]
+    run, options = seqlab.load(paths), {"beam_size": 2, "max_length": 10}
+    assert run.translate(["a\u00a0man rides."], **options) == run.translate(["a man rides."], **options)  # type: ignore[arg-type]
+
+
+def test_a_blank_prefix_is_no_prefix(run: Run) -> None:
+    options = {"max_length": 12, "beam_size": 2}
+    blank = run.translate(LINES[:1] * 2, prefixes=["  ", "\u00a0"], **options)  # type: ignore[arg-type]
+    assert blank == run.translate(LINES[:1] * 2, **options)  # type: ignore[arg-type]

@@ -130,6 +130,8 @@ class Run:
     ) -> list[PairScore]:
         """Compute the log-probability in nats of each target line given its source line, and its number of tokens.
 
+        Scores are in the precision of the run; load it with `precision="fp32"` to compare them, as `seqlab score` does.
+
         Args:
             src_lines: text without newlines.
             tgt_lines: as many lines.

@@ -104,9 +104,11 @@ def load_with_torch(
             "to choose from."
         )
     scoring_dtype = choose_dtype("fp32" if precision == "auto" else precision, chosen)
+    # Runs of earlier versions (`data.src_spaces: keep`) can read single spaces, which other runs need.
+    src_tokenizers = [run.src_tokenizer for run in all_runs]
     translator = Run(
         RescoringEngine(engine, TorchEngine(rescorers, chosen, scoring_dtype)) if rescorers else engine,
-        members[0].src_tokenizer,
+        next((each for each in src_tokenizers if each.has_single_spaces), src_tokenizers[0]),
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(max_source_tokens, all_runs)),
         output_limits=_output_limits(members, rescorers),

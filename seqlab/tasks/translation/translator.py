@@ -257,7 +257,12 @@ class Translator:
         return forced
 
     def _without_separate_space(self, prefix: str) -> str:
-        """Remove spaces at the end of a prefix that are tokens of their own, unlike the space before a word."""
+        """Remove spaces at the end of a prefix that are tokens of their own, unlike the space before a word.
+
+        A blank prefix becomes empty.
+        """
+        if not prefix.strip():
+            return ""
         ids, with_word = self.tgt_tokenizer.encode([prefix, f"{prefix}a"]) if prefix.endswith(" ") else ([], [])
         return prefix.rstrip(" ") if ids != with_word[: len(ids)] else prefix
 
@@ -268,7 +273,7 @@ def warn_of_continued_words(prefixes: Sequence[str], translations: Sequence[Tran
     for prefix, translation in zip(prefixes, translations, strict=True):
         end = len(prefix.rstrip(" "))
         seam = translation.text[max(0, end - 1) : end + 1]
-        if end and len(seam) == 2 and all(each.lower() != each.upper() for each in seam):
+        if prefix.strip() and len(seam) == 2 and all(each.lower() != each.upper() for each in seam):
             continued.append((prefix.split()[-1], translation.text))
     if continued:
         text = "%d of %d translations continue the last word of their prefix, such as `%s` in `%s`"
