@@ -219,7 +219,7 @@ def set_channels(image: NDArray[Any], channels: int, file: Path, reader: ImageRe
     if len(image) == channels:
         return image
     if len(image) == 1 and channels == 3:
-        reader.notes.add("gray images were read as color, since others are in color", str(file))
+        reader.notes.add("gray images were read as color", str(file))
         return np.repeat(image, 3, axis=0)
     if len(image) == 3 and channels == 1 and (image == image[0]).all():
         reader.notes.add("color images without colors were read as gray", str(file))

@@ -80,7 +80,7 @@ def icc_profile(space: str, gamma: float) -> bytes:
 
 
 def gray_ink_profile() -> bytes:
-    """Return a profile of CMYK in which all inks are gray: the lightness in CIELAB is 100, 50 in color, 0 for black."""
+    """Return a profile of CMYK in which all inks are gray: lightness 100 without ink, 50 for colors, 0 for black."""
     lightness = [255, 0, *7 * [128, 0]]  # of 2 ** 4 combinations of inks; black is the last one
     colors = b"".join(bytes([level, 128, 128]) for level in lightness)
     identity = bytes(range(256))
@@ -318,9 +318,7 @@ def test_gray_images_among_colored_ones_are_read_as_color(tmp_path: Path) -> Non
     images = read_images(files, reader)
     assert np.array_equal(images[0], np.stack([GRAY] * 3))
     assert np.array_equal(images[1].transpose(1, 2, 0), COLOR)
-    assert reader.notes.lines() == [
-        f"1 gray images were read as color, since others are in color (the first: {files[0]})"
-    ]
+    assert reader.notes.lines() == [f"1 gray images were read as color (the first: {files[0]})"]
     with pytest.raises(ValueError, match=r"b\.png: is 8 by 6 pixels in color, but images in gray are needed"):
         read_images(files, reader, channels=1)
     save(files[1], np.stack([GRAY] * 3, axis=2))

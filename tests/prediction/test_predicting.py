@@ -300,6 +300,7 @@ def test_training_and_predicting_image_folders(tmp_path: Path) -> None:
     assert out.splitlines() == ["dark", "dark", "dark", "light", ""]
     found = run("predict", run_dir, "--input", tmp_path / "shapes")[1].splitlines()
     assert found == [file.parent.name for file in files]
+    assert run("predict", run_dir, "--input", files[-1])[1] == "light\n"
     image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "odd.png")
     status, out, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n{files[-1]}\n")
     assert status == 3

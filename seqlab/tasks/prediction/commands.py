@@ -37,12 +37,13 @@ class PredictOptions(RunOptions, DiscardLongLines):
     """Predict a number, class or labels for each row: one output line per input row, in order.
 
     Rows are comma- or tab-separated values after a header line, or JSON lines; an empty line gives an empty output
-    line. For runs trained on images, each line is the path of an image, or --input names a folder of images or an .npz
-    file. Reads standard input and writes standard output unless files are named.
+    line. For runs trained on images, each line is the path of an image, or --input names an image, a folder of images
+    or an .npz file. An image that cannot be predicted gets an empty line, and the exit status is 3. Reads standard
+    input and writes standard output unless files are named.
     """
 
     input: File | None = None
-    """table, .npz file or folder of images (default: standard input)"""
+    """table, .npz file, image or folder of images (default: standard input)"""
     output: File | None = None
     """output file (default: standard output)"""
     json: bool = False
@@ -112,14 +113,14 @@ def _predict_arrays(
 ) -> Iterator[list["Prediction | str"]]:
     """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path
-    from seqlab.data.images import SERIOUS_NOTES
+    from seqlab.data.images import IMAGE_SUFFIXES, SERIOUS_NOTES
     from seqlab.tasks.prediction.predictor import IMAGES_PER_BLOCK, list_images
 
     if path is not None and is_array_path(Path(path)) and not Path(path).is_dir():
         yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))
         return
     with ExitStack() as opened:
-        if path is not None and Path(path).is_dir():
+        if path is not None and (Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES):
             lines: Iterator[str] = map(str, list_images(Path(path)))
         else:
             lines = iter(opened.enter_context(open_input(path, limit=limit)).lines)

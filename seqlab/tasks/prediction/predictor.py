@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.base.reading import ReadingNotes
-from seqlab.data.arrays import ArrayCodec, add_channel_axis, read_arrays
+from seqlab.data.arrays import ArrayCodec, add_channel_axis, is_array_path, read_arrays
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches
 from seqlab.data.folders import unlabelled_files
@@ -102,12 +102,14 @@ class ExamplePredictor:
         return predictions
 
     def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
-        """Predict for the inputs in an .npz file or the images in a folder; errors are those of `predict_detailed`."""
-        folder = Path(path)
-        if folder.is_dir():
-            return self.predict_images(list_images(folder), batch_rows=batch_rows)
+        """Predict for the inputs in an .npz file, the images in a folder or one image.
+
+        Errors are those of `predict_detailed`.
+        """
+        if not is_array_path(Path(path)) or Path(path).is_dir():
+            return self.predict_images(list_images(Path(path)), batch_rows=batch_rows)
         codecs = [self._array_codec(run, str(path)) for run in self.runs]
-        values = read_arrays(folder, codecs[0].inputs, [], codecs[0].layout, codec=codecs[0]).inputs
+        values = read_arrays(Path(path), codecs[0].inputs, [], codecs[0].layout, codec=codecs[0]).inputs
         return self._predict_encoded([codec.encode(values, str(path)) for codec in codecs], batch_rows)
 
     def predict_images(
@@ -271,10 +273,12 @@ class ExamplePredictor:
         return Prediction(self.target.lines(self.target.decide(outputs[None]))[0], by_name)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder or of its subfolders, with a warning for files that are left out."""
-    found = unlabelled_files(folder, IMAGES)
-    found.log(folder)
+def list_images(path: Path) -> list[Path]:
+    """List the images of a folder or of its subfolders, with a warning for files that are left out; or one image."""
+    if not path.is_dir():
+        return [path]
+    found = unlabelled_files(path, IMAGES)
+    found.log(path)
     return found.files
 
 
