@@ -71,11 +71,6 @@ def list_files(folder: Path, kind: FileKind) -> FolderFiles:
     if found.foreign:
         text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
         found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
-    if kind.first_suffixes is not None:
-        newly_read = [path for path in found.files if path.suffix.lower() not in kind.first_suffixes]
-        if newly_read:
-            text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
-            found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
     return found
 
 
@@ -97,6 +92,10 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
             f"{named}: the name of a split is no {kind.label}: name the folder of each split by `data.train` or "
             f"`data.valid`; it needs one subfolder for each {kind.label}."
         )
+    newly_read = [path for path in found.files if path.suffix.lower() not in (kind.first_suffixes or kind.suffixes)]
+    if newly_read:
+        text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
+        found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
     if found.files:
         _refuse_empty_subfolders(folder, kind, labels, found.foreign)
     return found

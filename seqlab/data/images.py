@@ -37,6 +37,7 @@ ORIENTATION_TAG = 0x0112
 """EXIF tag of the orientation: 1 is upright."""
 USUAL_GAMMA = 1 / 2.2
 """Exponent of the encoding of levels in a PNG file that needs no conversion."""
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1")
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, EOFError, struct.error)
 """Errors of Pillow for damaged files."""
 
@@ -156,7 +157,8 @@ SERIOUS_NOTES = (BLANK_NOTE, CONTRADICTION_NOTE)
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
     """Return an image without transparency, and its alpha channel (H, W), or None if it has none."""
-    if image.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
+    has_palette = image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA"
+    if image.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and "transparency" not in image.info and not has_palette:
         return image.convert("L") if image.mode == "1" else image.convert("RGB") if image.mode == "P" else image, None
     is_gray = image.mode in ("1", "L", "LA", "La")
     full = image.convert("LA" if is_gray else "RGBA")
@@ -176,7 +178,7 @@ def _advice(file: Path) -> str:
         head = stream.read(32)
     if not head:
         return " The file is empty: leave it out, or copy it again."
-    if head[4:8] == b"ftyp" and any(brand in head for brand in (b"heic", b"heix", b"mif1", b"hevc")):
+    if head[4:8] == b"ftyp" and b"avif" not in head and any(brand in head for brand in HEIC_BRANDS):
         return " HEIC images are not supported: convert it to JPEG or PNG."
     return ""
 
