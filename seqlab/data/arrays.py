@@ -63,7 +63,8 @@ class ImageFolder(FileColumn):
     """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
-        return [file for file in list_files(self.path, IMAGES).files if file.parent.parent == self.path]
+        found = list_files(self.path, IMAGES)
+        return [file for file, depth in zip(found.files, found.depths, strict=True) if depth == 2]
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class FolderFiles:
     """Data files of a folder, sorted, and notes on the files that were left out."""
 
     files: list[Path] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    """Depth of each file: 1 for the files in the folder itself."""
     notes: ReadingNotes = field(default_factory=ReadingNotes)
     foreign: list[Path] = field(default_factory=list)
     """Files with other suffixes."""
@@ -65,9 +68,12 @@ def is_hidden(name: str) -> bool:
 def list_files(folder: Path, kind: FileKind) -> FolderFiles:
     """List the data files of a folder and of all its subfolders."""
     found = FolderFiles()
-    for path in _visit(folder, kind, found.notes, (folder.resolve(),)):
-        (found.files if path.suffix.lower() in kind.suffixes else found.foreign).append(path)
-    found.files.sort()
+    for path, depth in _visit(folder, kind, found.notes, (os.path.realpath(folder),)):
+        if path.suffix.lower() in kind.suffixes:
+            found.files.append(path)
+            found.depths.append(depth)
+        else:
+            found.foreign.append(path)
     if found.foreign:
         text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
         found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
@@ -82,9 +88,9 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
             subfolders have the names of splits.
     """
     found = list_files(folder, kind)
-    labels = {path.relative_to(folder).parts[0] for path in found.files}
-    for path in found.files:
-        if len(path.relative_to(folder).parts) != 2:
+    labels = {path.parent.name for path in found.files}
+    for path, depth in zip(found.files, found.depths, strict=True):
+        if depth != 2:
             raise ValueError(f"{path}: is not in a subfolder of {folder} for its {kind.label}: {kind.advice}.")
     if labels and all(label.lower() in SPLIT_NAMES for label in labels):
         named = " and ".join(str(folder / label) for label in sorted(labels))
@@ -110,11 +116,10 @@ def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     found = list_files(folder, kind)
     if not found.files:
         raise ValueError(f"{folder}: has no {kind.noun} ({', '.join(sorted(kind.suffixes))}).")
-    first = found.files[0]
-    for path in found.files:
-        depth = len(path.relative_to(folder).parts)
-        if depth > 2 or depth != len(first.relative_to(folder).parts):
-            raise ValueError(f"{folder}: has {kind.noun} at different depths ({first}, {path}): name one folder.")
+    for path, depth in zip(found.files, found.depths, strict=True):
+        if depth > 2 or depth != found.depths[0]:
+            others = f"{found.files[0]}, {path}"
+            raise ValueError(f"{folder}: has {kind.noun} at different depths ({others}): name one folder.")
     return found
 
 
@@ -130,21 +135,27 @@ def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], for
             )
 
 
-def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the files of a folder and of its subfolders that are not hidden; `ancestors` are resolved paths."""
-    for path in sorted(folder.iterdir()):
-        if is_hidden(path.name):
+def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+    """Yield the files of a folder and of its subfolders that are not hidden, sorted, with their depths.
+
+    `ancestors` are the resolved paths of the folder and of those that contain it.
+    """
+    with os.scandir(folder) as scan:  # its entries know their type without another call of the system
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        if is_hidden(entry.name):
             data = _hidden_data(path, kind.first_suffixes or frozenset(), len(ancestors))
             if data:
                 notes.add(f"hidden {kind.noun} were left out", str(data[0]), count=len(data), since=READING_VERSION)
             else:
                 notes.add("hidden files and folders were left out", str(path))
-        elif not path.is_dir():
-            if path.is_file() or not path.exists():  # reading a broken link is an error
-                yield path
+        elif not entry.is_dir():
+            if entry.is_file() or entry.is_symlink():  # reading a broken link is an error
+                yield path, len(ancestors)
             else:
                 notes.add("pipes and devices were left out", str(path))
-        elif (target := path.resolve()) in ancestors:
+        elif (target := os.path.realpath(path)) in ancestors:
             notes.add("links to a folder that contains them were left out", str(path))
         else:
             yield from _visit(path, kind, notes, (*ancestors, target))

@@ -1,5 +1,6 @@
 """Files of folders: hidden files, files of other kinds, links and nested folders, for images and recordings alike."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,14 @@ def test_links_are_followed_once(kind: tuple[str, Path, Callable, Reader]) -> No
     assert found[:6] == [*four(suffix), ("dog", f"3.{suffix}"), ("owl", f"3.{suffix}")]
     looped = folder / "cat" / "all"
     assert found[6] == ("note", f"1 links to a folder that contains them were left out (the first: {looped})")
+
+
+def test_pipes_are_not_read(kind: tuple[str, Path, Callable, Reader]) -> None:
+    suffix, folder, _, read = kind
+    os.mkfifo(folder / "cat" / f"3.{suffix}")
+    *files, (_, note) = read(folder)
+    assert files == four(suffix)
+    assert note.startswith("1 pipes and devices were left out")
 
 
 def test_a_broken_link_to_an_image_is_an_error(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ def test_a_run_of_version_1_on_transparent_images_is_not_resumed(tmp_path: Path)
         train(start, run_dir)
 
 
+def test_a_run_of_version_1_on_other_files_of_the_folder_is_not_resumed(tmp_path: Path) -> None:
+    """Version 1 also hashed hidden images, and no .tif files."""
+    start = config(save_classes(tmp_path / "data", "RGB"))
+    run_dir = train(start, tmp_path / "run")
+    folder = RunFolder(run_dir)
+    folder.write_description(folder.read_description() | {"reading": 1, "data_sha256": ["0" * 64]})
+    with pytest.raises(ValueError, match=r"data differs .* \(or other files of the folder were data for the earlier"):
+        train(start, run_dir)
+
+
 def test_the_ground_is_kept_with_the_run(tmp_path: Path) -> None:
     run_dir = train(config(save_classes(tmp_path / "data", "RGBA"), ground="#204060"), tmp_path / "run")
     image = drawing(False)
