@@ -133,3 +133,17 @@ def test_names_of_class_folders_are_no_numbers(tmp_path: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / f"{number:05}" / f"{copy}.png")
     found = from_examples([("data.train", str(tmp_path / "data")), ("model.family", "linear_model")])
     assert (found.data.predicts, found.objective.family) == ("class", "softmax")
+
+
+@pytest.mark.parametrize("names", [("none", "some"), ("NA", "null"), ("1", "1.5"), ("yes", "no"), ("1e3", "1000")])
+def test_folders_of_any_name_are_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(5):
+            drawing(name == names[0]).save(tmp_path / "data" / name / f"{number}.png")
+    data = PredictionConfig(train=[str(tmp_path / "data")], predicts="class")
+    raw = read_examples(data, data.train)
+    target = fit_codecs(data, raw)[1]
+    assert sorted(target.values) == sorted(names)
+    labels = target.lines(target.encode(raw.table))
+    assert labels == [Path(raw.table.locate(row)).parent.name for row in range(len(raw))]

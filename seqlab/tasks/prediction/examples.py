@@ -177,7 +177,7 @@ def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Ta
     rows = np.flatnonzero(~validation_mask(data, raw))
     if len(rows) < 2:
         raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")
-    has_missing_class = data.missing_targets == "class"
+    has_missing_class = data.missing_targets == "class" or raw.has_class_folders
     target = fit_target(raw.table, raw.targets, data.predicts, rows, has_missing_class=has_missing_class)
     if raw.arrays is not None:
         return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout, raw.channels), target
