@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqlab.base.number_text import exact_text
 from seqlab.data.column_reading import ColumnReading, read_column
-from seqlab.data.number_formats import PLAIN, NumberFormat, is_plain
+from seqlab.data.number_formats import PLAIN, NumberFormat, are_truth_values, is_plain
 
 MAX_CATEGORIES = 1000
 """Maximum number of categories of an input."""
@@ -107,8 +107,7 @@ class RawColumn:
 
     def binary_values(self) -> NDArray[np.float64]:
         """Return the numbers (rows,) of a label: truth values such as `yes` and `no` as 1 and 0, else as `values`."""
-        found = self.values_as(NumberFormat(is_truth=True))
-        return self.values() if np.isnan(found).any() else found
+        return self.values_as(NumberFormat(is_truth=True)) if are_truth_values(self.names) else self.values()
 
     def categories(self) -> NDArray[np.int32]:
         """Return the codes (rows,); raises ValueError if the column has too many distinct numbers."""

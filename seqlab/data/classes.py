@@ -9,7 +9,7 @@ import numpy as np
 
 from seqlab.data.cells import RawColumn
 from seqlab.data.column_reading import missing_classes
-from seqlab.data.number_formats import TRUTH_VALUES
+from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values
 from seqlab.data.tables import RawTable
 
 
@@ -47,6 +47,6 @@ def refuse_two_spellings(column: RawColumn, values: Sequence[str], table: RawTab
 
 def _meaning(value: str, values: Sequence[str]) -> str:
     """Return a key that is equal for two spellings of an integer, or of a truth value among such values."""
-    if all(each.lower() in TRUTH_VALUES for each in values) and len(values) > 2:
+    if are_truth_values(values) and len(values) > 2:
         return str(TRUTH_VALUES[value.lower()])
     return value.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", value) else value

@@ -12,6 +12,7 @@ from seqlab.data.number_formats import (
     TRUTH_VALUES,
     NumberFormat,
     NumberParts,
+    are_truth_values,
     best_format,
     is_date,
     is_like_number,
@@ -109,11 +110,12 @@ def missing_classes(cells: Iterable[str]) -> list[str]:
 
 def _read_truth_values(cells: Mapping[str, int]) -> ColumnReading | None:
     """Read a column of truth values as 1 and 0 if it has several spellings of one; None for any other column."""
-    if not all(cell.lower() in TRUTH_VALUES for cell in cells) or cells.keys() <= {"0", "1"}:
+    if not are_truth_values(cells) or cells.keys() <= {"0", "1"}:
         return None
     spellings = {value: [cell for cell in cells if TRUTH_VALUES[cell.lower()] == value] for value in (1.0, 0.0)}
+    counts = sorted(map(len, spellings.values()))
     is_boolean = {cell.lower() for cell in cells} <= {"true", "false", "0", "1"}
-    if not is_boolean and max(map(len, spellings.values())) < 2:
+    if not is_boolean and (counts[0] == 0 or counts[1] == 1):
         return ColumnReading(is_numeric=False)
     note = CellNote("are truth values, read as 1 and 0", next(iter(cells)), sum(cells.values()))
     return ColumnReading(True, NumberFormat(is_truth=True), notes=[] if is_boolean else [note])

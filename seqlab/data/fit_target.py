@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqlab.base.number_text import exact_text
 from seqlab.data.cells import RawColumn
 from seqlab.data.classes import refuse_missing_cells, refuse_two_spellings
 from seqlab.data.labels import refuse_joined_labels, warn_of_labels
@@ -59,7 +60,7 @@ def _fit_numbers(column: RawColumn, table: RawTable, rows: RowIndices) -> Number
     fitted = NumberColumn.fit(column, rows)
     if np.ptp(column.values()[rows]) == 0:
         raise ValueError(
-            f"The target {fitted.name!r} is {fitted.mean:g} in all training rows: is this the right column?"
+            f"The target {fitted.name!r} is {exact_text(fitted.mean)} in all training rows: is this the right column?"
         )
     return fitted
 

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -124,6 +124,12 @@ def split_number(cell: str) -> NumberParts | None:
     body = match["body"].rstrip(" ")
     sign = match["sign"] or match["inner"]
     return NumberParts(sign, match["prefix"], body, match["exponent"], match["suffix"], body != match["body"])
+
+
+def are_truth_values(cells: Iterable[str]) -> bool:
+    """Return whether all cells are truth values; the letters T and F beside Y or N are codes."""
+    words = {cell.lower() for cell in cells}
+    return words <= TRUTH_VALUES.keys() and not (words & {"t", "f"} and words & {"y", "n"})
 
 
 def is_plain(cell: str) -> bool:

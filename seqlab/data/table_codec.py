@@ -21,7 +21,7 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.cells import MAX_CATEGORIES, RawColumn
 from seqlab.data.column_reading import MISSING_NUMBERS, REMEDY, missing_classes
 from seqlab.data.labels import similar_labels
-from seqlab.data.number_formats import NumberFormat
+from seqlab.data.number_formats import PLAIN, NumberFormat
 from seqlab.data.tables import RawTable
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class NumberColumn:
         """Return the numbers of all rows (rows,); raises ValueError, with the row, if a cell is not a number."""
         column = table.columns[self.name]
         values = column.values_as(self.format)
-        refuse_missing_numbers(column, values, table)
+        refuse_missing_numbers(column, values, table, self.format)
         return values
 
 
@@ -175,13 +175,16 @@ def note_reading(column: FittedColumn, table: RawTable, notes: ReadingNotes) -> 
             notes.add(text, table.locate(int(rows[0])), count=len(rows))
 
 
-def refuse_missing_numbers(column: RawColumn, values: NDArray[np.float64], table: RawTable) -> None:
+def refuse_missing_numbers(
+    column: RawColumn, values: NDArray[np.float64], table: RawTable, number_format: NumberFormat | None = None
+) -> None:
     """Raise ValueError, with the row, if a cell of a column of numbers (rows,) is missing or not a number."""
     wrong = np.flatnonzero(np.isnan(values))
     if len(wrong):
         row = int(wrong[0])
         cell = column.text(row)
-        fault = "is missing" if cell.lower() in MISSING_NUMBERS else f"must be a number, but is {cell!r}"
+        hint = "" if number_format in (None, PLAIN) else f" {number_format}"
+        fault = "is missing" if cell.lower() in MISSING_NUMBERS else f"must be a number{hint}, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
         raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or remove the row.")
 

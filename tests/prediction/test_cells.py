@@ -97,7 +97,7 @@ def test_numbers_in_python_and_json_have_the_format_of_programs(tmp_path: Path) 
 @pytest.mark.parametrize("cell", ["1234.5", "5 %", "a", "-", ""])
 def test_new_cells_in_another_format_are_refused(cell: str, tmp_path: Path) -> None:
     codec = fitted(table_of(tmp_path, FORMATS["1.234,5"][0]), inputs=["x"])[0]
-    fault = "is missing" if cell in ("-", "") else f"must be a number, but is '{cell}'"
+    fault = "is missing" if cell in ("-", "") else f"must be a number like 1.234,5, but is '{cell}'"
     with pytest.raises(ValueError, match=f"`examples`, line 2: 'x' {fault}"):
         codec.encode(RawTable.from_records([{"x": "1,5"}, {"x": cell}], ["x"]))
 
@@ -113,6 +113,8 @@ CATEGORIES = {
     "phones": [f"+49 151 {1000 + i}" for i in range(ROWS)],
     "numbers before words": [f"{i} {('Idiots', 'Monkeys', 'Up', 'Days', 'Years')[i % 5]}" for i in range(ROWS)],
     "seasons": ["2012 Summer", "2014 Winter", "2016 Summer"] * 20,
+    "letters that are no truth values": ["N", "F", "T"] * 20,
+    "one truth value": ["n", "no", "N"] * 20,
     "yes and no": ["yes", "no"] * 30,
     "numbers among texts": ["2", "3", "more", "many"] * 15,
     "scores": ["2:1", "0:0", "10:3"] * 20,
@@ -199,7 +201,8 @@ def test_a_missing_class_in_the_validation_file_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "classes", [["NA", "DE", "US"], ["Null", "Smith", "Ng"], ["none", "mild", "severe"], ["+", "-", "+"]]
+    "classes",
+    [["NA", "DE", "US"], ["Null", "Smith", "Ng"], ["N", "F", "T"], ["none", "mild", "severe"], ["+", "-", "+"]],
 )
 def test_classes_that_look_like_missing_values_but_are_meant(classes: list[str], tmp_path: Path) -> None:
     found = fitted(table_of(tmp_path, range(ROWS), classes * 20), predicts="class")[1]

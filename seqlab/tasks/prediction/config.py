@@ -63,7 +63,7 @@ class PredictionConfig(DataConfig):
     """Columns to read; by default all but the targets. In an .npz file the array of inputs, `x` by default."""
 
     categorical: PathSpecs = Field(default_factory=list)
-    """Columns of numbers to read as categories, such as postal codes."""
+    """Columns to read as categories, whatever their cells are: numbers of products, dates."""
 
     layout: Layout = "images"
     """Content of an array with three dimensions: `images` of one channel, or `frames`: sequences of vectors."""
