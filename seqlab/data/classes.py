@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.cells import RawColumn
-from seqlab.data.column_reading import missing_classes
+from seqlab.data.column_reading import MISSING_NUMBERS, missing_classes
 from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values
 from seqlab.data.tables import RawTable
 
@@ -31,6 +32,14 @@ def refuse_missing_cells(column: RawColumn, table: RawTable, known: Collection[s
         written = f" (it is {cell!r})" if cell else ""
         more = f", and in {len(rows) - 1:,} other rows" if len(rows) > 1 else ""
         raise ValueError(f"{table.locate(int(rows[0]))}: {noun} {column.name!r} is missing{written}{more}: {advice}.")
+
+
+def note_classes(column: RawColumn, table: RawTable, known: Collection[str], notes: ReadingNotes) -> None:
+    """Note the classes that could be taken for missing values, such as `NA` or `none`."""
+    for name in known:
+        if name.lower() in MISSING_NUMBERS and name in column.names:
+            rows = np.flatnonzero(column.categories() == column.names[name])
+            notes.add(f"cells of {column.name!r} are the class {name!r}", table.locate(int(rows[0])), count=len(rows))
 
 
 def refuse_two_spellings(column: RawColumn, values: Sequence[str], table: RawTable) -> None:

@@ -31,6 +31,17 @@ MISSING_TEXTS = frozenset(
      "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "\\N", "-", "--", "---", "–", "—", "?"}
 )  # fmt: skip
 """Cells without a value in a column of texts, as programs write them. `none` and `Null` are words, or names."""
+COUNTRIES_AND_CONTINENTS = frozenset(
+    re.findall(
+        "..",
+        "ADAEAFAGAIALAMANAOAQARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBVBWBYBZCACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCX"
+        "CYCZDEDJDKDMDODZECEEEGEHERESETEUFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGSGTGUGWGYHKHMHNHRHTHUIDIEILIMINIOIQIRIS"
+        "ITJEJMJOJPKEKGKHKIKMKNKPKRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNI"
+        "NLNONPNRNUNZOCOMPAPEPFPGPHPKPLPMPNPRPSPTPWPYQARERORSRURWSASBSCSDSESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTCTDTFTGTHTJTK"
+        "TLTMTNTOTRTTTVTWTZUAUGUKUMUSUYUZVAVCVEVGVIVNVUWFWSXKYEYTZAZMZW",
+    )
+)
+"""Codes of countries (ISO 3166-1) and continents: `NA` is Namibia, or North America."""
 MIN_TEXT_SHARE = 0.5
 """Minimum share of non-numeric cells in a column of categories; with a smaller share, these cells are errors."""
 FEW_VALUES = 20
@@ -99,11 +110,11 @@ def read_column(texts: Mapping[str, int], numbers: Mapping[str, int] = MappingPr
 def missing_classes(cells: Iterable[str]) -> list[str]:
     """Return the cells of a column of classes or groups that stand for a missing value.
 
-    `NA` is Namibia if all others are two capital letters, too; `-` is a class if there is a class `+`.
+    `NA` is a class if all others are codes of countries or continents; `-` if there is a class `+`.
     """
     names = list(cells)
     present = [name for name in names if name not in MISSING_TEXTS]
-    are_codes = len(present) > 1 and all(re.fullmatch("[A-Z]{2}", name) for name in present)
+    are_codes = len(present) > 1 and COUNTRIES_AND_CONTINENTS.issuperset(present)
     meant = ({"NA"} if are_codes else set()) | ({"-"} if "+" in present else set())
     return [name for name in names if name in MISSING_TEXTS and name not in meant]
 

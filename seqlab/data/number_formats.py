@@ -32,7 +32,16 @@ _NUMBER = re.compile(
     rf"(?P<exponent>(?:[eE][-+]?\d+)?)(?P<suffix>(?:{_UNIT})?)"
 )
 _SIGNS = str.maketrans(
-    {"\u2212": "-", "\u2013": "-", "\u066b": ".", "\u066a": "%", "\u066c": ",", "\u2019": "'"}
+    {
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2013": "-",
+        "\u2212": "-",
+        "\u066b": ".",
+        "\u066a": "%",
+        "\u066c": ",",
+        "\u2019": "'",
+    }
     | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
 )
 _MONTH = rf"{_LETTERS}{{3,9}}\.?"
@@ -43,7 +52,12 @@ _DATE = re.compile(
     rf"{_MONTH} \d{{1,2}},? \d{{4}}|\d{{1,2}}\.?[- ]{_MONTH}[- ]\d{{2,4}}|"
     r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 )
-_OTHER_NUMBER = re.compile(r"[-+]?inf(inity)?|[-+]?0x[\da-f]+|\([\d.,' ]+\)|[\d.,' ]+-|true|false", re.IGNORECASE)
+_MEASURE = r"h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?|w|weeks?|months?|y|yrs?|years?|ft|in|lbs?|oz"
+_OTHER_NUMBER = re.compile(
+    r"[-+]?inf(inity)?|[-+]?0x[\da-f]+|\([\d.,' ]+\)|[\d.,' ]+-|[-+]?\d*\.\d*d[-+]?\d+|true|false|"
+    rf"(\d+(\.\d+)? ?({_MEASURE}),? ?){{2,}}",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +157,7 @@ def is_date(cell: str) -> bool:
 
 
 def is_like_number(cell: str) -> bool:
-    """Return whether a cell is a number in any format, such as `0x1F`, `(5)`, `inf` or `5 kg`, or true or false."""
+    """Return whether a cell is a number in any format, such as `0x1F`, `(5)`, `inf`, `1h 30m`, or true or false."""
     if (parts := split_number(cell)) is not None:
         return any(_body_pattern(each.decimal, each.group).fullmatch(parts.body) for each in FORMATS)
     return _OTHER_NUMBER.fullmatch(cell) is not None

@@ -150,6 +150,8 @@ REFUSED = {
     "codes with an E": ([f"{i}E{i % 5}" for i in range(ROWS)], "'0E0', which may be a code or a number"),
     "thousands and millions": ([f"${i}K" if i % 2 else f"${i}M" for i in range(ROWS)], "with one unit"),
     "few prices": (["$1.2M", "$500K", "$2M", "$3K"] * 15, "with one unit"),
+    "durations": ([f"{i}h {i % 60}m" for i in range(ROWS)], "'0h 0m', but the numbers"),
+    "Fortran": ([f"{i}.5D+01" for i in range(ROWS)], "'0.5D[+]01', but the numbers"),
     "accounting": ([f"({i}.50)" if i % 3 else f"{i}.50" for i in range(ROWS)], r"'\(1.50\)'"),
     "half text": (["error" if i % 5 < 3 else str(1.5 * i) for i in range(ROWS)], "'error', but other cells"),
     "half text, whole": (["n.d." if i % 5 < 3 else str(i) for i in range(ROWS)], "'n.d.', but other cells"),
@@ -205,8 +207,18 @@ def test_a_missing_class_in_the_validation_file_is_refused(tmp_path: Path) -> No
     [["NA", "DE", "US"], ["Null", "Smith", "Ng"], ["N", "F", "T"], ["none", "mild", "severe"], ["+", "-", "+"]],
 )
 def test_classes_that_look_like_missing_values_but_are_meant(classes: list[str], tmp_path: Path) -> None:
-    found = fitted(table_of(tmp_path, range(ROWS), classes * 20), predicts="class")[1]
-    assert found.values == sorted(set(classes))
+    path = table_of(tmp_path, range(ROWS), classes * 20)
+    assert fitted(path, predicts="class")[1].values == sorted(set(classes))
+    meant = [cell for cell in ("NA", "Null", "none", "-") if cell in classes]
+    report = [
+        f"20 cells of 'y' are the class {cell!r} (the first: {path}, line {classes.index(cell) + 2})" for cell in meant
+    ]
+    assert prepared(path, tmp_path / "cache", predicts="class").reading.lines() == report
+
+
+def test_a_missing_class_among_other_abbreviations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the target 'y' is missing"):
+        fitted(table_of(tmp_path, range(ROWS), ["HI", "LO", "NA"] * 20), predicts="class")
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from seqlab.base.parsing import parse_json, read_regular, require_regular, valid
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
-from seqlab.data.classes import refuse_missing_cells
+from seqlab.data.classes import note_classes, refuse_missing_cells
 from seqlab.data.fit_target import fit_target, numeric_sort_key
 from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import NumbersTarget, Target
+from seqlab.data.targets import ClassTarget, NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 4
@@ -353,6 +353,8 @@ def _note_cells(codecs: tuple[InputCodec, Target], part: RawExamples) -> None:
     targets = codecs[1].columns if isinstance(codecs[1], NumbersTarget) else []
     for column in [*columns, *targets]:
         note_reading(column, part.table, part.reading)
+    if isinstance(codecs[1], ClassTarget):
+        note_classes(part.table.columns[codecs[1].name], part.table, codecs[1].values, part.reading)
 
 
 class _Notes(TypedDict):
