@@ -188,7 +188,7 @@ def _read_formatted(cells: Mapping[str, int], number_format: NumberFormat) -> Co
         return ColumnReading(is_numeric=False)
     marked = next(cell for cell, each in parts.items() if not each.is_plain)
     note = CellNote(f"are read as numbers {number_format}", marked, sum(cells.values()))
-    return ColumnReading(True, number_format, _ambiguous_comma(parts), [note])
+    return ColumnReading(True, number_format, _ambiguous_comma(parts) or _ambiguous_space(parts), [note])
 
 
 def _ambiguous_comma(parts: Mapping[str, NumberParts]) -> Problem | None:
@@ -203,6 +203,15 @@ def _ambiguous_comma(parts: Mapping[str, NumberParts]) -> Problem | None:
     if whole and all(re.fullmatch(r"\d{1,3}", body) for body in whole):
         return None
     return Problem(with_comma[0], _may_be_thousands(with_comma[0], "as all numbers with a comma in the column"))
+
+
+def _ambiguous_space(parts: Mapping[str, NumberParts]) -> Problem | None:
+    """Find `100 200` in a column in which each cell has groups of three digits: it may be a list of numbers."""
+    if not all(re.fullmatch(r"\d{3}( \d{3})+", each.body) for each in parts.values()):
+        return None
+    cell = next(iter(parts))
+    text = f"is {cell!r}, which may be one number or several, as may all cells of the column: write it without spaces"
+    return Problem(cell, f"{text} as one number, in columns of their own as several, or {REMEDY}")
 
 
 def _may_be_thousands(cell: str, reason: str) -> str:

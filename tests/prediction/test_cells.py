@@ -141,6 +141,7 @@ REFUSED = {
     "months with underscores": ([f"20{10 + i // 12}_{1 + i % 12:02}" for i in range(ROWS)], "a date or time"),
     "ambiguous commas": ([f"{1000 + 137 * i:,}" for i in range(ROWS)], "'1,000', which may be a number"),
     "ambiguous points": ([f"{100 + 137 * i:,}".replace(",", ".") for i in range(ROWS)], "'1.470', which may be"),
+    "ambiguous spaces": ([f"{100 + i} 255 128" for i in range(ROWS)], "'100 255 128', which may be one number"),
     "both decimal signs": ([f"{i}.5" if i % 2 else f"{i},5" for i in range(ROWS)], "in one format"),
     "two currencies": ([f"${i}" if i % 2 else f"€{i}" for i in range(ROWS)], "with one unit"),
     "two units": ([f"{i} kg" if i % 2 else f"{1000 * i} g" for i in range(ROWS)], "with one unit"),
