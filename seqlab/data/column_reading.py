@@ -226,7 +226,7 @@ def _read_mixed(
 ) -> ColumnReading:
     """Read a column in which only some cells are numbers of the best format; `others` are the rest."""
     total = sum(cells.values()) + num_numbers
-    if problem := _find_problem(cells, others, num_numbers, total):
+    if problem := _find_problem(cells, others, total):
         return ColumnReading(True, number_format, problem)
     numbers = [cell for cell in cells if cell not in others]
     if not numbers:
@@ -237,8 +237,8 @@ def _read_mixed(
     return ColumnReading(False, number_format, notes=[note])
 
 
-def _find_problem(cells: Mapping[str, int], others: Mapping[str, int], num_numbers: int, total: int) -> Problem | None:
-    """Find a cell that shows that a column is neither numbers nor categories; arguments as `_read_mixed`."""
+def _find_problem(cells: Mapping[str, int], others: Mapping[str, int], total: int) -> Problem | None:
+    """Find a cell that shows that a column of `total` cells is neither numbers nor categories; see `_read_mixed`."""
 
     def are_most(condition: Callable[[str], bool]) -> bool:
         return sum(count for cell, count in cells.items() if condition(cell)) > MIN_TEXT_SHARE * total
