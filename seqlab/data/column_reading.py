@@ -186,8 +186,8 @@ def _read_formatted(cells: Mapping[str, int], number_format: NumberFormat) -> Co
     has_letters = number_format.suffix[:1].isalpha()
     if has_letters and len(cells) <= FEW_VALUES and all(each.is_glued_integer for each in parts.values()):
         return ColumnReading(is_numeric=False)
-    marked = next(cell for cell, each in parts.items() if not each.is_plain)
-    note = CellNote(f"are read as numbers {number_format}", marked, sum(cells.values()))
+    first = next(cell for cell in cells if not is_plain(cell))
+    note = CellNote(f"are read as numbers {number_format}", first, sum(cells.values()))
     return ColumnReading(True, number_format, _ambiguous_comma(parts) or _ambiguous_space(parts), [note])
 
 

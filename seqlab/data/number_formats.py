@@ -119,11 +119,6 @@ class NumberParts(NamedTuple):
     """Whether a space follows the digits."""
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the cell is an integer without a unit."""
-        return self.body.isdecimal() and not self.prefix and not self.suffix
-
-    @property
     def is_glued_integer(self) -> bool:
         """Whether the unit directly follows an integer, as in `4G`."""
         return self.body.isdecimal() and not self.has_space
