@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from seqlab.data.readers import BYTE_ORDER_MARK
+
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
 DOCUMENT_START = "-DOCSTART-"
 _COMMENT = re.compile(r"#\s*[\w.]+\s*=.*")
@@ -75,7 +77,7 @@ class _Reader:
 
     def value(self, line: str, number: int) -> str | None:
         """Return the value of the column in a line; None if the line is not a token."""
-        location = f"{self._name}, line {number}"
+        location, line = f"{self._name}, line {number}", line.removeprefix(BYTE_ORDER_MARK)  # of a file that was joined
         if line.startswith(DOCUMENT_START) or _COMMENT.fullmatch(line):
             return None
         is_header = False

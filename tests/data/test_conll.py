@@ -49,7 +49,7 @@ def test_columns_are_separated_by_tabs_or_spaces(suffix: str, separator: str, tm
         ("#\tn-tv.de vom 26.02.2005\n1\tSchartau\tB-PER\tO\n", "1"),  # GermEval 2014
         ("#obama O\nwins O\n", "#obama wins"),
         ("EU O\n# 1\nUN O\n# O\n", "EU UN #"),  # a comment, and a token
-        ("\ufeffEU O\n", "EU"),
+        ("\ufeffEU O\n\ufeff-DOCSTART- O\n\ufeffUN O\n", "EU UN"),  # several files, joined by `cat`
         ("100\u00a0000\tO\n", "100_000"),
     ],
 )

@@ -81,6 +81,20 @@ def test_unseen_validation_labels_are_reported_and_count_as_errors_without_nll(
     assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
 
 
+def test_entities_can_select_the_checkpoint_of_a_tagger(tmp_path: Path) -> None:
+    rows = "river O\nbank B-GEO\n\nmoney O\nbank B-ORG\n\na O\n\n"
+    (tmp_path / "ner.conll").write_text(rows * 20 + "".join(f"w{i} O\nbank B-GEO\n\n" for i in range(20)))
+    config = labelled_config(write_corpus(tmp_path / "corpus"))
+    files = {"train_src": [f"{tmp_path}/ner.conll#0"], "train_tgt": [f"{tmp_path}/ner.conll#-1"]}
+    training = replace(config.training, valid_metric="entity_f1", max_steps=4)
+    config = replace(config, data=replace(config.data, **files), training=training)
+    run = train(config, tmp_path / "run")
+    (entry,) = (entry for entry in comparable_metrics(run) if entry["kind"] == "valid")
+    assert 0 <= entry["entity_f1"] <= 100
+    with pytest.raises(ValueError, match=r"`training\.valid_metric: entity_f1` needs labels of words"):
+        train(replace(config, data=replace(config.data, labels_of="lines")), tmp_path / "lines")
+
+
 @pytest.mark.parametrize(("column", "has_warning"), [("upos", True), ("feats", False)])
 def test_missing_labels_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, has_warning: bool

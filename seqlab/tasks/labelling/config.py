@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from seqlab.data.row_encoder import RowEncoder
 
 
+ENTITY_METRICS = ("entity_f1", "entity_f1_strict")
+"""Validation metrics for words with labels such as `B-PER`."""
 LABELLER = "a labeller"
 """`DataConfig.model_noun` of the task."""
 
@@ -54,8 +56,8 @@ class LabellingConfig(PairsConfig):
     """Maximum padded source tokens per micro-step; a longer line is a separate micro-step."""
 
     def valid_metrics(self) -> list[str]:
-        """Return the validation metrics that can select the best checkpoint; those of entities for words only."""
-        return [*super().valid_metrics(), *(("entity_f1", "entity_f1_strict") if self.labels_of == "words" else ())]
+        """Return the validation metrics that can select the best checkpoint, including those of entities."""
+        return [*super().valid_metrics(), *ENTITY_METRICS]
 
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return only the folder of the text tokenizer, as the labels of another run may differ."""

@@ -74,7 +74,7 @@ class UnknownCounter:
     def __init__(self, labeller: "TextLabeller") -> None:
         member = labeller.members[0]
         self._tokenizer = member.tokenizer
-        self._reads_spelling = bool(getattr(member.run.config.model, "spelling_size", 0))
+        self._reads_spelling = bool(vars(member.run.config.model).get("spelling_size"))
         self._num_items = self._num_unknown = 0
         self._first = ""
 

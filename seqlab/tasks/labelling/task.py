@@ -30,7 +30,7 @@ from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
 from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.task import Codecs, Task
@@ -88,6 +88,11 @@ class LabellingTask(Task):
             )
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
+        if data.labels_of == "lines" and config.training.valid_metric in ENTITY_METRICS:
+            raise ValueError(
+                f"`training.valid_metric: {config.training.valid_metric}` needs labels of words: set `data.labels_of: "
+                "words`, or choose another metric."
+            )
         if data.labels_of == "words":
             for corpus in data.corpora("train"):
                 refuse_tokens_as_lines(corpus, corpus.rows())
@@ -180,7 +185,7 @@ def _warn_of_text(config: Config, train: EncodedCorpus, tokenizer: Tokenizer) ->
             "Each line has one word, so that the model sees no other words. If the lines are the words of sentences, "
             "put each sentence on a line, or use a .conll file with empty lines between sentences"
         )
-    limit = getattr(config.model, "max_length", longest)
+    limit: int = vars(config.model).get("max_length", longest)
     if longest > limit:
         logger.warning(
             "The longest training line has %s tokens, but `seqlab label` reads at most `model.max_length` (%s) at once "
