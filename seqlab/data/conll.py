@@ -16,7 +16,7 @@ from seqlab.data.readers import BYTE_ORDER_MARK
 
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
 DOCUMENT_START = "-DOCSTART-"
-_COMMENT = re.compile(r"#\s*[\w.]+\s*=.*")
+_COMMENT = re.compile(r"#\s*[\w.]+\s*=.*|#(begin|end) document.*")
 _COMMENT_STARTS = ("# ", "#\t")
 TEXT_HEADERS = {"token", "tokens", "word", "words", "form", "text", "sentence", "sentences", "review", "comment"}
 LABEL_HEADERS = {
@@ -61,12 +61,16 @@ def read_token_sentences(lines: Iterable[str], name: str, column: str) -> Iterat
         elif values:
             yield TokenSentence(first, values)
             values = []
+            reader.end_sentence()
     if values:
         yield TokenSentence(first, values)
 
 
 class _Reader:
-    """Reader of one column, which learns the separator and the number of columns from the first token."""
+    """Reader of one column, which learns the separator and the number of columns from the first token.
+
+    The number of columns may differ between sentences, as in CoNLL-2012, unless columns are counted from the end.
+    """
 
     def __init__(self, name: str, column: str) -> None:
         self._name, self._column = name, column
@@ -74,41 +78,45 @@ class _Reader:
         self._width = 0
         self._last_values: set[str] = set()
         self._index = int(column) if re.fullmatch("-?[0-9]+", column) else None
+        self._is_first = True
+
+    def end_sentence(self) -> None:
+        """Allow another number of columns."""
+        if self._index is not None and self._index >= 0:
+            self._width = 0
 
     def value(self, line: str, number: int) -> str | None:
         """Return the value of the column in a line; None if the line is not a token."""
         location, line = f"{self._name}, line {number}", line.removeprefix(BYTE_ORDER_MARK)  # of a file that was joined
         if line.startswith(DOCUMENT_START) or _COMMENT.fullmatch(line):
             return None
-        is_header = False
-        if not self._width:
-            if line.startswith(_COMMENT_STARTS):
-                return None
-            is_header = self._learn(line, location)
+        # A comment can have as many words as there are columns; a token has the label of another one.
+        if line.startswith(_COMMENT_STARTS) and (self._is_first or self._split(line)[-1] not in self._last_values):
+            return None
+        is_header = self._is_first and self._learn(line, location)
         fields = self._split(line)
-        if len(fields) != self._width:
-            if line.startswith("#"):
-                return None
+        self._width = self._width or len(fields)
+        if len(fields) != self._width and not line.startswith("#"):
             separator = "tabs" if self._separator else "spaces"
             raise ValueError(
                 f"{location}: has {len(fields)} columns, separated by {separator}, but the first token has "
                 f"{self._width}."
             )
-        # A comment can have as many words as there are columns; a token has the label of another one.
-        if is_header or (line.startswith(_COMMENT_STARTS) and fields[-1] not in self._last_values):
+        if is_header or len(fields) != self._width:
             return None
         self._last_values.add(fields[-1])
         assert self._index is not None
+        if not -self._width <= self._index < self._width:
+            raise ValueError(f"{location}: has {self._width} columns, so there is no column {self._column}.")
         value = "_".join(fields[self._index].split())
         if not value:
             raise ValueError(f"{location}: column {self._column} is empty: write `_` for an unknown value.")
         return value
 
     def _learn(self, line: str, location: str) -> bool:
-        """Set separator, width and index by the first line; return whether it is a header."""
-        self._separator = "\t" if "\t" in line else None
+        """Set the separator and the index by the first line; return whether it is a header."""
+        self._is_first, self._separator = False, "\t" if "\t" in line else None
         fields = self._split(line)
-        self._width = len(fields)
         if self._index is None:
             if self._column not in fields:
                 raise ValueError(
@@ -117,17 +125,14 @@ class _Reader:
                 )
             self._index = fields.index(self._column)
             return True
-        if not -self._width <= self._index < self._width:
-            raise ValueError(f"{location}: has {self._width} columns, so there is no column {self._column}.")
         if looks_like_header(fields):
             raise ValueError(
-                f"{location}: is a header ({', '.join(fields)}): give the name of the column instead of its number, "
-                f"{self._name}#{fields[self._index]}."
+                f"{location}: is a header ({', '.join(fields)}): give the name of the column instead of its number."
             )
         return False
 
     def _split(self, line: str) -> list[str]:
-        return line.split("\t") if self._separator else line.strip(" ").split()
+        return line.split("\t") if self._separator else [field for field in line.split(" ") if field]
 
 
 def looks_like_header(row: Sequence[str]) -> bool:
