@@ -2,6 +2,7 @@
 
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 IDEOGRAPHIC_SCRIPTS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO", "YI ")
 """Scripts without any spaces, even between sentences, as prefixes of the Unicode names of their characters."""
@@ -33,6 +34,8 @@ SENTENCE_ENDS = (
 """Marks that end a sentence even if no space follows (most of Unicode's property Sentence_Terminal)."""
 _ZERO_WIDTH_JOINER = "\u200d"
 _CONTINUING = (_ZERO_WIDTH_JOINER, "\u200c", "\u0e33", "\u0eb3")  # the non-joiner, and a vowel of Thai and of Lao
+_VIRAMA = 9
+"""Canonical combining class of viramas, which join consonants."""
 _FIRST_SUPPLEMENTARY_IDEOGRAPH, _LAST_SUPPLEMENTARY_IDEOGRAPH = 0x20000, 0x3FFFF
 
 
@@ -61,27 +64,25 @@ def cluster_ends(text: str) -> list[int]:
 
     A simplified form of the extended grapheme clusters of Unicode Standard Annex 29.
     """
-    return [i for i in range(1, len(text)) if not _continues(text, i)] + [len(text)] * bool(text)
+    ends, regionals = [], 0  # number of regional indicators directly before the current character: two are a flag
+    for index, (before, character) in enumerate(pairwise(text), start=1):
+        regionals = regionals + 1 if _is_regional(before) else 0
+        is_second = regionals % 2 == 1 and _is_regional(character)
+        if not is_second and not _continues(before, character):
+            ends.append(index)
+    return [*ends, len(text)] if text else []
 
 
-def _continues(text: str, index: int) -> bool:
-    """Return whether the character at an index, from 1, belongs to the one before it."""
-    before, character = text[index - 1], text[index]
-    if before == _ZERO_WIDTH_JOINER or unicodedata.category(character)[0] == "M":
-        return True
-    if character in _CONTINUING or 0x1F3FB <= ord(character) <= 0x1F3FF:  # skin colors
-        return True
-    if unicodedata.combining(before) == 9 or 0xE0020 <= ord(character) <= 0xE007F:  # a virama; tags of flags
-        return True
-    return _is_regional(character) and _regionals_before(text, index) % 2 == 1
-
-
-def _regionals_before(text: str, index: int) -> int:
-    """Count the regional indicators directly before an index: two of them are a flag."""
-    start = index
-    while start and _is_regional(text[start - 1]):
-        start -= 1
-    return index - start
+def _continues(before: str, character: str) -> bool:
+    """Return whether a character belongs to the one before it, unless both are regional indicators."""
+    return (
+        before == _ZERO_WIDTH_JOINER
+        or character in _CONTINUING
+        or unicodedata.category(character)[0] == "M"
+        or unicodedata.combining(before) == _VIRAMA
+        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin colors
+        or "\U000e0020" <= character <= "\U000e007f"  # tags of flags
+    )
 
 
 def _is_regional(character: str) -> bool:

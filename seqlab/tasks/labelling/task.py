@@ -94,7 +94,7 @@ class LabellingTask(Task):
                 "words`, or choose another metric."
             )
         if data.labels_of == "words":
-            for corpus in data.corpora("train"):
+            for corpus in [*data.corpora("train"), *data.corpora("valid")]:
                 refuse_tokens_as_lines(corpus, corpus.rows())
         prepared = prepare(data, tokenizers, cache, on_progress)
         assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"

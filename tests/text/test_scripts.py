@@ -1,0 +1,29 @@
+"""Clusters of characters, compared with the extended grapheme clusters of the library `regex`; sentence ends."""
+
+import unicodedata
+
+import pytest
+import regex
+
+from seqlab.text.scripts import SENTENCE_ENDS, SPACED_SENTENCE_ENDS, cluster_ends
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a", "e\u0301a", "👨‍👩‍👧x", "🇩🇪🇫🇷🇮", "👍🏽a", "नमस्ते", "क्ष", "ខ្ញុំ", "กำ", "ຄຳ", "می‌شود", "각", "❤️a", "1️⃣2"),
+        "🏴\U000e0067\U000e0062\U000e007fx",
+    ],
+)
+def test_clusters_are_those_of_unicode(text: str) -> None:
+    assert cluster_ends(text) == [match.end() for match in regex.finditer(r"\X", text)]
+
+
+@pytest.mark.parametrize("script", ["Arabic", "Armenian", "Devanagari", "Ethiopic", "Khmer", "Mongolian", "Syriac"])
+def test_sentence_ends_are_those_of_unicode(script: str) -> None:
+    """Of the sentence terminals whose names begin with the name of their script."""
+    marks = (chr(code) for code in range(0x80, 0x10000) if not 0xD800 <= code < 0xE000)
+    ends = {each for each in marks if unicodedata.name(each, "").startswith(script.upper())}
+    expected = {each for each in ends if regex.match(r"\p{Sentence_Terminal}", each)}
+    assert expected
+    assert expected <= {*SENTENCE_ENDS, *SPACED_SENTENCE_ENDS}
