@@ -15,8 +15,9 @@ from seqlab.data.input_hashes import corpus_key, hash_json
 from seqlab.data.survey import PreparationProgress, Survey, no_progress, survey_corpus
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
-from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
+from seqlab.text import FIRST_LABEL_ID, Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
 from seqlab.text.normalization import single_spaces
+from seqlab.text.scripts import invisible_variants
 
 logger = logging.getLogger(__name__)
 
@@ -100,5 +101,17 @@ def train_or_load_tokenizer(
             config, side, lambda corpus: open_or_make_survey(corpus, folder, workers, on_progress), on_progress
         )
         tokenizer = train_tokenizer(settings, lines)
+        if tokenizer.has_words:
+            _warn_of_invisible_variants(tokenizer)
         tokenizer.save(path)
         return tokenizer
+
+
+def _warn_of_invisible_variants(tokenizer: Tokenizer) -> None:
+    """Warn of words that look equal to others, but have an invisible character, such as a byte order mark."""
+    variants = invisible_variants(
+        tokenizer.decode([[index] for index in range(FIRST_LABEL_ID, tokenizer.vocab_size)])  # the words
+    )
+    if variants:
+        text = "%s words differ from others only in invisible characters (the first: %s): the vocabulary has both"
+        logger.warning(text, f"{len(variants):,}", ascii(variants[0]))

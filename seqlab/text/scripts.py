@@ -1,6 +1,8 @@
 """Properties of scripts: spaces between words, sentence ends, and characters that must not be separated."""
 
+import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
@@ -32,6 +34,8 @@ SENTENCE_ENDS = (
     "꓿꘎꛳꫰꫱꯫"  # Lisu, Vai, Bamum, Meetei Mayek
 )
 """Marks that end a sentence even if no space follows (most of Unicode's property Sentence_Terminal)."""
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Soft hyphen, zero-width spaces, marks of direction, byte order mark; not the joiners, which change the spelling."""
 _ZERO_WIDTH_JOINER = "\u200d"
 _CONTINUING = (_ZERO_WIDTH_JOINER, "\u200c", "\u0e33", "\u0eb3")  # the non-joiner, and a vowel of Thai and of Lao
 _VIRAMA = 9
@@ -57,6 +61,12 @@ def is_ideographic_text(character: str) -> bool:
     """Return whether a character stands in ideographic text: an ideograph, or punctuation as wide as one."""
     is_wide = unicodedata.east_asian_width(character) in "WF" and unicodedata.category(character)[0] == "P"
     return is_wide or is_ideographic(character)
+
+
+def invisible_variants(words: Iterable[str]) -> list[str]:
+    """Return the words that differ from another word only in invisible characters, sorted."""
+    known = set(words)
+    return sorted(word for word in known if _INVISIBLE.search(word) and _INVISIBLE.sub("", word) in known)
 
 
 def cluster_ends(text: str) -> list[int]:

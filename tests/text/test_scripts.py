@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 import regex
 
-from seqlab.text.scripts import SENTENCE_ENDS, SPACED_SENTENCE_ENDS, cluster_ends
+from seqlab.text.scripts import SENTENCE_ENDS, SPACED_SENTENCE_ENDS, cluster_ends, invisible_variants
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_sentence_ends_are_those_of_unicode(script: str) -> None:
     expected = {each for each in ends if regex.match(r"\p{Sentence_Terminal}", each)}
     assert expected
     assert expected <= {*SENTENCE_ENDS, *SPACED_SENTENCE_ENDS}
+
+
+def test_words_that_differ_in_invisible_characters() -> None:
+    words = ["שלום", "שלום\u200f", "ex\u00adample", "example", "\ufeffb", "a\u200b", "می\u200cشود", "میشود"]
+    assert invisible_variants(words) == ["ex\u00adample", "שלום\u200f"]
