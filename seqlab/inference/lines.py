@@ -67,13 +67,16 @@ class TextCounts:
             self.num_lists += 1
             self.lists_with_equal_texts += len(set(texts)) < len(texts)
 
-    def warn(self) -> None:
-        """Log a warning for each kind of line that was counted."""
+    def warn(self, unknown_level: int = logging.WARNING) -> None:
+        """Log a warning for each kind of line that was counted.
+
+        `unknown_level`: level of the message on unknown items, lower for a model that reads their spelling.
+        """
         if self.unknown:
             shown = ", ".join(repr(item) for item, _ in self.unknown.most_common(MAX_UNKNOWN_SHOWN))
             more = " ..." if len(self.unknown) > MAX_UNKNOWN_SHOWN else ""
             text = "%s of %s lines have items that are not in the vocabulary and are read as unknown: %s%s"
-            logger.warning(text, f"{self.lines_with_unknown:,}", f"{self.num_inputs:,}", shown, more)
+            logger.log(unknown_level, text, f"{self.lines_with_unknown:,}", f"{self.num_inputs:,}", shown, more)
         if self.empty_outputs:
             text = "%s of %s %s are empty, although their lines are not"
             logger.warning(text, f"{self.empty_outputs:,}", f"{self.num_outputs:,}", self.outputs)

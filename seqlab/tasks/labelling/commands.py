@@ -12,7 +12,7 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.conll import first_gap_between_tokens
 from seqlab.data.conllu import COLUMNS, FORM, Sentence, column_number, read_sentences
 from seqlab.inference.files import Input, open_input, output_stream
-from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
+from seqlab.inference.lines import TextCounts, exit_status, is_discarded, json_line, write_lines
 from seqlab.inference.options import LabelOptions, given_options, set_threads
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Sentences(NamedTuple):
 
 def label_text(options: LabelOptions) -> int:
     """Read, label and write lines block by block; return the exit status."""
-    from seqlab.tasks.labelling.labeller import UnknownCounter, load_labeller
+    from seqlab.tasks.labelling.labeller import load_labeller
 
     _check(options)
     set_threads(options.threads)
@@ -75,14 +75,14 @@ def label_text(options: LabelOptions) -> int:
         output_stream(options.output) as output,
         line_progress(source.stream, output) as advance,
     ):
-        unknown = UnknownCounter(labeller)
+        counts = TextCounts("labels")
         for block in _blocks(options, source):
-            unknown.add(block.texts, block.locations)
+            counts.add_inputs(labeller.members[0].tokenizer, block.texts)
             if not labeller.labels_lines:
                 _warn_of_tokens(block.texts, block.locations)
             labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
             write_lines(output, block.output_lines(labellings))
-    unknown.report()
+    counts.warn(logging.INFO if labeller.reads_spelling else logging.WARNING)
     return exit_status(limit)
 
 

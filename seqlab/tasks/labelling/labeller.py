@@ -68,41 +68,6 @@ class Labelling:
         return " ".join(self.labels)
 
 
-class UnknownCounter:
-    """Counter of the words or characters that a labeller has not seen in training, for a message."""
-
-    def __init__(self, labeller: "TextLabeller") -> None:
-        member = labeller.members[0]
-        self._tokenizer = member.tokenizer
-        self._reads_spelling = bool(vars(member.run.config.model).get("spelling_size"))
-        self._num_items = self._num_unknown = 0
-        self._first = ""
-
-    def add(self, lines: Sequence[str], locations: Sequence[str]) -> None:
-        """Count the items of lines."""
-        if not self._tokenizer.has_unknown:
-            return
-        for line, location in zip(map(self._tokenizer.normalize, lines), locations, strict=True):
-            unknown = self._tokenizer.unknown_items(line)
-            self._num_items += len(self._tokenizer.items(line))
-            self._num_unknown += len(unknown)
-            if unknown and not self._first:
-                self._first = f"{unknown[0]!r} in {location}"
-
-    def report(self) -> None:
-        """Log the counts if any item is unknown: a warning, unless the model reads the spelling of unknown words."""
-        if self._num_unknown:
-            logger.log(
-                logging.INFO if self._reads_spelling else logging.WARNING,
-                "%s of %s %s are not in the training data (the first: %s)%s",
-                f"{self._num_unknown:,}",
-                f"{self._num_items:,}",
-                "words" if self._tokenizer.has_words else "characters",
-                self._first,
-                ": the model reads only their spelling" if self._reads_spelling else ": the model cannot read them",
-            )
-
-
 @dataclass(frozen=True)
 class _LineSegment:
     """A line, or a segment of a line that is too long for the model."""
@@ -211,6 +176,11 @@ class TextLabeller:
     def __repr__(self) -> str:
         units = "lines" if self.labels_lines else "words"
         return f"TextLabeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
+
+    @property
+    def reads_spelling(self) -> bool:
+        """Whether all models read the spelling of words, also of unknown ones."""
+        return all(vars(member.run.config.model).get("spelling_size") for member in self.members)
 
     def label(
         self,
