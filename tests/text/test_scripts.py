@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 import regex
 
+from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.text.scripts import SENTENCE_ENDS, SPACED_SENTENCE_ENDS, cluster_ends, invisible_variants
 
 
@@ -32,3 +33,16 @@ def test_sentence_ends_are_those_of_unicode(script: str) -> None:
 def test_words_that_differ_in_invisible_characters() -> None:
     words = ["שלום", "שלום\u200f", "ex\u00adample", "example", "\ufeffb", "a\u200b", "می\u200cشود", "میشود"]
     assert invisible_variants(words) == ["ex\u00adample", "שלום\u200f"]
+
+
+@pytest.mark.parametrize("config", [WordsConfig(), CharactersConfig()])
+@pytest.mark.parametrize(
+    "text", ["می\u200cشود", "👨‍👩‍👧 🇩🇪", "g\u02bcday o\u2019clock", "١٢٣ १२३", "été 한국어 น้ำ", "İSTANBUL ILIK"]
+)
+def test_tokenizers_keep_spelling_and_read_both_unicode_forms(
+    config: WordsConfig | CharactersConfig, text: str
+) -> None:
+    tokenizer = train_tokenizer(config, [text])
+    (ids,) = tokenizer.encode([text])
+    assert tokenizer.decode([ids]) == [text]
+    assert tokenizer.encode([unicodedata.normalize("NFD", text)]) == [ids]
