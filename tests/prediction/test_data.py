@@ -13,7 +13,8 @@ from seqlab.data.images import read_images
 from seqlab.data.table_codec import CategoryColumn, NumberColumn, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig
-from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples, validation_mask
+from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples
+from seqlab.tasks.prediction.held_out import validation_mask
 
 from .conftest import write_csv
 

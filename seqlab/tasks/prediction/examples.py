@@ -16,14 +16,14 @@ from seqlab.base.parsing import parse_json, read_regular, require_regular, valid
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
-from seqlab.data.classes import note_classes, refuse_missing_cells
-from seqlab.data.fit_target import fit_target, numeric_sort_key
-from seqlab.data.folds import assign_folds, hold_out
+from seqlab.data.classes import note_classes
+from seqlab.data.fit_target import fit_target
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import ClassTarget, NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.held_out import validation_mask
 
 CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""
@@ -130,46 +130,6 @@ def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, tabl
                     f"{table.files[0]}: the column {name!r} equals the target {target!r} in all rows: exclude it by "
                     "naming the input columns with `data.inputs`."
                 )
-
-
-def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
-    """Select the rows of the training data that are held out for validation: (rows,) bool.
-
-    Raises:
-        ValueError: there are too few rows, or the fold column does not have `data.num_folds` values.
-    """
-    count = len(raw)
-    if data.valid is not None:
-        return np.zeros(count, bool)
-    if data.window:
-        start = round((1 - data.valid_fraction) * count)
-        return np.arange(count) >= min(max(start, 1), count - 1)
-    fold = (data.valid_fold or 1) - 1
-    if data.fold_kind == "given":
-        assert data.fold_column is not None, "the config checks it"
-        column = raw.table.columns[data.fold_column]
-        refuse_missing_cells(column, raw.table, (), "the value of the fold column", "correct the cell")
-        names = sorted(column.names, key=numeric_sort_key)
-        if len(names) != data.num_folds:
-            raise ValueError(
-                f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (or N of `--folds N`) "
-                f"is {data.num_folds}: set it to {len(names)}."
-            )
-        return np.asarray(column.categories() == column.names[names[fold]])
-    column_of = raw.table.columns
-    groups = column_of[str(data.fold_column)].categories() if data.fold_kind == "grouped" else None
-    classes = _classes(raw) if data.fold_kind == "stratified" else None
-    if data.valid_fold is None:
-        return hold_out(count, data.valid_fraction, data.fold_seed, classes=classes, groups=groups)
-    return assign_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
-
-
-def _classes(raw: RawExamples) -> NDArray[Any]:
-    """Return the class id of each row (rows,): the most probable one if each class has a column."""
-    columns = [raw.table.columns[name] for name in raw.targets]
-    if len(columns) == 1:
-        return columns[0].categories()
-    return np.nan_to_num(np.stack([column.binary_values() for column in columns])).argmax(0)
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
