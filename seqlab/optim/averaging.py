@@ -1,5 +1,6 @@
 """Weight averaging: mean of checkpoints, exponential moving average, and running mean from a given step."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -63,7 +64,9 @@ class RunningMean:
 def is_stalled(losses: Sequence[float], patience: int) -> bool:
     """Whether the last validation loss is above the lowest loss of more than `patience` validations before.
 
-    This is the non-monotonic trigger of NT-ASGD (Merity et al. 2018, arXiv:1708.02182, algorithm 1).
+    This is the non-monotonic trigger of NT-ASGD (Merity et al. 2018, arXiv:1708.02182, algorithm 1). Losses that are
+    infinite or NaN are left out: they cannot be compared.
     """
-    earlier = losses[: -1 - patience]
-    return bool(earlier) and losses[-1] > min(earlier)
+    comparable = list(filter(math.isfinite, losses))
+    earlier = comparable[: -1 - patience]
+    return bool(earlier) and math.isfinite(losses[-1]) and losses[-1] > min(earlier)

@@ -171,9 +171,12 @@ class PlateauScheduleConfig(WarmupConfig):
         return 1.0
 
     def validation_factor(self, valid_nlls: Sequence[float]) -> float:
-        """Return `factor` ** number of reductions; they occur as in torch's `ReduceLROnPlateau` with threshold 0."""
+        """Return `factor` ** number of reductions; they occur as in torch's `ReduceLROnPlateau` with threshold 0.
+
+        Losses that are infinite or NaN are left out: they cannot be compared.
+        """
         lowest, waited, reductions = math.inf, 0, 0
-        for nll in valid_nlls:
+        for nll in filter(math.isfinite, valid_nlls):
             waited = 0 if nll < lowest else waited + 1
             lowest = min(lowest, nll)
             if waited > self.patience:

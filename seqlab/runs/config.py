@@ -62,7 +62,8 @@ class TrainingConfig:
     keep_best: Count = 1
     """Number of best checkpoints to keep, in addition to the last one."""
     patience: Count | None = None
-    """Stop after this many validations in a row without a new best; null disables early stopping."""
+    """Stop after this many validations in a row without a new best; null disables early stopping. A validation whose
+    metric is infinite or NaN does not count."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

@@ -30,6 +30,7 @@ from seqlab.training.stopping import (
     warn_of_few_steps,
 )
 from seqlab.training.training_metrics import TrainingMetrics
+from seqlab.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 BATCH_NORM_WARNING = (
@@ -135,10 +136,9 @@ def fit_count_based(run: TrainingRun) -> None:
     run.progress.step = 1
     validation = run.task.validate(run, run.weights())
     run.progress.minutes = run.device_context.world.max((time.monotonic() - started) / 60)
-    assert run.config.training.valid_metric is not None, "a resolved config has one"
-    run.progress.add_validation(validation.score(run.config.training.valid_metric), validation.nll, keep=1)
+    is_best = _record_validation(run, validation, keep=1)
     metrics = validation.metrics()
-    run.metrics_logger.write("valid", step=1, minutes=run.progress.minutes, is_best=True, **metrics)
+    run.metrics_logger.write("valid", step=1, minutes=run.progress.minutes, is_best=is_best, **metrics)
     shown = "  ".join(f"{name} {short_text(value)}" for name, value in metrics.items())
     logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
     run.save()
@@ -252,12 +252,27 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     """Validate with the weights for inference, and return these weights."""
     training, progress = run.config.training, run.progress
     release_heap()
-    assert training.valid_metric is not None, "a resolved config has one"
     weights = run.inference_weights()
     validation = run.task.validate(run, weights)
-    is_best = progress.add_validation(validation.score(training.valid_metric), validation.nll, training.keep_best)
+    is_best = _record_validation(run, validation, training.keep_best)
     metrics = validation.metrics()
     run.start_average_if_stalled()
     run.metrics_logger.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **metrics)
     bar.show_validation(metrics, is_best)
     return weights
+
+
+def _record_validation(run: TrainingRun, validation: Validation, keep: int) -> bool:
+    """Record a validation in the progress; return whether it is the best one, and warn if it cannot be compared."""
+    metric, progress = run.config.training.valid_metric, run.progress
+    assert metric is not None, "a resolved config has one"
+    score = validation.score(metric)
+    if not math.isfinite(score):
+        logger.warning(
+            "the validation after step %d has no finite `training.valid_metric: %s` (%s): it is not compared with "
+            "others, so it is never the best one and does not count for `training.patience`",
+            progress.step,
+            metric,
+            score,
+        )
+    return progress.add_validation(score, validation.nll, keep)

@@ -1,5 +1,6 @@
 """State of a run: model, optimizer, progress and metrics; written to checkpoints and restored from them."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -67,10 +68,15 @@ class Progress:
     def add_validation(self, score: float, nll: float, keep: int) -> bool:
         """Record a validation at the current step; return whether it is the best one. Ties keep the earlier one.
 
-        Equal scores are ranked by loss, since early scores are often equal (a BLEU of 0).
+        Equal scores are ranked by loss, since early scores are often equal (a BLEU of 0). A score that is infinite or
+        NaN is never the best one, and does not count for `training.patience`: it cannot be compared.
         """
         self.valid_nlls.append(nll)
-        ranked = sorted([*self.best, (score, nll, self.step)], key=lambda entry: (-entry[0], entry[1], entry[2]))
+        if not math.isfinite(score):
+            return False
+        comparable = [entry for entry in self.best if math.isfinite(entry[0])]  # older versions also kept others
+        loss = math.inf if math.isnan(nll) else nll
+        ranked = sorted([*comparable, (score, loss, self.step)], key=lambda entry: (-entry[0], entry[1], entry[2]))
         is_best = ranked[0][2] == self.step
         self.best = ranked[:keep]
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1

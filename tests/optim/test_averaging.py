@@ -1,5 +1,7 @@
 """Weight averages against numpy: mean of checkpoints, exponential moving average, running mean; stalled losses."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,9 @@ def test_running_mean_starts_at_its_first_step() -> None:
         ([3.0, 2.0, 2.5, 2.9], 2, False),  # 2.0 is lower, but too recent
         ([3.0, 2.0, 2.5, 2.9, 2.1], 2, True),
         ([3.0, 2.9, 2.8, 2.7, 2.6], 1, False),
+        ([math.nan, 3.0, 3.5, math.nan, 3.5, -math.inf, 3.1], 2, True),  # NaN and infinity are left out
+        ([-math.inf, 3.0, 2.9, 2.8, 2.7], 1, False),
+        ([3.0, 2.0, 2.5, 2.9, 2.1, math.inf], 2, False),
     ],
 )
 def test_is_stalled_compares_with_losses_more_than_patience_validations_ago(

@@ -109,3 +109,11 @@ def test_exponential_schedule_is_linear_in_the_logarithm() -> None:
     schedule = ExponentialScheduleConfig(initial_ratio=1e-4, final_ratio=0.1)
     lrs = [schedule.lr_at(5.0, step, 7) for step in range(9)]
     assert lrs == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)
+
+
+@pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
+def test_plateau_leaves_out_losses_that_cannot_be_compared(missing: float) -> None:
+    schedule, nlls = PlateauScheduleConfig(patience=1), [3.0, 2.0, 2.5, 2.0, 2.1, 1.9]
+    with_missing = [value for nll in nlls for value in (missing, nll, missing)]
+    assert schedule.validation_factor(with_missing) == schedule.validation_factor(nlls) == 0.5
+    assert schedule.validation_factor([missing] * 9) == 1.0

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -95,6 +96,35 @@ def test_best_validations_are_ranked_by_score_then_loss_then_step(keep: int) -> 
         assert validate_type(json.loads(json.dumps(progress.to_json())), Progress) == progress
     assert progress.best[0] == (4.0, 0.5, 6)
     assert progress.validations_since_best == 0
+
+
+@pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_never_the_best_and_does_not_count_for_patience(missing: float) -> None:
+    progress, best = Progress(), []
+    for step, score in enumerate([missing, 0.5, missing, 0.4, missing, 0.9], start=1):
+        progress.step = step
+        best.append(progress.add_validation(score, 1.0, 2))
+        if step == 5:
+            assert progress.validations_since_best == 1  # the one of step 4
+    assert best == [False, True, False, False, False, True]
+    assert progress.best == [(0.9, 1.0, 6), (0.5, 1.0, 2)]
+
+
+def test_a_best_validation_that_an_older_version_stored_as_nan_is_replaced() -> None:
+    progress = Progress(step=2, best=[(math.nan, math.nan, 1)])
+    assert progress.add_validation(0.5, math.nan, 1)
+    assert progress.best == [(0.5, math.inf, 2)]  # a loss that is NaN is the last among equal scores
+
+
+def test_a_run_whose_metric_is_nan_keeps_the_best_of_the_others_and_warns(
+    corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted_scores([math.nan, 5.0, math.nan, math.nan])
+    config = tiny_config(corpus, max_steps=8, valid_every=2, patience=2, valid_metric="bleu")
+    run_dir = train(config, tmp_path / "run")
+    assert [line["is_best"] for line in comparable_metrics(run_dir, ["valid"])] == [False, True, False, False]
+    assert load_run(run_dir).step == 4
+    assert caplog.text.count("has no finite `training.valid_metric: bleu` (nan)") == 3
 
 
 def test_checkpoints_that_are_not_needed_are_deleted(
