@@ -29,7 +29,8 @@ class Loss:
     count: Tensor
     """(): number of units in the sum; each objective has one kind of unit (target tokens, frames, sequences)."""
     logs: dict[str, Tensor] = field(default_factory=dict)
-    """Detached sums over the same units, e.g. {"nll": ...}."""
+    """Detached sums over the same units, e.g. {"nll": ...}; a log may be missing in some batches, whose units are then
+    not counted for it. On several processes a log must be present in the first step."""
     carry: dict[str, Tensor] | None = None
     """Detached state for the next batch (truncated backpropagation through time), rows first."""
 
@@ -69,6 +70,12 @@ def check_loss(loss: Any) -> None:
             raise ValueError(f"`{name}` of an objective's `Loss` must be a tensor without dimensions, but is {actual}.")
     if taken := loss.logs.keys() & RESERVED_LOGS:
         raise ValueError(f"A log of an objective cannot be named `{min(taken)}`, a reserved field of metrics.jsonl.")
+    if torch.is_grad_enabled() and not loss.total.requires_grad:
+        raise ValueError(
+            "`total` of an objective's `Loss` must be differentiable, but has no gradient: compute it from the outputs "
+            "of the model, without `detach()`, `item()` or `torch.no_grad()`. For a batch without targets, return a "
+            "sum over none of the outputs, such as `outputs[is_target].sum()`, not a constant."
+        )
 
 
 class ObjectiveConfig(Part):

@@ -125,7 +125,6 @@ def _require_valid(loss: Any) -> None:
         check_loss(loss)
     except ValueError as error:
         raise AssertionError(str(error)) from None
-    require(loss.total.requires_grad, "`total` must be differentiable, but has no gradient.")
     dtype = loss.total.dtype
     require(dtype in (torch.float32, torch.float64), f"`total` must be a sum in fp32, but is {dtype}.")
     detached = {"count": loss.count, **loss.logs, **(loss.carry or {})}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from seqlab.objectives.loss import check_loss
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import mark_idle, parallelize, shard_like, sync_gradients_if_last
 
+COUNT_OF = "count of "
+"""Prefix of the name of a log, for the number of units of the micro-steps that have this log."""
 Carry = dict[str, Tensor]
 """Hidden state carried across truncated-BPTT steps: tensors (B, ...)."""
 
@@ -67,11 +70,13 @@ class LossModule(nn.Module):
     def forward(self, batch: Batch, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
         """Return the sums over a micro-step, and the hidden state for the next batch of the same text.
 
-        The sums are `total` (the loss, differentiable), `count` (units of the loss) and the logs of the objective.
+        The sums are `total` (the loss, differentiable), `count` (units of the loss), the logs of the objective, and
+        for each log the count again, under its name after `COUNT_OF`.
         """
         loss = self.objective(self.model, batch, context)
         check_loss(loss)
-        return {"total": loss.total, "count": loss.count, **loss.logs}, loss.carry
+        counts = {f"{COUNT_OF}{name}": loss.count for name in loss.logs}
+        return {"total": loss.total, "count": loss.count, **loss.logs, **counts}, loss.carry
 
 
 class Accumulator:
@@ -97,6 +102,8 @@ class Accumulator:
         self._trained_row_masks = trained_row_masks(model, frozen or {})
         self.carry: Carry | None = None
         """Hidden state after the last step, for the next step of the same text: the rows of this rank."""
+        self._names: list[str] = []
+        """Names of the sums, which all ranks add in the same order."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -109,7 +116,10 @@ class Accumulator:
         return [parameter for parameter, _ in self._trained_row_masks]
 
     def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, Tensor]:
-        """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs, in fp64."""
+        """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs, in fp64.
+
+        Each log has its own count, because it may be missing in some micro-steps: see `COUNT_OF`.
+        """
         sums: dict[str, Tensor] = {}
         carries: list[Carry | None] = []
         first_row = 0  # of the next micro-step, among the rows of this rank
@@ -135,8 +145,27 @@ class Accumulator:
             assert parameter.grad is not None
             parameter.grad.mul_(mask)
         self.carry = concat_carries(carries)
-        values = self.device_context.world.sum(torch.stack([value.double() for value in sums.values()]))
-        return dict(zip(sums, values.unbind(), strict=True))
+        return self._sum_of_ranks(sums)
+
+    def _sum_of_ranks(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add the sums of all ranks, in fp64; a log that a rank lacks counts as 0 there.
+
+        Raises:
+            ValueError: there are several ranks, and no rank had this log in the first step.
+        """
+        world = self.device_context.world
+        if world.is_single_process:
+            self._names = list(sums)
+        elif not self._names:
+            self._names = sorted(set(chain(*world.gather(list(sums)))))
+        if late := sums.keys() - set(self._names):
+            raise ValueError(
+                f"An objective on several processes must return the same logs in each step, but `{min(late)}` was "
+                "missing in the first step: return 0 for a log without a value."
+            )
+        zero = torch.zeros_like(sums["total"], dtype=torch.float64)
+        values = world.sum(torch.stack([sums[name].double() if name in sums else zero for name in self._names]))
+        return dict(zip(self._names, values.unbind(), strict=True))
 
     def gather_carry(self) -> Carry:
         """Return the hidden states after the last step of all ranks, concatenated; empty if there are none."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
 from seqlab.optim import MultiGradientOptimizer
-from seqlab.training.accumulator import Accumulator
+from seqlab.training.accumulator import COUNT_OF, Accumulator
 from seqlab.training.parallel import gather_shards
 from seqlab.training.running_statistics import running_statistics
 
@@ -26,9 +26,11 @@ class Update:
     total: float
     """Sum of the loss."""
     count: float
-    """Number of units that the loss is summed over, such as target tokens."""
+    """Number of units that the loss is summed over, such as target tokens; 0 if no row has a target."""
     logs: dict[str, float]
     """Sums of the objective's other metrics."""
+    log_counts: dict[str, float]
+    """For each log, the number of units of the micro-steps that have it."""
     grad_norm: float
     """Norm of the gradient of the loss per unit, before clipping."""
 
@@ -56,10 +58,10 @@ class StartedUpdate:
             raise ValueError(
                 "The objective returned a nonzero loss with `Loss.count` 0: it must be the number of summed units."
             )
-        count = max(count, 1.0)
+        log_counts = {name: logs.pop(f"{COUNT_OF}{name}") for name in list(logs) if f"{COUNT_OF}{name}" in logs}
         if not (math.isfinite(norm) and math.isfinite(total)):
             raise NonFiniteUpdate(f"gradient norm {norm}, loss {total} over {count:.0f} units")
-        return Update(total, count, logs, norm)
+        return Update(total, count, logs, log_counts, norm)
 
 
 def can_skip_updates(optimizer: torch.optim.Optimizer) -> bool:

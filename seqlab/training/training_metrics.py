@@ -18,6 +18,8 @@ class TrainingMetrics:
     total: float = 0.0
     count: float = 0.0
     logs: dict[str, float] = field(default_factory=dict)
+    log_counts: dict[str, float] = field(default_factory=dict)
+    """For each log, the number of units of the micro-steps that have it."""
     src_tokens: int = 0
     tgt_tokens: int = 0
     padded_src_tokens: int = 0
@@ -27,12 +29,17 @@ class TrainingMetrics:
     seconds: float = 0.0
     """Duration of the steps, including the wait for data, without validations and checkpoints."""
 
+    def __post_init__(self) -> None:
+        """Complete the metrics of a checkpoint of an older version, which divided all logs by the same count."""
+        self.log_counts = dict.fromkeys(self.logs, self.count) | self.log_counts
+
     def add(self, data: TrainingStep[Batch], done: Update) -> None:
         """Add a step."""
         self.total += done.total
         self.count += done.count
         for name, value in done.logs.items():
             self.logs[name] = self.logs.get(name, 0.0) + value
+            self.log_counts[name] = self.log_counts.get(name, 0.0) + done.log_counts[name]
         self.src_tokens += data.num_src_tokens
         self.tgt_tokens += data.num_tgt_tokens
         self.padded_src_tokens += data.padded_src_tokens
@@ -41,7 +48,10 @@ class TrainingMetrics:
         self.steps += 1
 
     def per_unit(self) -> dict[str, float]:
-        """Return the metrics per unit of the loss, per step, per second and per padded token."""
+        """Return the metrics per unit of the loss, per step, per second and per padded token.
+
+        A log is divided by the units of the micro-steps that have it, and a sum over no unit is 0.
+        """
         seconds = max(self.seconds, 1e-9)
         speed = {"tgt_tokens_per_second": self.tgt_tokens / seconds}
         if not self.padded_tgt_tokens:
@@ -49,8 +59,8 @@ class TrainingMetrics:
         source = {"src_padding": 1 - self.src_tokens / self.padded_src_tokens} if self.padded_src_tokens else {}
         target = {"tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens} if self.padded_tgt_tokens else {}
         return {
-            "loss": self.total / self.count,
-            **{name: value / self.count for name, value in self.logs.items()},
+            "loss": self.total / max(self.count, 1.0),
+            **{name: value / max(self.log_counts[name], 1.0) for name, value in self.logs.items()},
             "grad_norm": self.grad_norm / self.steps,
             **speed,
             **source,
