@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,10 @@ from torch import Tensor
 
 IGNORE = -100
 """Value of `tgt_out` at positions without a target: the default `ignore_index` of torch's cross entropy."""
+TextLayout = Literal["packed", "contiguous"]
+"""Arrangement of a text in the rows of a `TextBatch` that models and objectives must support: several lines in a row,
+told apart by `positions` (`packed`), or rows that continue those of the batch before (`contiguous`). See
+`ModelConfig.text_layouts`."""
 
 
 class Batch(Protocol):

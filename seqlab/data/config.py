@@ -23,6 +23,7 @@ def _as_list(value: Any) -> Any:
 
 if TYPE_CHECKING:
     from seqlab.base.raw_lines import LineLimit
+    from seqlab.data.batch import TextLayout
     from seqlab.data.corpus import Corpus
     from seqlab.data.held_out import HeldOut
     from seqlab.data.row_encoder import RowEncoder
@@ -96,6 +97,11 @@ class DataConfig(Part):
     def has_single_spaces(self) -> bool:
         """Whether runs of white space in sources are read as one space."""
         return False
+
+    @property
+    def text_layout(self) -> TextLayout | None:
+        """Layout of a text that the model and the objective must support; None for independent rows."""
+        return None
 
     @property
     def tokenizer_folders(self) -> list[str]:

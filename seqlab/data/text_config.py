@@ -14,6 +14,7 @@ from seqlab.registry import default_part
 from seqlab.text import Tokenizer, TokenizerConfig
 
 if TYPE_CHECKING:
+    from seqlab.data.batch import TextLayout
     from seqlab.data.corpus import Corpus
     from seqlab.data.held_out import HeldOut
     from seqlab.data.row_encoder import RowEncoder
@@ -93,6 +94,13 @@ class TextConfig(TokensConfig):
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
         """Config of the tokenizer, for both sides."""
         return self.tokenizer, self.tokenizer
+
+    @property
+    def text_layout(self) -> TextLayout | None:
+        """Layout that the model and the objective must support."""
+        if self.packing:
+            return "packed"
+        return "contiguous" if self.order == "contiguous" else None
 
     @property
     def is_continuous(self) -> bool:

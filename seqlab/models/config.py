@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
 from seqlab.base.bounds import Count
+from seqlab.data.batch import TextLayout
 from seqlab.nn.layers import check_dropout
 from seqlab.part import Part
 from seqlab.registry import Parts
@@ -91,6 +92,11 @@ class ModelConfig(Part):
     """Whether the model is recurrent and sets `DecoderOutput.undropped`, which AWD-LSTM's activation penalties need."""
     attends_to_source: ClassVar[bool] = False
     """Whether the forward pass returns attention to the source if `need_attention` is set."""
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()
+    """Layouts of a text that the model supports; training with another one is refused. `packed` (`data.packing`): no
+    token depends on another line of its row, because the forward pass masks by `TextBatch.positions`. `contiguous`
+    (`data.order: contiguous`): the forward pass returns its state as `DecoderOutput.carry`, and accepts it in the next
+    batch as its second argument. `seqlab.testing.check_model` tests what is declared."""
     data_defaults: ClassVar[dict[str, float]] = {}
     """Values of data fields that zero config sets for the family."""
     kind: ClassVar[str] = ""

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import Count
-from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.data.batch import IGNORE, TextBatch, TextLayout
 from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import TextBoundaries, TrieLevel, estimate
@@ -44,6 +44,7 @@ class NgramConfig(LanguageModelConfig):
     all."""
 
     is_count_based: ClassVar[bool] = True
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed", "contiguous"})  # counting reads no batches
 
     @property
     def memory_advice(self) -> str:

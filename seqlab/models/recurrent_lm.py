@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.data.batch import TextBatch
+from seqlab.data.batch import TextBatch, TextLayout
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn.layers import EmbeddingDropout
@@ -45,6 +45,7 @@ class RecurrentLmConfig(LanguageModelConfig):
     """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     is_recurrent: ClassVar[bool] = True
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"contiguous"})
     embedding_field: ClassVar[str] = "embedding_size"
     kind: ClassVar[RecurrentKind]
 

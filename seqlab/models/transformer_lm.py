@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
-from seqlab.data.batch import TextBatch
+from seqlab.data.batch import TextBatch, TextLayout
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
@@ -57,6 +57,8 @@ class TransformerLmConfig(LanguageModelConfig):
     """Activation function of the feed-forward networks."""
     tied_embeddings: bool = True
     """Whether the output projection shares the weight of the embeddings."""
+
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed"})
 
     @property
     def embedding_dim(self) -> int:

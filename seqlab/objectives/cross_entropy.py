@@ -1,6 +1,6 @@
 """Cross entropy with label smoothing (Szegedy et al. 2016), activation penalties and guided attention."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import NonNegative, Positive
-from seqlab.data.batch import IGNORE, TokenBatch
+from seqlab.data.batch import IGNORE, TextLayout, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
@@ -37,6 +37,8 @@ class CrossEntropyConfig(ObjectiveConfig):
     guided_width: Positive = GUIDED_WIDTH
     """Width of the band around the diagonal in which attention has a low cost, as a share of the sentence; needs
     `guided_attention` above 0."""
+
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed", "contiguous"})
 
     @model_validator(mode="after")
     def _check_guided_width(self) -> "CrossEntropyConfig":

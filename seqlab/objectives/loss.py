@@ -7,6 +7,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
+from seqlab.data.batch import TextLayout
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -89,6 +90,10 @@ class ObjectiveConfig(Part):
     """Protocols of `seqlab.models.interfaces` that the model must implement."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """Values of `data.kind` that the objective supports; empty: all."""
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()
+    """Layouts of a text that the objective supports; training with another one is refused. `packed`: the loss of a row
+    is the sum of the losses of its lines. `contiguous`: the model receives `StepContext.carry`, and `Loss.carry` is the
+    state that it returns. `seqlab.testing.check_objective` tests what is declared."""
     family: str
 
     def build(self) -> Objective:

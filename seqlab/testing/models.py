@@ -20,6 +20,7 @@ from seqlab.testing.assertions import (
     unchanged,
 )
 from seqlab.testing.examples import Examples
+from seqlab.testing.layouts import check_model_layouts
 from seqlab.testing.steppers import STEP_TOLERANCE, check_stepper
 
 Outputs = Callable[[Any, Any], list[Tensor]]
@@ -68,7 +69,8 @@ def check_model(
     4. The pass for the loss gives the log-probabilities of `score`; also in training mode, if it draws no random
        numbers with all dropouts of the config at 0. A mask that shows future tokens only in training fails here.
     5. The loss has a finite gradient for each parameter, and none for batches without targets.
-    6. A `Stepper` passes `check_stepper`.
+    6. A language model supports the `text_layouts` that its config declares: packed rows, and rows that continue.
+    7. A `Stepper` passes `check_stepper`.
 
     Args:
         config: config of the model.
@@ -93,6 +95,7 @@ def check_model(
             _check_rows(model, examples, outputs, tolerance)
             _check_weights(config, examples, outputs)
             _check_training_pass(config, examples)
+            check_model_layouts(config, model, examples.all())
         _check_gradients(build(config, examples), examples.all(), objective, untrained)
     if isinstance(model, Stepper):
         check_stepper(model, examples, tolerance=tolerance, has_attention=has_attention)

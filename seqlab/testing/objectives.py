@@ -10,6 +10,7 @@ from seqlab.objectives import Loss, StepContext
 from seqlab.objectives.loss import check_loss
 from seqlab.testing.assertions import explaining_errors, require, require_config, require_examples
 from seqlab.testing.examples import Examples
+from seqlab.testing.layouts import check_objective_layouts
 from seqlab.testing.models import build
 
 TOLERANCE = 1e-4
@@ -25,12 +26,13 @@ def check_objective(objective: Any, model: Any, examples: Examples, *, is_random
        training. A mean instead of a sum fails here.
     3. Without targets, total and count are 0.
     4. The same state of `StepContext.generator` gives the same loss.
+    5. The loss of a text does not depend on the `text_layouts` that the objective and the model declare.
 
     Args:
         objective: config of the objective.
         model: config of a model that it fits.
         examples: examples of the model's data, such as `token_pairs()`.
-        is_random: whether the loss draws random numbers or compares examples of a batch; then 2 is not checked.
+        is_random: whether the loss draws random numbers or compares examples of a batch; then 2 and 5 are not checked.
 
     Raises:
         AssertionError: one of these does not hold; the message names it.
@@ -44,6 +46,7 @@ def check_objective(objective: Any, model: Any, examples: Examples, *, is_random
         checked.check_without_targets(examples.all().without_targets())
         if not is_random:
             checked.check_sums(examples)
+            check_objective_layouts(objective, model, checked.loss, examples.all())
 
 
 @dataclass
@@ -69,9 +72,7 @@ class _Objective:
         """Compute the loss of a batch and its gradients, with the generator of the context in a fixed state."""
         torch.manual_seed(global_seed)
         self.modules.zero_grad()
-        context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
-        loss = self.function(self.model, batch, context)
-        _require_valid(loss)
+        loss = self.loss(batch)
         require(not self.model.training, "The objective must not change the mode of the model (`train`, `eval`).")
         reached = [name for name, item in self.modules.named_parameters() if item.grad is not None]
         require(not reached, "The objective must not call `backward`: training does.")
@@ -81,6 +82,13 @@ class _Objective:
             for name, item in self.modules.named_parameters()
         }
         return _Sums(loss, gradients)
+
+    def loss(self, batch: Any, carry: dict[str, Tensor] | None = None) -> Loss:
+        """Compute the loss of a batch, with the generator of the context in a fixed state."""
+        context = StepContext(step=0, generator=torch.Generator().manual_seed(0), carry=carry)
+        loss: Loss = self.function(self.model, batch, context)
+        _require_valid(loss)
+        return loss
 
     def check_repetition(self, batch: Any) -> None:
         first, again = self.sums(batch), self.sums(batch, global_seed=1)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from seqlab.base.world import World
-from seqlab.data.batch import Batch
+from seqlab.data.batch import Batch, TextLayout
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation.metrics import METRICS, line_statistics
@@ -84,6 +84,29 @@ class Task:
     def describe(self, data: Any) -> dict[str, Any]:
         """Return entries about the data for run.json, in addition to the report."""
         return {}
+
+
+LAYOUT_SETTINGS: dict[TextLayout, tuple[str, str]] = {
+    "packed": ("data.packing: true", "set `data.packing` to false"),
+    "contiguous": ("data.order: contiguous", "set `data.order: shuffled`"),
+}
+"""Layout of a text -> setting that chooses it, and advice for another one."""
+
+
+def check_layout(config: Config) -> None:
+    """Raise ValueError if the model or the objective does not declare the layout of the data in its `text_layouts`.
+
+    This is a check of training, not of configs: an older run of such a part can still be loaded.
+    """
+    layout = config.data.text_layout
+    for section, part in (("model", config.model), ("objective", config.objective)):
+        if layout is not None and layout not in part.text_layouts:
+            setting, advice = LAYOUT_SETTINGS[layout]
+            raise ValueError(
+                f"`{setting}` needs a model and an objective that support {layout} rows, but `{section}.family: "
+                f"{part.family}` does not declare this: {advice}, or add {layout!r} to `text_layouts` of "
+                f"{type(part).__name__} if it does (`seqlab.testing.check_{section}` tests it)."
+            )
 
 
 def check_model(model: Any, config: Config, task: Task) -> None:

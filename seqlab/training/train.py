@@ -54,7 +54,7 @@ from seqlab.training.run_setup import (
     write_run_json,
 )
 from seqlab.training.state import TrainingRun
-from seqlab.training.task import check_model
+from seqlab.training.task import check_layout, check_model
 from seqlab.training.warm_start import check_init_from, copy_init_weights
 from seqlab.training.word_vectors import check_vectors, copy_word_vectors, vector_columns
 
@@ -200,6 +200,7 @@ def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRun
     # a recipe writes the paths of its data into the config, so it receives the path that the user gave
     config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.folder.path)
     check_loggers(config.training.logger)
+    check_layout(config)
     return keep_older_defaults(folder, config) if folder.exists() else config
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from reference.tiny_runs import write_text
 
+from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import MuonConfig
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
@@ -147,6 +148,12 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
     assert (config.data.mask_share > 0) == (family == "transformer_mlm")
     run_dir = train(config, tmp_path / "run")
     assert [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
+
+
+def test_a_state_is_carried_only_by_parts_that_declare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zero_config(tmp_path, paragraphs(300), model__family="lstm_lm").data.order == "contiguous"
+    monkeypatch.setattr(CrossEntropyConfig, "text_layouts", frozenset())
+    assert zero_config(tmp_path, paragraphs(300), model__family="lstm_lm").data.order == "shuffled"
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
         )
     else:
         length, reason = (128 if is_recurrent else 256), "the usual length for continuous text"
-        if is_recurrent:
+        if is_recurrent and carries_state(builder.config()):
             builder.set("data.order", "contiguous", "a recurrent model carries its state from block to block")
     longest = builder.config().model.context_limit if builder.is_given("model.max_length") else None
     if longest is not None and longest < length:
@@ -230,6 +230,11 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
     batch = power_of_two(4096 * tokens.scale ** (1 / 3), 1024, 65_536, round)
     builder.set("data.batch_tokens", batch, str(tokens))
     builder.set("data.micro_batch_tokens", LM_MICRO_BATCH_TOKENS, "fits into the memory of common machines")
+
+
+def carries_state(config: Config) -> bool:
+    """Return whether the model and the objective can carry a state from block to block."""
+    return "contiguous" in config.model.text_layouts & config.objective.text_layouts
 
 
 def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:

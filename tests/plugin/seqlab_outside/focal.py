@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from seqlab.data.batch import IGNORE, TokenBatch
+from seqlab.data.batch import IGNORE, TextLayout, TokenBatch
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
@@ -27,6 +27,7 @@ class FocalConfig(ObjectiveConfig):
     """Whether the loss is multiplied by exp(-s), plus s for each token, with a learned s (Kendall et al. 2018)."""
 
     outputs: ClassVar[str] = "tokens"
+    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed", "contiguous"})
 
     def build(self) -> "Focal":
         """Build the objective."""
