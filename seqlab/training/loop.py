@@ -86,6 +86,7 @@ def fit(run: TrainingRun) -> None:
             warnings.check(data)
             if validated:
                 validation_started = progress.minutes
+                progress.counted_before_end = None if "valid" in due else progress.validations_since_best
                 averaged = _validate(run, bar)
                 read_clock()
                 note_validation_time(progress, config.training, validation_started)

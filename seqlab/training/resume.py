@@ -22,6 +22,8 @@ from seqlab.training.state import TrainingRun
 logger = logging.getLogger(__name__)
 MAX_CHANGES_SHOWN = 10
 """Maximum number of refused changes in a message."""
+RAISED_RATE = 1.01
+"""Warn of a learning rate that is higher by this factor after a change of `training.max_steps`."""
 
 
 Changes = dict[str, tuple[Any, Any]]
@@ -105,6 +107,8 @@ def resume(run: TrainingRun, changes: Changes) -> None:
     steps = checkpoint_steps(run.checkpoints)
     if steps:
         run.restore(steps[-1])
+        if run.progress.step < run.config.training.num_steps:
+            run.progress.leave_out_validation_at_end()
         run.device_context.world.call_on_main(run.prune)  # the last process may have ended before it pruned
     else:
         run.metrics_logger.truncate(0)
@@ -116,10 +120,31 @@ def resume(run: TrainingRun, changes: Changes) -> None:
             "it continues, but not bit for bit.",
             "; ".join(differences),
         )
+    _warn_of_raised_rate(run, changes)
     for difference in changed_plugins(run):
         logger.warning("%s: the run continues, but not bit for bit.", difference)
     if steps or changes:
         run.metrics_logger.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
+
+
+def _warn_of_raised_rate(run: TrainingRun, changes: Changes) -> None:
+    """Warn if another `max_steps` raises the learning rate, as after the end of a decaying schedule."""
+    old, new = changes.get("training.max_steps", (None, None))
+    optimizer, schedule, step = run.config.optim.optimizer, run.config.optim.schedule, run.progress.step
+    if not (old and new and step) or run.config.model.is_count_based:
+        return
+    before, after = (schedule.lr_at(optimizer.lr, step, max_steps) for max_steps in (old, new))
+    if after > RAISED_RATE * before:
+        logger.warning(
+            "`training.max_steps` %s -> %s: the learning rate goes on with %.2g instead of %.2g, because "
+            "`optim.schedule.family: %s` depends on `training.max_steps`; the loss may rise at first, and the best "
+            "checkpoint so far is kept",
+            f"{old:,}",
+            f"{new:,}",
+            after,
+            before,
+            schedule.family,
+        )
 
 
 def changed_plugins(run: TrainingRun) -> list[str]:

@@ -54,6 +54,9 @@ class Progress:
     validations_since_best: int = 0
     valid_nlls: list[float] = field(default_factory=list)
     """NLL of all validations."""
+    counted_before_end: int | None = None
+    """`validations_since_best` before the last validation, if that was one at the end of training, between two regular
+    ones; else None."""
     average_from: int | None = None
     """First step of the average of weights, if a stalled validation loss started one."""
     minutes: float = 0.0
@@ -81,6 +84,16 @@ class Progress:
         self.best = ranked[:keep]
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1
         return is_best
+
+    def leave_out_validation_at_end(self) -> None:
+        """Forget the validation at the end of training for patience and schedules, because training goes on.
+
+        An uninterrupted training has no validation there. If it is the best one, it stays so.
+        """
+        if self.counted_before_end is not None:
+            self.validations_since_best = min(self.validations_since_best, self.counted_before_end)
+            self.counted_before_end = None
+            self.valid_nlls.pop()
 
     def expected_steps(self, training: TrainingConfig) -> int:
         """Return the expected total number of updates: less than `max_steps` if `max_minutes` ends training earlier.

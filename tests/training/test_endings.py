@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ from seqlab.base import named_files
 from seqlab.base.parsing import validate_type
 from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
-from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim import (
+    AdamConfig,
+    ConstantScheduleConfig,
+    LinearScheduleConfig,
+    OptimConfig,
+    PlateauScheduleConfig,
+    SgdConfig,
+)
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
@@ -110,6 +118,19 @@ def test_a_score_that_is_not_finite_is_never_the_best_and_does_not_count_for_pat
     assert progress.best == [(0.9, 1.0, 6), (0.5, 1.0, 2)]
 
 
+@pytest.mark.parametrize(("score", "since_best"), [(0.4, 1), (0.9, 0), (math.nan, 1)])
+def test_a_validation_at_the_end_does_not_count_for_patience_if_training_goes_on(score: float, since_best: int) -> None:
+    progress = Progress(step=4, valid_nlls=[2.0, 1.0, 3.0], best=[(0.5, 1.0, 2)], validations_since_best=1)
+    regular = replace(progress, best=list(progress.best), valid_nlls=list(progress.valid_nlls))
+    progress.step, progress.counted_before_end = 5, progress.validations_since_best
+    progress.add_validation(score, 4.0, 1)
+    for _ in range(2):
+        progress.leave_out_validation_at_end()
+        assert progress.valid_nlls == regular.valid_nlls
+        assert progress.validations_since_best == since_best
+        assert progress.best[0][2] == (5 if score == 0.9 else 2)
+
+
 def test_a_best_validation_that_an_older_version_stored_as_nan_is_replaced() -> None:
     progress = Progress(step=2, best=[(math.nan, math.nan, 1)])
     assert progress.add_validation(0.5, math.nan, 1)
@@ -125,6 +146,37 @@ def test_a_run_whose_metric_is_nan_keeps_the_best_of_the_others_and_warns(
     assert [line["is_best"] for line in comparable_metrics(run_dir, ["valid"])] == [False, True, False, False]
     assert load_run(run_dir).step == 4
     assert caplog.text.count("has no finite `training.valid_metric: bleu` (nan)") == 3
+
+
+def test_a_longer_training_ends_by_patience_as_if_it_had_not_ended_before(
+    corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    scores = {2: 9.0, 4: 3.0, 5: 4.0, 6: 5.0, 8: 6.0}
+    plateau = OptimConfig(optimizer=ADAM.optimizer, schedule=PlateauScheduleConfig(patience=1))
+    config = tiny_config(corpus, optim=plateau, max_steps=12, valid_every=2, patience=3, valid_metric="bleu")
+    scripted_scores([scores[step] for step in (2, 4, 6, 8)])
+    train(config, tmp_path / "one")
+    scripted_scores([scores[step] for step in (2, 4, 5, 6, 8)])
+    train(with_training(config, max_steps=5), tmp_path / "two")
+    train(config, tmp_path / "two")
+    steps = [[line["step"] for line in comparable_metrics(tmp_path / name, ["valid"])] for name in ("one", "two")]
+    assert steps == [[2, 4, 6, 8], [2, 4, 5, 6, 8]]
+    for name in ("one", "two"):
+        assert load_run(tmp_path / name).step == 2
+    rates = [[line["lr"] for line in comparable_metrics(tmp_path / name, ["train"])] for name in ("one", "two")]
+    assert rates[0] == rates[1]
+    assert "the learning rate goes on" not in caplog.text
+
+
+def test_a_longer_training_reports_a_rate_that_rises_again(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    optim = OptimConfig(optimizer=AdamConfig(lr=0.01), schedule=LinearScheduleConfig())
+    config = tiny_config(corpus, optim=optim, max_steps=4, valid_every=4, log_every=1)
+    run_dir = train(config, tmp_path / "run")
+    train(with_training(config, max_steps=8), run_dir)
+    assert "`training.max_steps` 4 -> 8: the learning rate goes on with 0.005 instead of 0, because" in caplog.text
+    assert comparable_metrics(run_dir, ["train"])[4]["lr"] == 0.005
 
 
 def test_checkpoints_that_are_not_needed_are_deleted(
