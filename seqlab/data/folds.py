@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -62,6 +64,16 @@ def hold_out(
     chosen = np.empty(count, np.bool_)
     chosen[_shuffle_rows(count, rng, classes)] = np.diff(cumulative) > 0
     return chosen
+
+
+def repeated_rows(arrays: Sequence[NDArray[Any]], is_held_out: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the held-out rows that equal a training row in all arrays (count, ...): a model may know them by heart."""
+    digests = [
+        hashlib.blake2b(b"".join(array[row].tobytes() for array in arrays), digest_size=16).digest()
+        for row in range(len(is_held_out))
+    ]
+    trained = {digests[row] for row in np.flatnonzero(~is_held_out)}
+    return np.array([row for row in np.flatnonzero(is_held_out) if digests[row] in trained], np.int64)
 
 
 def _shuffle_rows(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:

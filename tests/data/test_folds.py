@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.folds import assign_folds, hold_out
+from seqlab.data.folds import assign_folds, hold_out, repeated_rows
 
 
 @given(st.integers(2, 200), st.integers(2, 12), st.integers(0, 3))
@@ -67,3 +67,11 @@ def test_the_requested_share_is_held_out(fraction: float) -> None:
 def test_neither_part_of_a_split_is_empty(count: int, fraction: float) -> None:
     assert 0 < hold_out(count, fraction, 1).sum() < count
     assert 0 < hold_out(count, fraction, 1, groups=np.arange(count)).sum() < count
+
+
+def test_repeated_rows_equal_a_training_row_in_all_arrays() -> None:
+    inputs = np.array([[1.0, 2.0], [1.0, np.nan], [1.0, 2.0], [1.0, np.nan], [1.0, 2.0], [3.0, 4.0]], np.float32)
+    targets = np.array([7, 8, 7, 8, 9, 7])
+    is_held_out = np.array([False, False, True, True, True, True])
+    assert repeated_rows([inputs, targets], is_held_out).tolist() == [2, 3]  # row 4 has another target
+    assert repeated_rows([inputs, targets], ~is_held_out).tolist() == [0, 1]

@@ -191,6 +191,25 @@ def test_grouped_and_given_folds(tmp_path: Path) -> None:
     assert raw.table.columns["fold"].values()[validation_mask(data, raw)].tolist() == [2.0] * 20
 
 
+def test_validation_examples_that_equal_a_training_example_are_reported(tmp_path: Path) -> None:
+    rows = [[i % 10, i % 2, (i % 10) * 2 if i < 30 else 99 + i] for i in range(40)]
+    data = config(write_csv(tmp_path / "t.csv", ["x", "z", "y"], rows), "y", num_folds=4, valid_fold=2)
+    examples = prepare(data, tmp_path / "cache")
+    held_out = [int(row) for row in examples.valid.rows]
+    expected = [row for row in held_out if any(rows[row] == rows[other] for other in examples.train.rows)]
+    assert len(expected) > 3
+    report = prepare(data, tmp_path / "cache").report
+    assert (report.repeated, report.first_repeated) == (len(expected), examples.locate(expected[0]))
+    assert f"{len(expected)} of 10 validation examples equal a training example in inputs and target" in str(
+        report.lines()
+    )
+    assert report.to_json()["repeated"] == len(expected)
+    grouped = config(data.train[0], "y", folds="grouped", fold_column="x", num_folds=4, valid_fold=2, inputs=["z"])
+    assert prepare(grouped, tmp_path / "grouped").report.repeated == 0
+    series = config(data.train[0], "y", window=2)
+    assert prepare(series, tmp_path / "series").report.repeated == 0
+
+
 COLUMNS = ["a", "b", "y"]
 VALID_ROWS = [[i, f"v{i % 3}", i % 5] for i in range(40)]
 INVALID: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {

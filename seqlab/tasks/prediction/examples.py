@@ -18,6 +18,7 @@ from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_arra
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
 from seqlab.data.classes import note_classes
 from seqlab.data.fit_target import fit_target
+from seqlab.data.folds import repeated_rows
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable
@@ -197,12 +198,22 @@ class ExamplesReport:
     empty_lines: int
     unseen: int
     """Number of validation examples with a class that is not in the training data."""
+    repeated: int = 0
+    """Number of validation examples that equal a training example, in inputs and target."""
+    first_repeated: str = ""
+    """Location of the first of them."""
 
     def lines(self) -> list[str]:
         """Return the lines to log."""
         found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
         if self.empty_lines:
             found.append(f"{self.empty_lines:,} empty lines were skipped")
+        if self.repeated:
+            found.append(
+                f"{self.repeated:,} of {self.valid_rows:,} validation examples equal a training example in inputs and "
+                f"target (the first: {self.first_repeated}): if they are copies of one case, remove them, or keep them "
+                "together with `data.folds: grouped`"
+            )
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -303,6 +314,7 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
         "reading": [note for part in parts for note in part.reading.to_json()],
+        "repeated": [] if data.window else repeated_rows([arrays["inputs"], arrays["targets"]], is_held_out).tolist(),
     }
     write_json(folder / "notes.json", notes)
 
@@ -327,6 +339,8 @@ class _Notes(TypedDict):
     empty_lines: int
     reading: list[dict[str, Any]]
     """`PreparedExamples.reading`."""
+    repeated: list[int]
+    """Validation examples that equal a training example."""
 
 
 def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
@@ -354,7 +368,9 @@ def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) ->
             )
     valid_targets = valid.read_targets(np.arange(len(valid)))
     unseen = int((valid_targets == IGNORE).sum()) if valid_targets.dtype.kind == "i" else 0
-    report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen)
+    repeated = notes["repeated"]
+    first = notes["places"][repeated[0]] if repeated else ""
+    report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen, len(repeated), first)
     reading = ReadingNotes.from_json(notes["reading"])
     return PreparedExamples(train, valid, report, hashes, notes["places"], reading)
 
