@@ -32,6 +32,11 @@ class Part:
         ]
 
     @classmethod
+    def fits_data(cls, kind: str) -> bool:
+        """Return whether this part can be used with a kind of data; messages suggest only those that can."""
+        return True
+
+    @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
         """Adjust the other sections of a config that are incompatible with this part; `values` are nested sections.
 

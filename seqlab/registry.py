@@ -25,6 +25,8 @@ BUILT_IN_OWNER = "seqlab"
 """Owner of the built-in parts."""
 PART_KINDS = tuple(BUILT_IN)
 """All kinds of parts."""
+METHODS = {"logger": ("log", "close"), "search": ("fits", "__call__")}
+"""Kind of parts without a config -> methods that a class needs."""
 ENTRY_POINT_GROUP = "seqlab.plugins"
 """Group of the entry points by which installed packages provide tables of parts."""
 NO_PLUGINS_VARIABLE = "SEQLAB_NO_PLUGINS"
@@ -82,6 +84,8 @@ def find_problem(kind: str, name: str, part: Any) -> str:
     if kind == "command":
         return "" if isinstance(part, Command) else f"{shown} is not a `seqlab.commands.Command`"
     if kind not in CONFIG_BASES:
+        if isinstance(part, type) and (missing := _missing_methods(kind, part)):
+            return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)}"
         return "" if callable(part) else f"{shown} is neither a function nor a class"
     config: Any = part
     if not (isinstance(part, type) and getattr(part, "part_kind", None) == kind):
@@ -99,6 +103,12 @@ def find_problem(kind: str, name: str, part: Any) -> str:
         base = CONFIG_BASES[kind].rpartition(":")[2]
         return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)} (see `{base}`)"
     return ""
+
+
+def _missing_methods(kind: str, part: type) -> list[str]:
+    """Return the methods of its kind that a class lacks; `type` itself has a `__call__`, which does not count."""
+    defined = {name for base in part.__mro__ for name in vars(base)}
+    return [method for method in METHODS.get(kind, ()) if method not in defined]
 
 
 def describe_error(error: BaseException) -> str:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MAX_DOCUMENT_BYTES = 1 << 28
 """Size limit of a JSON or YAML file; files that seqlab writes are far smaller."""
+MAX_DIGITS = 18
+"""Maximum length of a number in `parse_digits`."""
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """Matches the escape of a surrogate. Whether it is unpaired shows only when the parsed text is encoded."""
 
@@ -96,6 +98,15 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in values if names.count(name) > 1)
         raise ValueError(f"has the key {twice!r} twice: rename all but one")
     return values
+
+
+def parse_digits(text: str | None) -> int | None:
+    """Return the number that up to 18 decimal digits denote; None for all other texts.
+
+    `str.isdigit` also accepts superscripts, and `int` refuses thousands of digits.
+    """
+    is_number = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return int(text) if text is not None and is_number else None
 
 
 def validate_type(values: Any, expected: type[T]) -> T:

@@ -1,6 +1,7 @@
 """Command `seqlab completion`: shell completion of commands, options, recipes and config fields."""
 
 import shlex
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ from seqlab.inference.options import SETTINGS
 Shell = Literal["bash", "zsh", "fish"]
 TRAINING_COMMANDS = ("train", "lr-find")
 """Commands that also take recipes and the fields of a config."""
+RELOAD = f"{shlex.quote(sys.executable)} -m seqlab completion bash --fields 2>/dev/null"
+"""Shell command that prints the fields of the config: listing them imports torch, too slow for the start of a shell."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -25,16 +28,23 @@ class CompletionOptions:
 
     shell: Annotated[Shell, AsArgument]
     """the shell"""
+    fields: bool = False
+    """print only the fields of the config; the scripts of bash and zsh ask for them when they are first completed"""
 
 
 def run(options: CompletionOptions) -> None:
     """Print the script."""
+    if options.fields:
+        print("\n".join(config_fields()))
+        return
     words = completions()
+    if options.shell == "fish":  # it stores the script
+        words |= {name: [*words[name], *config_fields()] for name in TRAINING_COMMANDS}
     print(fish_script(words) if options.shell == "fish" else bash_script(words, is_zsh=options.shell == "zsh"), end="")
 
 
 def completions() -> dict[str, list[str]]:
-    """Return the completions after each command, without file names; those of the key "" are the commands."""
+    """Return the completions after each command, without files and fields; those of the key "" are the commands."""
     from seqlab.cli.main import find_command
     from seqlab.registry import list_entries
 
@@ -42,14 +52,18 @@ def completions() -> dict[str, list[str]]:
     words = {"": [*names, "help"], "help": names}
     for name in names:
         words[name] = [option for option in find_command(name).make_parser().option_names if option.startswith("--")]
-    from seqlab.recipes import RECIPES
+    from seqlab.cli.recipes import read_table
+
+    recipes = [row[0] for row in read_table()[1:]]
+    return words | {name: [*words[name], *recipes] for name in TRAINING_COMMANDS}
+
+
+def config_fields() -> list[str]:
+    """Return the options that set fields of a config."""
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
 
-    fields = list(dict.fromkeys(f"--{field.key}" for field in list_fields(Config)))
-    for name in TRAINING_COMMANDS:
-        words[name] += [*RECIPES, *fields]
-    return words
+    return list(dict.fromkeys(f"--{field.key}" for field in list_fields(Config)))
 
 
 def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
@@ -57,8 +71,10 @@ def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
     cases = "\n".join(
         f"        {command}) words={_quote_words(options)} ;;" for command, options in words.items() if command
     )
+    patterns = " | ".join(f'"{name} "--*' for name in TRAINING_COMMANDS)
     start = "autoload -U +X bashcompinit && bashcompinit\n" if is_zsh else ""
-    return f"""{start}_seqlab() {{
+    return f"""{start}_seqlab_fields=""
+_seqlab() {{
     local current="${{COMP_WORDS[COMP_CWORD]}}" command="" words="" word
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case "$word" in -*) ;; *) command="$word"; break ;; esac
@@ -66,6 +82,11 @@ def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
     case "$command" in
         "") words={_quote_words(words[""])} ;;
 {cases}
+    esac
+    case "$command $current" in
+        {patterns})
+            [ -n "$_seqlab_fields" ] || _seqlab_fields="$({RELOAD})"
+            words="$words $_seqlab_fields" ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}

@@ -14,6 +14,10 @@ from seqlab.remote_errors import is_user_error
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters that a terminal would execute, except tabs and line ends; texts from files may contain them."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
+REFUSED_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
+"""Errors of the system about the name of a file itself."""
+MAX_NAME = 256
+"""Maximum length of a file name in a message; longer ones are shortened."""
 LARGE_BEAM_SIZE = 20
 """Above this beam size, the advice after running out of memory names `--beam_size` first."""
 MEMORY_OPTIONS = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
@@ -46,9 +50,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno == errno.EBADF and error.filename == STANDARD_OUTPUT:
             return "error: standard output is closed, so that results would be lost: redirect it to a file", FAILURE
-        prefix = f"{error.filename}: " if error.filename else ""
+        prefix = f"{_shortened(str(error.filename))}: " if error.filename else ""
         is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+        is_mistake |= error.errno in REFUSED_NAMES
         return f"error: {prefix}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
+    if isinstance(error, ValueError) and str(error).startswith("embedded null "):  # of Python's file functions
+        return "error: a path contains a null character, which no file name can have", USER_MISTAKE
     if is_user_error(error):
         if isinstance(error, ValueError | OSError):
             return f"error: {error}", USER_MISTAKE
@@ -57,6 +64,11 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if is_out_of_memory(error):
         return "error: memory ran out", FAILURE
     return None
+
+
+def _shortened(name: str) -> str:
+    """Return a name without its middle if it is longer than any file name."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}...{name[-MAX_NAME // 4 :]}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -34,6 +34,8 @@ from seqlab.registry import BUILT_IN_OWNER, Parts, broken_plugins_hint, find_par
 from seqlab.remote_errors import is_user_error
 
 HELP = "help"
+COMMAND_SIMILARITY = 0.7
+"""Minimum similarity of a suggested command: names of few letters that share some of them have other meanings."""
 EXAMPLES = """
 examples:
   seqlab train number_words                                    # a translator of generated phrases, in a minute
@@ -160,5 +162,5 @@ def _run_without_command(argv: Sequence[str]) -> int:
         parser.print_help(sys.stderr)
         return USER_MISTAKE
     command = parser.parse(argv).command if argv[0].startswith("-") else argv[0]
-    hint = nearest_hint(command, known)
+    hint = nearest_hint(command, known, COMMAND_SIMILARITY)
     raise UsageError(f"there is no command `{command}`{hint} {parser.advice}{broken_plugins_hint()}")

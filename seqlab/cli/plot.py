@@ -40,6 +40,7 @@ def run(options: PlotOptions) -> None:
     """Draw the figure."""
     kind, paths = split_kind(options.what)
     if kind == "curves":
+        refuse_options(options, "curves")
         from seqlab.reports.curves import save_curves
 
         save_curves(options.out, paths, options.x)
@@ -47,6 +48,18 @@ def run(options: PlotOptions) -> None:
     if len(paths) > 1:
         raise UsageError(f"one figure shows one file, but {len(paths)} files are given: {' '.join(paths)}")
     draw_line(options, kind, paths[0])
+
+
+def refuse_options(options: PlotOptions, kind: str) -> None:
+    """Raise UsageError for an option that has no effect on this kind of figure."""
+    given = {
+        "x": (options.x != PlotOptions.x, ("curves",)),
+        "line": (options.line != PlotOptions.line, ("attention", "recording")),
+        "piece": (options.piece != PlotOptions.piece, ("attention",)),
+    }
+    for name, (is_given, kinds) in given.items():
+        if is_given and kind not in kinds:
+            raise UsageError(f"`--{name}` is for `seqlab plot {' | '.join(kinds)}`, not for `{kind}`: leave it out")
 
 
 def split_kind(what: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -72,11 +85,13 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
         from seqlab.reports.recording import save_recording
 
         assert isinstance(record, dict)
+        refuse_options(options, "recording")
         segment = (record.get("part_start", 0.0), record.get("part_end"))
         save_recording(options.out, record["audio"], record["tokens"], record["words"], segment)
     else:
         from seqlab.reports.attention import save_attention
 
+        refuse_options(options, "attention")
         piece = read_piece(text, path, options.line, options.piece)
         save_attention(options.out, piece["src"], piece["tgt"], piece["weights"], title=f"{path}, line {options.line}")
 

@@ -13,6 +13,8 @@ CorpusFiles = dict[str, dict[str, Path]]
 
 DATA_VARIABLE = "SEQLAB_DATA"
 """Environment variable that names the folder with a subfolder for each corpus."""
+MAX_NAMED_FILES = 3
+"""Maximum number of files in the message about a missing corpus."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,10 @@ def _find_file(corpus: CorpusDescription, folder: Path, file: TextFile) -> Path:
 def _instructions(corpus: CorpusDescription) -> str:
     """Describe how to get the files of a corpus, for error messages."""
     names = sorted(file.names[0] for split in corpus.splits.values() for file in split.files.values())
+    shown = ", ".join(names[:MAX_NAMED_FILES])
+    shown += f" and {len(names) - MAX_NAMED_FILES} more files" if len(names) > MAX_NAMED_FILES else ""
     return (
-        f"Get it from {corpus.source} ({corpus.license}), put {', '.join(names)} (plain or .gz) into a folder "
+        f"Get it from {corpus.source} ({corpus.license}), put {shown} (plain or .gz) into a folder "
         f"DIR/{corpus.name} and set SEQLAB_DATA=DIR."
     )
 

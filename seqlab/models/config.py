@@ -109,6 +109,11 @@ class ModelConfig(Part):
     family: str
 
     @classmethod
+    def fits_data(cls, kind: str) -> bool:
+        """Return whether the model is trained on this kind of data."""
+        return cls.task == kind
+
+    @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
         """Drop the optimizer if the family needs none, and set an objective that fits the outputs."""
         if cls.is_count_based:

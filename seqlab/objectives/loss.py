@@ -96,6 +96,11 @@ class ObjectiveConfig(Part):
     state that it returns. `seqlab.testing.check_objective` tests what is declared."""
     family: str
 
+    @classmethod
+    def fits_data(cls, kind: str) -> bool:
+        """Return whether the objective supports this kind of data."""
+        return not cls.tasks or kind in cls.tasks
+
     def build(self) -> Objective:
         """Build the objective."""
         raise NotImplementedError

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
 from seqlab.base.bounds import CountOrZero
-from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_digits, parse_json, read_regular, validate_type
 from seqlab.runs.folder import FORMAT_1_STATES, FORMAT_WITHOUT_CHECKSUMS, RunFolder
 
 if TYPE_CHECKING:  # listing checkpoints does not import torch
@@ -67,8 +67,8 @@ def choose_step(folder: RunFolder, checkpoint: str) -> int:
     if checkpoint == "best":
         ranked = read_state(folder.checkpoints / checkpoint_name(steps[-1])).get("best", [])
         return next((step for *_, step in ranked if step in steps), steps[-1])
-    if checkpoint.isdecimal() and int(checkpoint) in steps:
-        return int(checkpoint)
+    if (step := parse_digits(checkpoint)) is not None and step in steps:
+        return step
     known = ", ".join(map(str, steps))
     raise ValueError(f"`checkpoint` must be `best`, `last` or one of {known}, but is `{checkpoint}` instead.")
 

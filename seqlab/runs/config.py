@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.atomic_io import write_bytes
 from seqlab.base.bounds import Count, Positive, Threads
+from seqlab.base.nearest import nearest_hint
 from seqlab.data.config import DataConfig
 from seqlab.models.config import ModelConfig
 from seqlab.objectives.loss import ObjectiveConfig
@@ -155,6 +156,11 @@ class Config:
                 f"choose one of {others}."
             )
         metric, metrics = self.training.valid_metric, self.data.valid_metrics()
+        if metric not in metrics and metric not in Parts("metric"):
+            raise ValueError(
+                f"`training.valid_metric: {metric}` is unknown{nearest_hint(str(metric), metrics)}: choose "
+                f"{' or '.join(metrics)}.{broken_plugins_hint()}"
+            )
         if metric not in metrics:
             raise ValueError(
                 f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."

@@ -84,7 +84,7 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     if name != tag_name(sections):
         return False
     tag = migrate_tag(key, _single_value(key, text))
-    chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
+    chosen = chosen_section(sections, {name: tag}, key.removesuffix(name), values)
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(chosen)
     shared = [each for each in getattr(chosen, "shared_fields", ()) if each in section and each in fields]

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from seqlab.base.invalid_values import describe_invalid_value
 from seqlab.base.nearest import nearest_hint
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
+from seqlab.part import Part
 from seqlab.registry import broken_plugins_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 from seqlab.runs.yaml_parser import parse_yaml
@@ -49,7 +50,7 @@ def check_keys(config_type: type, values: object) -> None:
         sections = families(annotation)
         if not sections or not isinstance(section, Mapping):
             return  # a plain value, which pydantic validates
-        chosen = chosen_section(sections, section, prefix)
+        chosen = chosen_section(sections, section, prefix, values)
         for name, value in section.items():
             if name not in fields_of(chosen):
                 raise unknown_key_error(config_type, values, f"{prefix}{name}")
@@ -58,19 +59,35 @@ def check_keys(config_type: type, values: object) -> None:
     check(config_type, values, "")
 
 
-def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], prefix: str) -> type:
-    """Return the section class of the tag in `values`; raises ConfigError for a missing or unknown tag."""
+def chosen_section(
+    sections: Mapping[str, type], values: Mapping[str, Any], prefix: str, config_values: object = None
+) -> type:
+    """Return the section class of the tag in `values`.
+
+    Raises:
+        ConfigError: the tag is missing or unknown. The message names the parts that fit the other sections, which
+            `config_values` contains.
+    """
     name = tag_name(sections)
     if not name:
         return next(iter(sections.values()))
     tag, key = values.get(name), prefix + name
     if isinstance(tag, Hashable) and tag in sections:
         return sections[tag]  # type: ignore[index]
+    fitting = _fitting(sections, config_values)
     raise ConfigError(
         key,
-        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead"
-        f"{nearest_hint(str(tag), sections) or '; a custom one needs its plugin (`--plugin`)'}.{broken_plugins_hint()}",
+        f"`{key}` must be one of {', '.join(fitting)}, but is {tag!r} instead"
+        f"{nearest_hint(str(tag), fitting) or '; a custom one needs its plugin (`--plugin`)'}.{broken_plugins_hint()}",
     )
+
+
+def _fitting(sections: Mapping[str, type], config_values: object) -> list[str]:
+    """Return the tags of the parts that fit the kind of data in nested dicts; all tags if that is not known."""
+    data = config_values.get("data") if isinstance(config_values, Mapping) else None
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    fitting = [name for name, each in sections.items() if issubclass(each, Part) and each.fits_data(str(kind))]
+    return fitting if kind and fitting else list(sections)
 
 
 def unknown_key_error(config_type: type, values: object, key: str) -> ConfigError:

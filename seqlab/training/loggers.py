@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from seqlab.registry import describe_error, find_part
 
@@ -22,6 +22,7 @@ Line = Mapping[str, Any]
 """A line of metrics.jsonl."""
 
 
+@runtime_checkable
 class Logger(Protocol):
     """Protocol of loggers. Register as a `logger` a class or function that is called with `(folder, history)`.
 
@@ -82,7 +83,10 @@ def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) ->
     for name in dict.fromkeys(names):
         make_logger = find_part("logger", name)
         try:
-            loggers.append(GuardedLogger(name, make_logger(folder / name, lines)))
+            inner = make_logger(folder / name, lines)
+            if not isinstance(inner, Logger):  # made by a function: `register` checks only classes
+                raise ValueError(f"it must have the methods `log` and `close`, but is of type {type(inner).__name__}.")
+            loggers.append(GuardedLogger(name, inner))
         except Exception as error:  # a plugin can raise anything
             reason = str(error) if isinstance(error, ValueError) else f"{describe_error(error)}."
             raise ValueError(f"The logger `{name}` cannot start: {reason}") from error

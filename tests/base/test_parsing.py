@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.parsing import open_regular, parse_json, read_json, read_regular, validate_type
+from seqlab.base.parsing import open_regular, parse_digits, parse_json, read_json, read_regular, validate_type
 from seqlab.runs.yaml_parser import MAX_VALUES, parse_yaml
 
 values = st.recursive(
@@ -126,3 +126,13 @@ ALIAS_BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 def test_errors_of_invalid_yaml_name_file_and_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_yaml(text, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("007", 7), ("9" * 18, 10**18 - 1), ("9" * 5000, None), ("\u0663", None), ("\u00b2", None)]
+    + [(text, None) for text in ("", "-1", "1.0", " 1", "1_000")]
+    + [(None, None)],
+)
+def test_parse_digits(text: str | None, number: int | None) -> None:
+    assert parse_digits(text) == number

@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from seqlab.cli.completion import completions
+from seqlab.cli.completion import completions, config_fields
+from seqlab.recipes import RECIPES
 from seqlab.registry import list_entries
 
 
@@ -38,6 +40,8 @@ def test_bash_completes_commands_options_recipes_and_fields(seqlab: Any, words: 
 
 def test_offered_options_are_in_the_help_of_their_command(seqlab: Any) -> None:
     words = completions()
+    assert {*RECIPES} <= {*words["train"]}
+    assert "--training.max_steps" in config_fields()
     for entry in list_entries("command"):
         help_text = seqlab(entry.name, "--help").out.decode()
         assert words[entry.name], entry.name
@@ -58,3 +62,10 @@ def test_unsupported_shells_are_refused(seqlab: Any) -> None:
     result = seqlab("completion", "csh")
     assert result.status == 2
     assert "csh" in result.err
+
+
+def test_the_script_at_the_start_of_a_shell_needs_no_torch() -> None:
+    code = (
+        "import sys; from seqlab.cli.main import main; main(['completion', 'bash']); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0

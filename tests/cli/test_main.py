@@ -17,6 +17,7 @@ from seqlab.built_in import COMMANDS
 from seqlab.cli import main as entry
 from seqlab.cli.errors import explain
 from seqlab.cli.parser import Parser
+from seqlab.commands import UsageError
 from seqlab.data.readers import require_file
 from seqlab.registry import Parts
 
@@ -91,6 +92,26 @@ def test_missing_and_unknown_commands_are_reported(seqlab) -> None:
         unknown.err
         == "seqlab: error: there is no command `trainslate`; the nearest is `translate` (see `seqlab --help`)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("serve", ""), ("infer", ""), ("sort", ""), ("trian", "train"), ("eval", "evaluate"), ("gen", "generate")],
+)
+def test_only_near_names_of_commands_are_suggested(command: str, hint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        entry._run([command])
+    assert str(error.value).partition(" (see")[0] == (
+        f"there is no command `{command}`" + (f"; the nearest is `{hint}`" if hint else "")
+    )
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "b/" * 2500])
+def test_names_that_the_system_refuses_are_one_short_line(name: str) -> None:
+    message, status = explain(catch(lambda: open(name))) or ("", 0)  # noqa: SIM115
+    assert status == 2
+    assert message.startswith("error: ")
+    assert len(message) < 300
 
 
 def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:

@@ -17,6 +17,7 @@ from seqlab.base import named_files
 from seqlab.runs.checkpoint import (
     checkpoint_name,
     checkpoint_steps,
+    choose_step,
     delete_checkpoint,
     inference_weights,
     read_state,
@@ -24,6 +25,7 @@ from seqlab.runs.checkpoint import (
     remove_leftovers,
     write_checkpoint,
 )
+from seqlab.runs.folder import RunFolder
 
 TENSORS: dict[str, dict[str, Tensor]] = {
     "model": {
@@ -198,3 +200,12 @@ def test_floats_round_trip_exactly(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, numbers)
     assert {name: read_state(checkpoint)[name] for name in numbers} == numbers
     assert json.loads((checkpoint / "state.json").read_text())["crc32"].keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize("name", ["5" * 5000, "\u00b2", "-1", "a" * 5000, ""])
+def test_names_that_are_no_checkpoint_are_refused(tmp_path: Path, name: str) -> None:
+    folder = RunFolder(tmp_path)
+    write_checkpoint(folder.checkpoints, 2, TENSORS, {})
+    assert choose_step(folder, "2") == choose_step(folder, "0002") == 2
+    with pytest.raises(ValueError, match="`checkpoint` must be `best`, `last` or one of 2, but is "):
+        choose_step(folder, name)

@@ -27,12 +27,15 @@ ERRORS = {
     ),
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
-        "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
-        "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
-        "transformer_predictor, gaussian_classifier, rnn_predictor, lstm_predictor, gru_predictor, "
-        "lstm_recogniser, gru_recogniser, transformer_recogniser, cnn_recording_labeller, lstm_recording_labeller, "
-        "gru_recording_labeller, transformer_recording_labeller, but is 'transformer_ml' instead; the nearest is "
-        "`transformer_mlm`."
+        "transformer_cmlm, but is 'transformer_ml' instead; the nearest is `transformer_cmlm`."
+    ),
+    ("objective.family", "softmx"): (
+        "`objective.family` must be one of cross_entropy, r_drop, scheduled_sampling, ctc, "
+        "parallel_cross_entropy, cmlm, but is 'softmx' instead; a custom one needs its plugin (`--plugin`)."
+    ),
+    ("training.valid_metric", "blue"): (
+        "`training.valid_metric: blue` is unknown; the nearest is `bleu`: choose nll or bleu or chrf or wer or cer or "
+        "exact_match or bleu_zh or bleu_ja_mecab or bleu_flores200 or bleu_char."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

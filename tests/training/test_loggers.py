@@ -13,7 +13,7 @@ from seqlab import registry
 from seqlab.registry import Entry
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
-from seqlab.training.loggers import CsvLogger, Line
+from seqlab.training.loggers import CsvLogger, Line, open_loggers
 
 
 def rows_of(run_dir: Path, kind: str) -> list[dict[str, str]]:
@@ -161,3 +161,19 @@ def test_the_error_for_a_missing_package_names_the_extra(
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     with pytest.raises(ValueError, match=r"needs an extra: pip install 'seqlab\[tensorboard\]'"):
         train(tiny_config(corpus, logger=["tensorboard"]), tmp_path / "run")
+
+
+def test_a_logger_without_its_methods_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Empty:
+        def log(self, line: Line) -> None: ...
+
+    with pytest.raises(ValueError, match=r"The logger 'Empty' cannot be registered: .*Empty lacks `close`\."):
+        registry.register("logger")(Empty)
+    monkeypatch.setitem(registry._parts["logger"], "made", Entry("logger", "made", lambda folder, lines: Empty(), ""))
+    with pytest.raises(ValueError, match="The logger `made` cannot start: it must have the methods `log` and `close`"):
+        open_loggers(["made"], tmp_path, [])
+
+
+def test_a_search_without_its_methods_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"The search 'empty' cannot be registered: .* lacks `fits`, `__call__`\."):
+        registry.register("search", "empty")(type("Empty", (), {}))

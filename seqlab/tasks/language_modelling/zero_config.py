@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.base.parsing import parse_digits
 from seqlab.data.columns import parse_column
 from seqlab.data.line_sample import count_covering_characters
 from seqlab.registry import Parts, default_part
@@ -139,9 +140,9 @@ def _initial_values(given: dict[str, str]) -> dict[str, Any]:
     family = given.get("model.family", "transformer_lm")
     model: dict[str, Any] = {"family": family}
     base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
-    longest = given.get("model.max_length", "")
-    if longest.isdigit():  # the block must fit the learned position embeddings
-        base["data"]["block_length"] = int(longest)
+    longest = parse_digits(given.get("model.max_length"))
+    if longest is not None:  # the block must fit the learned position embeddings
+        base["data"]["block_length"] = longest
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
     config = Parts("model").get(family, default_part("model"))  # an unknown family is reported when the config is built

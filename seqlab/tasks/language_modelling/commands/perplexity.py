@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.parsing import parse_digits
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.files import input_stream, output_stream, refuse_same_file
@@ -59,8 +60,8 @@ def run(options: PerplexityOptions) -> None:
     """Score the text and print its perplexity; report context, unknown tokens and dropped bytes on standard error."""
     refuse_same_file("--output", options.output, {"the text": options.file})
     model = load_language_models(options)
-    context = options.context
-    window = model.choose_window(int(context) if context and context.isdecimal() else context, options.stride)
+    number = parse_digits(options.context)
+    window = model.choose_window(options.context if number is None else number, options.stride)
     with (
         output_stream(options.output) as output,
         _blocks(options.file, split_records=model.is_continuous) as blocks,
