@@ -4,18 +4,25 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit status after Ctrl-C."""
-_interrupted = False
-"""Whether Ctrl-C was pressed."""
+_received: int | None = None
+"""The signal that stopped the command."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside the steps of training, which write a checkpoint first (`seqlab.training.stopping`)."""
+
+    signal_number = signal.SIGTERM
 
 
 def run() -> int:
     """Run the command of the arguments, and return its exit status."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in background jobs of a shell
         signal.signal(signal.SIGINT, _interrupt)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, partial(_terminate, os.getpid()))
     try:
         from seqlab.cli.errors import USER_MISTAKE
         from seqlab.cli.main import main
@@ -27,24 +34,40 @@ def run() -> int:
             return USER_MISTAKE
         sys.unraisablehook = _handle_unraisable
         status = main()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _ignore_signals()
         close_streams()
     except BaseException:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not _interrupted:
+        _ignore_signals()
+        if _received is None:
             raise
-        # Ctrl-C before or after the command, or a library caught the exception and failed because of it.
+        # A signal before or after the command, or a library caught the exception and failed because of it.
         with suppress(OSError):
-            os.write(2, b"seqlab: interrupted\n")
-        return INTERRUPTED
+            os.write(2, b"seqlab: interrupted\n" if _received == signal.SIGINT else b"seqlab: SIGTERM: stopped\n")
+        return 128 + _received
     return status
 
 
+def _ignore_signals() -> None:
+    """Ignore further signals while the process ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle SIGINT: set `_interrupted`, and raise KeyboardInterrupt."""
-    global _interrupted
-    _interrupted = True
+    """Handle SIGINT: note it, and raise KeyboardInterrupt."""
+    global _received
+    _received = number
     raise KeyboardInterrupt
+
+
+def _terminate(main_process: int, number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM: note it, and raise an exception, so that the log file says why the command ended."""
+    global _received
+    if os.getpid() != main_process:  # a forked worker
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    _received = number
+    raise Terminated("SIGTERM: stopped")
 
 
 def _has_working_directory() -> bool:

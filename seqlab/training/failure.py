@@ -44,6 +44,7 @@ class StartedStep:
     data: TrainingStep[Batch]
     carry: Carry | None
     """The hidden state before the step."""
+    lr: float
     update: StartedUpdate | None = None
 
 

@@ -12,6 +12,9 @@ MIN_TIME_SHARE = 0.05
 """Share of `max_minutes` after which the number of steps is estimated from the pace of training."""
 MAX_TIMED_EVENTS = {"log": 50, "save": 20, "valid": 10}
 """Event -> maximum number of times that it is triggered by time, since it takes time from training."""
+FIRST_VALIDATION = (0.5, 1.0)
+"""Share of `max_minutes`, and minutes: the earlier one is the earliest time of a first validation triggered by time.
+Its duration is not yet known, and may be longer than the remaining time of a short training."""
 VALIDATION_SPACING = 9
 """Minimum time between two validations triggered by time, in multiples of the duration of the last validation."""
 
@@ -47,5 +50,8 @@ def _is_due_by_time(progress: Progress, training: TrainingConfig, event: str, in
     share = max(interval / training.num_steps, 1 / MAX_TIMED_EVENTS[event])
     gap = share * training.max_minutes
     if event == "valid":
-        gap = max(gap, VALIDATION_SPACING * progress.validation_minutes)
+        share_of_first, minutes_of_first = FIRST_VALIDATION
+        is_first = not progress.validation_minutes
+        earliest = min(share_of_first * training.max_minutes, minutes_of_first)
+        gap = max(gap, earliest if is_first else VALIDATION_SPACING * progress.validation_minutes)
     return progress.minutes - progress.minutes_of_last.get(event, 0.0) >= gap

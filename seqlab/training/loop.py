@@ -51,6 +51,8 @@ def fit(run: TrainingRun) -> None:
         fit_count_based(run)
         return
     if _is_finished(run):
+        if run.metrics.epoch:  # restoring the checkpoint removed this line; older versions wrote none
+            _log(run)
         log_already_finished(run.progress, run.config.training)
         return
     config, progress, world = run.config, run.progress, run.device_context.world
@@ -81,7 +83,7 @@ def fit(run: TrainingRun) -> None:
             if is_first:
                 bar.show_first_step(run.metrics)
             if "log" in due:
-                _log(run, bar, data.epoch)
+                bar.show_training(progress, _log(run))
             bar.advance(progress)
             warnings.check(data)
             if validated:
@@ -93,7 +95,10 @@ def fit(run: TrainingRun) -> None:
                 stop = stop or request.signal_number()
                 run.save(averaged)
                 if _is_finished(run):
-                    log_early_stop(progress, config.training)
+                    # After the checkpoint: if training goes on, the next line covers these steps, too.
+                    if run.metrics.steps:
+                        bar.show_training(progress, _log(run))
+                    log_early_stop(progress, config.training, is_fine_tuned=config.init_from is not None)
                     return
             elif stop is not None:
                 run.save(run.inference_weights())
@@ -110,6 +115,7 @@ class EarlyWarnings:
     def __init__(self, run: TrainingRun) -> None:
         training, progress = run.config.training, run.progress
         self._progress, self._training = progress, training
+        self._is_fine_tuned = run.config.init_from is not None
         self._checks_batch_norm = has_batch_norm(run.model) and progress.step == 0
         self._checks_pace = training.max_minutes is not None and not is_pace_known(progress, training)
 
@@ -119,7 +125,7 @@ class EarlyWarnings:
             logger.warning("%s", BATCH_NORM_WARNING % len(data.micro_steps))
             self._checks_batch_norm = False
         if self._checks_pace and is_pace_known(self._progress, self._training):
-            warn_of_few_steps(self._progress, self._training)
+            warn_of_few_steps(self._progress, self._training, is_fine_tuned=self._is_fine_tuned)
             self._checks_pace = False
 
 
@@ -185,14 +191,15 @@ class StartedSteps:
     def start(self, data: TrainingStep[Batch]) -> None:
         """Start the update that follows `run.progress.step`."""
         run, config = self._run, self._run.config
-        step = StartedStep(run.progress.step, data, run.accumulator.carry)
+        lr = _learning_rate(run) * data.lr_factor
+        step = StartedStep(run.progress.step, data, run.accumulator.carry, lr)
         with dump_if_non_finite(run, step):
             step.update = start_update(
                 run.accumulator,
                 run.optimizer,
                 data.micro_steps,
                 StepContext(step.number),
-                _learning_rate(run) * data.lr_factor,
+                lr,
                 config.optim.max_grad_norm,
                 config.optim.max_grad_value,
                 self._has_failed,
@@ -210,7 +217,7 @@ class StartedSteps:
             with dump_if_non_finite(self._run, step):
                 assert step.update is not None, "`start` sets it"
                 done.append(step.update.finish())
-            self._run.metrics.add(step.data, done[-1])
+            self._run.metrics.add(step.data, done[-1], step.lr)
         return done
 
 
@@ -230,19 +237,19 @@ def _learning_rate(run: TrainingRun) -> float:
     return lr
 
 
-def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
-    """Write the metrics since the last log line, and reset them."""
-    progress = run.progress
+def _log(run: TrainingRun) -> dict[str, float]:
+    """Write the metrics since the last log line, and reset them; return the line."""
+    progress, metrics = run.progress, run.metrics
     values = {
         "step": progress.step,
-        "epoch": epoch,
+        "epoch": metrics.epoch,
         "minutes": progress.minutes,
-        "lr": run.optimizer.param_groups[0]["lr"],
-        **run.metrics.per_unit(),
+        "lr": metrics.lr,
+        **metrics.per_unit(),
     }
     run.metrics_logger.write("train", **values)
-    bar.show_training(progress, values)
     run.metrics = TrainingMetrics()
+    return values
 
 
 def _is_finished(run: TrainingRun) -> bool:

@@ -28,8 +28,11 @@ def find_stop_reason(progress: Progress, training: TrainingConfig) -> StopReason
     return None
 
 
-def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
-    """Log the limit that ended training before `max_steps`; warn if few steps were done."""
+def log_early_stop(progress: Progress, training: TrainingConfig, *, is_fine_tuned: bool = False) -> None:
+    """Log the limit that ended training before `max_steps`; warn if few steps were done.
+
+    After few steps a model is poor, unless it started from the weights of another run (`is_fine_tuned`).
+    """
     reason = find_stop_reason(progress, training)
     steps = f"{progress.step:,} of {training.num_steps:,} steps"
     if reason == "patience":
@@ -43,22 +46,24 @@ def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
         share = progress.step / training.num_steps
         if share < MIN_STEP_SHARE:
             logger.warning(
-                "only %.2g%% of the planned steps were done, so this model is probably poor: increase "
+                "only %.2g%% of the planned steps were done, so %s: increase "
                 "`training.max_minutes`, or choose a smaller model or smaller batches",
                 100 * share,
+                "the fine-tuning has changed little" if is_fine_tuned else "this model is probably poor",
             )
 
 
-def warn_of_few_steps(progress: Progress, training: TrainingConfig) -> None:
+def warn_of_few_steps(progress: Progress, training: TrainingConfig, *, is_fine_tuned: bool = False) -> None:
     """Warn, early in training, if `max_minutes` leaves time for few of the planned steps at the pace so far."""
     expected = progress.expected_steps(training)
     if expected < MIN_STEP_SHARE * training.num_steps:
         logger.warning(
-            "at this pace about %s of %s steps fit into `training.max_minutes` (%g), and the model will be poor: "
+            "at this pace about %s of %s steps fit into `training.max_minutes` (%g), and %s: "
             "allow more minutes, or choose a smaller model or smaller batches",
             f"{expected:,}",
             f"{training.num_steps:,}",
             training.max_minutes,
+            "the fine-tuning will change little" if is_fine_tuned else "the model will be poor",
         )
 
 

@@ -28,13 +28,18 @@ class TrainingMetrics:
     steps: int = 0
     seconds: float = 0.0
     """Duration of the steps, including the wait for data, without validations and checkpoints."""
+    epoch: float = 0.0
+    """Number of passes over the data after the last step."""
+    lr: float = 0.0
+    """Learning rate of the last step."""
 
     def __post_init__(self) -> None:
         """Complete the metrics of a checkpoint of an older version, which divided all logs by the same count."""
         self.log_counts = dict.fromkeys(self.logs, self.count) | self.log_counts
 
-    def add(self, data: TrainingStep[Batch], done: Update) -> None:
-        """Add a step."""
+    def add(self, data: TrainingStep[Batch], done: Update, lr: float) -> None:
+        """Add a step with its learning rate."""
+        self.epoch, self.lr = data.epoch, lr
         self.total += done.total
         self.count += done.count
         for name, value in done.logs.items():

@@ -210,3 +210,19 @@ def test_ctrl_c_prints_one_line(run_dir: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         process.join(60)
     assert (process.exitcode, errors.read_text("utf-8")) == (130, "seqlab: interrupted\n")
+
+
+def test_sigterm_outside_training_is_one_line_also_in_the_log_file(tmp_path: Path, run_dir: Path) -> None:
+    text, log, out, errors = (tmp_path / name for name in ("text", "log", "out", "errors"))
+    os.mkfifo(text)
+    arguments = ["translate", run_dir, "--quiet", "--log_file", log]
+    process = start_command(arguments, text, out, errors)
+    with text.open("w"):  # the command waits for its input
+        while not log.exists():
+            time.sleep(0.01)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join()
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert errors.read_text("utf-8") == "seqlab: SIGTERM: stopped\n"
+    assert log.read_text("utf-8").endswith(" ERROR seqlab: SIGTERM: stopped\n")

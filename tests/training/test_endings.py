@@ -179,6 +179,20 @@ def test_a_longer_training_reports_a_rate_that_rises_again(
     assert comparable_metrics(run_dir, ["train"])[4]["lr"] == 0.005
 
 
+def test_metrics_after_the_last_log_line_are_written_at_the_end(
+    corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]
+) -> None:
+    run_dir = train(tiny_config(corpus, max_steps=7, valid_every=7, log_every=4), tmp_path / "steps")
+    lines = comparable_metrics(run_dir, ["train", "valid"])
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 4), ("valid", 7), ("train", 7)]
+    train(tiny_config(corpus, max_steps=7, valid_every=7, log_every=4), run_dir)
+    assert comparable_metrics(run_dir, ["train", "valid"]) == lines  # also after resuming a finished run
+    scripted_scores([3.0, 2.0])
+    config = tiny_config(corpus, max_steps=20, valid_every=3, log_every=4, patience=1, valid_metric="bleu")
+    lines = comparable_metrics(train(config, tmp_path / "patience"), ["train"])
+    assert [line["step"] for line in lines] == [4, 6]
+
+
 def test_checkpoints_that_are_not_needed_are_deleted(
     corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]
 ) -> None:

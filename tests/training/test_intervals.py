@@ -12,6 +12,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 from seqlab.training.intervals import MAX_TIMED_EVENTS, VALIDATION_SPACING, due_events
 from seqlab.training.state import Progress
+from seqlab.training.stopping import log_early_stop, warn_of_few_steps
 
 from .conftest import advancing_clock, replace_clock
 
@@ -61,6 +62,15 @@ def test_validations_leave_time_for_training() -> None:
     assert events["log"][-1] > 500  # training steps take most of the 600 seconds
 
 
+@pytest.mark.parametrize(("max_minutes", "earliest"), [(0.03, 0.015), (1.0, 0.5), (3.0, 1.0), (60.0, 6.0)])
+def test_the_first_validation_leaves_time_for_training(max_minutes: float, earliest: float) -> None:
+    """Its duration is unknown: here it takes all the remaining time."""
+    training = TrainingConfig(max_steps=10**6, valid_every=50_000, max_minutes=max_minutes)
+    events = simulate(training, seconds_per_step=0.01, validation_seconds=60 * max_minutes)
+    [first] = events["valid"]
+    assert first * 0.01 / 60 == pytest.approx(earliest, rel=0.02)
+
+
 def test_a_run_with_a_time_limit_is_logged_validated_and_saved(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -81,3 +91,14 @@ def test_a_run_with_a_time_limit_is_logged_validated_and_saved(
     with caplog.at_level(logging.INFO):
         train(config, run_dir)
     assert "nothing to train: `training.max_minutes` (1) was reached after" in caplog.text
+
+
+@pytest.mark.parametrize(("is_fine_tuned", "text"), [(False, "poor"), (True, "fine-tuning")])
+def test_few_steps_of_fine_tuning_do_not_make_a_model_poor(
+    is_fine_tuned: bool, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress, training = Progress(step=5, minutes=1.0), TrainingConfig(max_steps=100, max_minutes=1.0)
+    log_early_stop(progress, training, is_fine_tuned=is_fine_tuned)
+    warn_of_few_steps(progress, training, is_fine_tuned=is_fine_tuned)
+    assert caplog.text.count(text) == 2
+    assert ("poor" in caplog.text) == (not is_fine_tuned)

@@ -299,7 +299,7 @@ def test_a_log_is_divided_by_the_units_of_the_micro_steps_that_have_it() -> None
     total = 0.0
     for batches in ([large], [small, large], [large]):
         done = update(accumulator, optimizer, batches, StepContext(0), 0.05, 0.5)
-        metrics.add(TrainingStep(Position(0, 0, 0), 0.0, batches), done)
+        metrics.add(TrainingStep(Position(0, 0, 0), 0.0, batches), done, 0.05)
         total += done.total
     values = metrics.per_unit()
     assert values["rare"] == 1.0
@@ -322,6 +322,7 @@ def test_steps_without_targets_do_not_change_the_mean_loss() -> None:
         metrics.add(
             TrainingStep(Position(0, 0, 0), 0.0, [each]),
             update(accumulator, optimizer, [each], StepContext(0), 0.0, None),
+            0.0,
         )
         losses.append(metrics.per_unit()["loss"])
     assert losses[0] == losses[1]
