@@ -108,10 +108,16 @@ def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") 
 def _train_folds(
     arguments: argparse.Namespace, recipe: str | None, overrides: "Sequence[Override]", folder: Path, command: list[str]
 ) -> int:
-    """Train one run for each fold and print the mean scores."""
+    """Train one run for each fold and print the mean scores; a recipe writes its data after the checks."""
+    from seqlab.recipes.run_data import staged_data
     from seqlab.training import train_folds
+    from seqlab.training.folds import check_folds
 
-    config = make_config(recipe, overrides, folder)
+    with staged_data(folder) as first_dir:
+        is_new = is_recipe(recipe) and not (folder / "data").exists()
+        config = make_config(recipe, overrides, first_dir if is_new else folder)
+        check_folds(config, folder, arguments.folds)
+        config = make_config(recipe, overrides, folder) if is_new else config
     report = train_folds(config, folder, arguments.folds, overwrite=arguments.overwrite, command=command)
     print("\n".join(report.lines()))
     return 0

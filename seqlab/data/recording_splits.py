@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ Indices = NDArray[np.int64]
 MAX_COMMANDS, MIN_COMMAND_REPEATS = 50, 2
 """Texts are commands if fewer than `MAX_COMMANDS` of them are distinct, and their mean number of occurrences is above
 `MIN_COMMAND_REPEATS`. Commands may be in several splits."""
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id", "spk_id", "spk")
+"""Columns of a list of recordings that name the speaker; the first one that is present counts."""
 MAX_NAMED_REASONS = 3
 """Maximum number of reasons in a message of one line."""
 MIN_CLIPPED_SHARE = 0.001
@@ -166,6 +168,11 @@ def _column_value(example: RecordingExample, name: str) -> str:
     return example.columns[name]
 
 
+def _speaker(columns: Mapping[str, str]) -> str:
+    """Return the speaker of a recording, or "" if its list has no column for it."""
+    return next((columns[name] for name in SPEAKER_COLUMNS if name in columns), "")
+
+
 def _first_names(names: Sequence[str]) -> str:
     """Join at most `MAX_NAMED` names, with "..." if there are more."""
     return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
@@ -232,10 +239,8 @@ class RecordingsReport:
         lengths = np.array([len(texts[i] or "") for i in splits.train])
         held_out = np.concatenate([splits.valid, splits.test])
         known = [recordings.examples[i] for part in parts.values() for i in part]
-        speakers = [
-            {recordings.examples[i].columns.get("speaker", "") for i in part} for part in (splits.train, held_out)
-        ]
-        speakers[1] |= {each.columns.get("speaker", "") for each in test}
+        speakers = [{_speaker(recordings.examples[i].columns) for i in part} for part in (splits.train, held_out)]
+        speakers[1] |= {_speaker(each.columns) for each in test}
         trained: dict[str, int] = {}
         for i in splits.train.tolist():
             trained.setdefault(recordings.examples[i].digest, i)
@@ -306,7 +311,10 @@ class RecordingsReport:
             found.append(f"{self.shared_texts:,} texts of the held-out splits are also in the training split")
         if self.shared_speakers:
             count, names = len(self.shared_speakers), _first_names(self.shared_speakers)
-            found.append(f"{count:,} speakers of the held-out splits are also in the training split: {names}")
+            found.append(
+                f"{count:,} speakers of the held-out splits are also in the training split: {names}; "
+                "for scores of new speakers, set `data.folds: grouped` and `data.fold_column` to their column"
+            )
         found += [f"{outlier}: is its text correct?" for outlier in self.outliers]
         named = list(self.faults.items())
         found += [f"left out: {location}: {fault}" for location, fault in named[:MAX_NAMED]]

@@ -16,6 +16,8 @@ from seqlab.runs.summary import summarize
 from seqlab.training.train import train
 
 logger = logging.getLogger(__name__)
+FOLD = "fold_{:02}"
+"""Name of the run folder of a fold."""
 REPORT = "folds.json"
 PREDICTIONS = "predictions.jsonl"
 
@@ -58,6 +60,19 @@ class FoldsReport:
         return {"folds": self.folds, "means": {name: asdict(each) for name, each in self.means().items()}}
 
 
+def check_folds(config: Config, folder: Path, num_folds: int) -> None:
+    """Raise ValueError, before anything is written, if the data cannot be divided or the folder has other content."""
+    if num_folds < 2:
+        raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
+    if RunFolder(folder).exists():
+        raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
+    for path in (folder / REPORT, folder / PREDICTIONS):
+        if path.exists() and not RunFolder(folder / FOLD.format(1)).exists():
+            raise ValueError(f"{path} exists, but not the runs of a cross-validation: choose another `--run_dir`.")
+    for number in range(1, num_folds + 1):
+        config.data.for_fold(number, num_folds)
+
+
 def train_folds(
     config: Config, folder: str | Path, num_folds: int, *, overwrite: bool = False, command: Sequence[str] = ()
 ) -> FoldsReport:
@@ -79,14 +94,11 @@ def train_folds(
         ValueError: the task does not support folds, there are too few rows, or `folder` is a run; and as `train`.
     """
     folder = Path(folder)
-    if num_folds < 2:
-        raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
-    if RunFolder(folder).exists():
-        raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
+    check_folds(config, folder, num_folds)
     scores_of_folds, predictions = [], []
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.for_fold(number, num_folds))
-        run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
+        run_dir = train(fold, folder / FOLD.format(number), overwrite=overwrite, command=command)
         fold_predictions = list(fold.data.task.validation_predictions(run_dir))
         scores = fold.data.task.fold_scores(fold_predictions)
         if scores is None:

@@ -1,6 +1,7 @@
 """Recordings: the cache of samples, splits by folds and texts, the report, and training steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,11 @@ def test_the_report_lists_sample_rates_channels_speakers_and_shared_texts(corpus
     assert "20 recordings have a lower sample rate (8,000 Hz) than `data.sample_rate` (16,000 Hz)" in lines
     held_out = {recordings.examples[i].columns["speaker"] for i in splits.valid} | {"s0"}
     assert f"speakers of the held-out splits are also in the training split: {', '.join(sorted(held_out))}" in lines
+    assert "for scores of new speakers, set `data.folds: grouped` and `data.fold_column`" in lines
+    entries = [replace(each, columns={"client_id": each.columns["speaker"]}) for each in recordings.examples]
+    other = Recordings(recordings.samples, entries, recordings.sample_rate)  # as Common Voice names the column
+    without_test = RecordingsReport.from_splits(recordings, splits, texts, by_text=True).shared_speakers
+    assert RecordingsReport.from_splits(other, splits, texts, by_text=True).shared_speakers == without_test != ()
     seconds = sum(recordings.seconds(i) for i in splits.train)
     assert report.hours["train"] == pytest.approx(seconds / 3600)
     assert json.loads(json.dumps(report.to_json()))["corpora"][0]["kept"] == len(splits.train)

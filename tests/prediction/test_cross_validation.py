@@ -91,6 +91,29 @@ def test_files_of_folds_keep_the_digits_of_large_numbers(tmp_path: Path) -> None
     assert detailed.values == {"y": float(detailed.text)}
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", "1"], "`folds` must be at least 2, but is 1 instead"),
+        (
+            ["--folds", "3", "--data.valid_src", "a", "--data.valid_tgt", "b"],
+            "remove `data.valid_src` and",
+        ),
+    ],
+)
+def test_a_cross_validation_is_checked_before_a_recipe_writes(options: list[str], message: str, tmp_path: Path) -> None:
+    status, _, err = run("train", "number_words", *options, "--run_dir", tmp_path / "runs")
+    assert (status, message in err) == (2, True), err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_of_others_are_not_overwritten_by_a_cross_validation(table: str, tmp_path: Path) -> None:
+    (tmp_path / "predictions.jsonl").write_text("mine\n")
+    with pytest.raises(ValueError, match=r"predictions\.jsonl exists, but not the runs of a cross-validation"):
+        train_folds(tiny(table, "price", max_steps=2), tmp_path, 3)
+    assert (tmp_path / "predictions.jsonl").read_text() == "mine\n"
+
+
 def test_folds_of_a_parallel_corpus(tmp_path: Path) -> None:
     """Each sentence pair is in the validation data of one fold, and predictions have the reported chrF."""
     write_numbers(tmp_path / "corpus", range(1, 60))
