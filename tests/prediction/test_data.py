@@ -198,16 +198,13 @@ def test_validation_examples_that_equal_a_training_example_are_reported(tmp_path
     held_out = [int(row) for row in examples.valid.rows]
     expected = [row for row in held_out if any(rows[row] == rows[other] for other in examples.train.rows)]
     assert len(expected) > 3
-    report = prepare(data, tmp_path / "cache").report
-    assert (report.repeated, report.first_repeated) == (len(expected), examples.locate(expected[0]))
-    assert f"{len(expected)} of 10 validation examples equal a training example in inputs and target" in str(
-        report.lines()
-    )
-    assert report.to_json()["repeated"] == len(expected)
+    [note] = prepare(data, tmp_path / "cache").reading
+    assert (note.count, note.first) == (len(expected), examples.locate(expected[0]))
+    assert note.text == "validation examples equal a training example in inputs and target"
     grouped = config(data.train[0], "y", folds="grouped", fold_column="x", num_folds=4, valid_fold=2, inputs=["z"])
-    assert prepare(grouped, tmp_path / "grouped").report.repeated == 0
+    assert not list(prepare(grouped, tmp_path / "grouped").reading)
     series = config(data.train[0], "y", window=2)
-    assert prepare(series, tmp_path / "series").report.repeated == 0
+    assert not list(prepare(series, tmp_path / "series").reading)
 
 
 COLUMNS = ["a", "b", "y"]

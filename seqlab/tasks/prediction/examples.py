@@ -198,22 +198,12 @@ class ExamplesReport:
     empty_lines: int
     unseen: int
     """Number of validation examples with a class that is not in the training data."""
-    repeated: int = 0
-    """Number of validation examples that equal a training example, in inputs and target."""
-    first_repeated: str = ""
-    """Location of the first of them."""
 
     def lines(self) -> list[str]:
         """Return the lines to log."""
         found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
         if self.empty_lines:
             found.append(f"{self.empty_lines:,} empty lines were skipped")
-        if self.repeated:
-            found.append(
-                f"{self.repeated:,} of {self.valid_rows:,} validation examples equal a training example in inputs and "
-                f"target (the first: {self.first_repeated}): if they are copies of one case, remove them, or keep them "
-                "together with `data.folds: grouped`"
-            )
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -309,12 +299,14 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
+    copies = ReadingNotes()
+    for row in [] if data.window else repeated_rows([arrays["inputs"], arrays["targets"]], is_held_out):
+        copies.add("validation examples equal a training example in inputs and target", locations[row])
     notes = {
         "places": locations,
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
-        "reading": [note for part in parts for note in part.reading.to_json()],
-        "repeated": [] if data.window else repeated_rows([arrays["inputs"], arrays["targets"]], is_held_out).tolist(),
+        "reading": [note for each in (*(part.reading for part in parts), copies) for note in each.to_json()],
     }
     write_json(folder / "notes.json", notes)
 
@@ -339,8 +331,6 @@ class _Notes(TypedDict):
     empty_lines: int
     reading: list[dict[str, Any]]
     """`PreparedExamples.reading`."""
-    repeated: list[int]
-    """Validation examples that equal a training example."""
 
 
 def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
@@ -368,9 +358,7 @@ def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) ->
             )
     valid_targets = valid.read_targets(np.arange(len(valid)))
     unseen = int((valid_targets == IGNORE).sum()) if valid_targets.dtype.kind == "i" else 0
-    repeated = notes["repeated"]
-    first = notes["places"][repeated[0]] if repeated else ""
-    report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen, len(repeated), first)
+    report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen)
     reading = ReadingNotes.from_json(notes["reading"])
     return PreparedExamples(train, valid, report, hashes, notes["places"], reading)
 
