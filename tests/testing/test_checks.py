@@ -1,8 +1,10 @@
 """The public checks accept correct parts and refuse each of several wrong ones, naming what is wrong."""
 
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
 from examples.custom_model import NeuralNgramConfig
+from seqlab import registry
 from seqlab.data.batch import IGNORE
 from seqlab.models import (
     GruConfig,
@@ -22,13 +25,17 @@ from seqlab.models import (
     RecurrentLm,
     RecurrentTranslator,
     Step,
+    TransformerLmConfig,
 )
 from seqlab.objectives import (
+    AbsoluteErrorConfig,
     CrossEntropyConfig,
     CtcConfig,
+    HuberConfig,
     Loss,
     RDropConfig,
     ScheduledSamplingConfig,
+    SigmoidConfig,
     SoftmaxConfig,
     SquaredErrorConfig,
 )
@@ -78,10 +85,24 @@ def test_correct_models_pass(name: str) -> None:
         (ScheduledSamplingConfig(), GRU, token_pairs(), True),
         (CtcConfig(), GruRecogniserConfig(**FRAMES), recordings(), False),
         (SquaredErrorConfig(), MlpConfig(), vectors(), False),
+        (AbsoluteErrorConfig(), MlpConfig(), vectors(), False),
+        (HuberConfig(), MlpConfig(), vectors(), False),
+        (SoftmaxConfig(label_smoothing=0.1), MlpConfig(), vectors(predicts="class"), False),
+        (SigmoidConfig(), MlpConfig(), vectors(predicts="labels"), False),
+        (CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0), GruLmConfig(hidden_size=16), texts(), False),
+        (CrossEntropyConfig(guided_attention=1.0), GRU, token_pairs(), False),
     ],
 )
 def test_correct_objectives_pass(objective: Any, model: Any, examples: Any, is_random: bool) -> None:
     check_objective(objective, model, examples, is_random=is_random)
+
+
+def test_the_objective_of_the_examples_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._parts, "objective", dict(registry._parts["objective"]))  # `focal` is also a plugin's
+    file = Path(__file__).parents[2] / "examples" / "custom_objective.py"
+    focal = runpy.run_path(str(file), run_name="example")["FocalConfig"]
+    check_objective(focal(gamma=2.0), TRANSFORMERS["pre"], token_pairs())
+    check_objective(focal(gamma=2.0), TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, max_length=64), texts())
 
 
 class ShuffledSelection(RecurrentTranslator):
