@@ -299,14 +299,13 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
-    copies = ReadingNotes()
     for row in [] if data.window else repeated_rows([arrays["inputs"], arrays["targets"]], is_held_out):
-        copies.add("validation examples equal a training example in inputs and target", locations[row])
+        train.reading.add("validation examples equal a training example in inputs and target", locations[row])
     notes = {
         "places": locations,
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
-        "reading": [note for each in (*(part.reading for part in parts), copies) for note in each.to_json()],
+        "reading": [note for part in parts for note in part.reading.to_json()],
     }
     write_json(folder / "notes.json", notes)
 
