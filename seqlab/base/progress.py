@@ -1,6 +1,6 @@
 """Progress bars on standard error, with the number of completed units and the estimated end."""
 
-import gzip
+import io
 import os
 import stat
 import sys
@@ -85,7 +85,8 @@ def count_progress(units: str, total: int | None = None) -> Iterator[ProgressCal
 
 def count_lines(stream: BinaryIO) -> int | None:
     """Count the remaining lines of a file without changing its position; None if the stream is not seekable."""
-    if isinstance(stream, gzip.GzipFile) or not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    is_plain = isinstance(stream, io.BufferedReader)  # not a decompressed file
+    if not is_plain or not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return None
     start, count, last = stream.tell(), 0, b"\n"
     while block := stream.read(1 << 20):

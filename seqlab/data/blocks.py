@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from seqlab.base.raw_lines import LineLimit, PartialLine
+from seqlab.data.file_types import open_decompressed
 from seqlab.data.readers import (
     BYTE_ORDER_MARK,
     LinePart,
     check_first_lines,
-    convert_gzip_errors,
+    convert_unpacking_errors,
     decode_line,
     require_file,
 )
@@ -57,20 +57,20 @@ class RawBlock:
 
 
 def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
-    """Yield the lines of a file, `size` at a time (the last block may be smaller); .gz files are decompressed.
+    """Yield the lines of a file, `size` at a time (the last block may be smaller); compressed files are unpacked.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the path is a folder, a line is too long, or the gzip file is incomplete.
+        ValueError: the path is a folder, a line is too long, or the compressed file is incomplete.
     """
     assert limit.discarded is None, "blocks cannot discard lines"
     require_file(path)
     with path.open("rb") as file:
-        stream: BinaryIO = file
-        if path.suffix == ".gz":  # buffered: reading lines is slow otherwise
-            stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
-        with convert_gzip_errors(str(path)):
+        with convert_unpacking_errors(str(path)):
+            stream: BinaryIO = file
+            if (unpacked := open_decompressed(file, path)) is not None:  # buffered: reading lines is slow otherwise
+                stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, unpacked), 1 << 20))
             # Only for a continuous text: for pairs, the blocks of source and target must have equally many lines.
             max_bytes = BLOCK_BYTES if limit.splits_lines else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, max_weight=max_bytes):

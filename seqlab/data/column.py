@@ -144,28 +144,40 @@ def value_as_text(record: Any, column: str, location: str) -> str:
             found = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
             raise ValueError(f"{location}: has no {column!r}: instead of {key!r} there is {found}.")
         value = value[key]
+    return text_of_value(value, column, location)
+
+
+def text_of_value(value: object, name: str, location: str) -> str:
+    """Return a value of JSON or parquet as text: "" for null, numbers and booleans as in JSON, dates as in ISO 8601.
+
+    The items of a list, such as words or labels, are joined by spaces.
+
+    Raises:
+        ValueError: the value is an object or bytes, or an item of a list is not one word; the message has `name`.
+    """
     if value is None:
         return ""
     if not isinstance(value, list):
-        return _scalar_as_text(value, column, location)
-    words = [_scalar_as_text(word, f"{column}[{index}]", location) for index, word in enumerate(value)]
+        return _scalar_as_text(value, name, location)
+    words = [_scalar_as_text(word, f"{name}[{index}]", location) for index, word in enumerate(value)]
     for index, word in enumerate(words):
         if word.split() != [word]:
-            raise ValueError(f"{location}: '{column}[{index}]' must be a word without spaces, but is {word!r}.")
+            raise ValueError(f"{location}: '{name}[{index}]' must be a word without spaces, but is {word!r}.")
     return " ".join(words)
 
 
 def _scalar_as_text(value: object, name: str, location: str) -> str:
-    """Return a string, number or boolean as text; `name` is for messages."""
+    """Return a string, number, boolean or date as text; `name` is for messages."""
     if isinstance(value, int | float):
         return json.dumps(value)
-    if not isinstance(value, str):
+    if value is None or isinstance(value, Mapping | bytes | list | tuple):
         raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}.")
+    text = str(value)
     try:
-        value.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"{location}: {name!r} contains an unpaired surrogate, which is not a character.") from None
-    return value
+    return text
 
 
 def split_lines(cell: str) -> list[str]:

@@ -7,19 +7,22 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
+from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conll import SUFFIXES, read_token_sentences
 from seqlab.data.conllu import PLUS_SUFFIX, column_number, read_sentences
+from seqlab.data.delimited import DelimitedRows
+from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
-from seqlab.data.readers import CellRows, open_binary, read_lines, require_file
+from seqlab.data.readers import open_binary, read_lines, require_file
+from seqlab.data.records import read_json_records, read_parquet_records
 
 MAX_HINT_BYTES, MAX_HINT_CELLS = 4096, 10
 """Maximum part of the first line of a table that a message shows."""
@@ -34,6 +37,10 @@ class FileColumn(Column):
     column: str | None = None  # for .tsv a number from 0 or a name in the header; else a key, or a dotted path
     limit: LineLimit = field(default_factory=LineLimit, compare=False, kw_only=True)
     """Limit of the lines of a text; rows of tables have the limit `ROW_LIMIT`."""
+    reading: int = field(default=READING_VERSION, kw_only=True)
+    """Version of the reading of files."""
+    notes: ReadingNotes | None = field(default=None, compare=False, kw_only=True)
+    """Receives counts of rows that an earlier version of the reading read differently."""
 
     @property
     def source(self) -> str:
@@ -69,13 +76,17 @@ class FileColumn(Column):
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
         """Return the number, from 1, of the first line of each of `count` records.
 
-        For .json, .parquet and .arrow files, return the record numbers instead. In a .csv file with newlines inside
-        cells, the line numbers are too small.
+        For .json, .parquet and .arrow files, return the record numbers instead. The line of a record with newlines
+        inside its cells is the last one.
         """
         if self.kind == "conllu":
             return _sentence_lines(self.path, self.stamp())[start : start + count]
         if self.kind == "conll":
             return _token_lines(self.path, str(self.column), self.stamp())[start : start + count]
+        if self.kind in ("csv", "tsv") and not self.is_stream:
+            numbers = _row_lines(self, self.stamp())
+            if start + count <= len(numbers):  # more values than rows if records are split at newlines
+                return numbers[start : start + count]
         return super().line_numbers(start, count)
 
     @property
@@ -91,18 +102,14 @@ class FileColumn(Column):
         """
         if self.column is None:
             return read_lines(self.path, self.limit)
-        if self.kind == "tsv":
-            return self._tsv_values(self.column)
-        if self.kind == "jsonl":
-            return self._jsonl_values(self.column)
-        if self.kind == "csv":
-            return self._csv_values(self.column)
+        if self.kind in ("csv", "tsv"):
+            return self._delimited_values(self.column)
         if self.kind == "conllu":
             return self._conllu_values(self.column)
         if self.kind == "conll":
             sentences = read_token_sentences(self._rows(), str(self.path), self.column)
             return (" ".join(sentence.values) for sentence in sentences)
-        return self._dataset_values(self.column)
+        return self._record_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
         """Yield the values in blocks of `size` (the last block may be smaller); errors and options as `Column.blocks`.
@@ -117,71 +124,49 @@ class FileColumn(Column):
         """Yield the lines of a table; the limit of a line is `ROW_LIMIT`."""
         return read_lines(self.path, ROW_LIMIT)
 
-    def _tsv_values(self, column: str) -> Iterator[str]:
-        lines = self._rows()
-        if self.has_header:
-            header = next(lines, "").split("\t")
-            if column not in header:
-                raise ValueError(f"{self.path}: has no column {column!r}, only {', '.join(header)}.")
-            self._refuse_duplicates(column, header)
-            field, width = header.index(column), len(header)
-        else:
-            field, width = int(column), None
-        for number, line in enumerate(lines, start=1 + self.has_header):
-            if not line:
-                yield ""
-                continue
-            fields = line.split("\t")
-            width = len(fields) if width is None else width
-            if len(fields) != width:
-                wrong = "few" if len(fields) < width else "many"
-                raise ValueError(
-                    f"{self.path}, line {number}: has {len(fields)} columns, but the first line has {width}: is there "
-                    f"one tab too {wrong}?"
-                )
-            if field >= len(fields):
-                raise ValueError(
-                    f"{self.path}, line {number}: column {column} is missing, the line has "
-                    f"{len(fields)} (columns are separated by tabs and numbered from 0)."
-                )
-            yield fields[field]
+    def delimited(self) -> DelimitedRows:
+        """Open a .csv or .tsv file after its header; raises errors as `cells` does."""
+        separator = "\t" if self.kind == "tsv" else ","
+        name, has_header = str(self.path), self.has_header
+        return DelimitedRows(
+            self._rows(), name, separator, has_header=has_header, reading=self.reading, quotes=False, notes=self.notes
+        )
 
-    def _refuse_duplicates(self, column: str, header: list[str]) -> None:
+    def _delimited_values(self, column: str) -> Iterator[str]:
+        table = self.delimited()
+        index = self._index(column, table.header) if self.has_header else int(column)
+        for line, cells in table.rows():
+            if cells and index >= len(cells):
+                raise ValueError(
+                    f"{self.path}, line {line}: column {column} is missing, the line has {len(cells)} (columns are "
+                    "separated by tabs and numbered from 0)."
+                )
+            yield cells[index] if cells else ""
+
+    def _index(self, column: str, header: list[str]) -> int:
+        """Return the index of a column; raise ValueError if the header has none or several of this name."""
         if header.count(column) > 1:
             raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
-
-    def _jsonl_values(self, column: str) -> Iterator[str]:
-        for index, line in enumerate(self._rows()):
-            location = f"{self.path}, line {index + 1}"
-            if not line.strip():
-                yield ""
-                continue
-            try:
-                record = parse_json(line, is_record=True)
-            except ValueError as error:
-                raise ValueError(f"{location}: {error}.") from None
-            yield value_as_text(record, column, location)
-
-    def _csv_values(self, column: str) -> Iterator[str]:
-        rows = CellRows(self._rows(), str(self.path), strict=True)
-        header = next(rows, [])
-        self._refuse_duplicates(column, header)
-        for cells in rows:
-            if not cells:
-                yield ""
-                continue
-            location = f"{self.path}, line {rows.line_num}"
-            if len(cells) != len(header):
-                raise ValueError(f"{location}: has {len(cells)} cells, but the header names {len(header)} columns.")
-            yield value_as_text(dict(zip(header, cells, strict=True)), column, location)
+        if column not in header:
+            fault = f"has no column {column!r}" if self.kind == "tsv" else f"has no {column!r}"
+            raise ValueError(f"{self.path}: {fault}, only {', '.join(header)}.")
+        return header.index(column)
 
     def _conllu_values(self, column: str) -> Iterator[str]:
         for sentence in read_sentences(self._rows(), str(self.path)):
             yield " ".join(sentence.column(column_number(column, str(self.path), sentence.columns)))
 
-    def _dataset_values(self, column: str) -> Iterator[str]:
-        for number, record in enumerate(self._dataset_records(), start=1):
-            yield value_as_text(record, column, f"{self.path}, record {number}")
+    def _record_values(self, column: str) -> Iterator[str]:
+        unit = "line" if self.kind == "jsonl" else "record"
+        if self.kind in ("jsonl", "json"):
+            records = read_json_records(self._rows(), str(self.path), is_document=self.kind == "json")
+        elif self.kind == "parquet":
+            require_file(self.path)
+            _, records = read_parquet_records(self.path, [column])
+        else:
+            records = enumerate(self._dataset_records(), start=1)
+        for number, record in records:
+            yield "" if record is None else value_as_text(record, column, f"{self.path}, {unit} {number}")
 
     def _dataset_records(self) -> Iterator[Any]:
         datasets = require_datasets(f"{self.path}, as all .{self.kind} files")
@@ -206,7 +191,12 @@ class JoinedColumns(FileColumn):
 
     @property
     def _parts(self) -> list[FileColumn]:
-        return [FileColumn(self.path, name) for name in str(self.column).split("+")]
+        return [replace(FileColumn(self.path, name), reading=self.reading, notes=self.notes) for name in self.names]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return str(self.column).split("+")
 
     def cells(self) -> Iterator[str]:
         """Yield the joined cells, or "" if all are empty; raises errors as `FileColumn` does."""
@@ -214,11 +204,11 @@ class JoinedColumns(FileColumn):
             yield "\t".join(join_lines(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
 
 
-def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
+def parse_column(spec: str, limit: LineLimit | None = None, reading: int = READING_VERSION) -> Column:
     """Parse a path spec into a column.
 
-    - `file`: a text, plain or .gz.
-    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu, .conll (these five also .gz), .json, .parquet or .arrow
+    - `file`: a text, plain or compressed (.gz, .bz2, .xz, .zip with one file).
+    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu, .conll, .json (these also compressed), .parquet or .arrow
       file. If there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags` means
       several columns of each record, joined by tabs, unless one column has this full name.
       A record of a .conllu or .conll file is a sentence. A column such as `form` or `0` consists of the values of its
@@ -226,7 +216,8 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
-    `limit` is the limit of the lines of a text. Raises ValueError for any other spec.
+    `limit` is the limit of the lines of a text, `reading` the version of the reading of files. Raises ValueError for
+    any other spec.
     """
     if spec.startswith(HUB_PREFIX):
         return parse_hub(spec)
@@ -246,7 +237,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
         raise ValueError(f"{spec}: only {kinds} files have columns, and no file has this full name.")
     names = column.split("+")
     if len(names) > 1 and _has_column(FileColumn(path, column)):
-        return FileColumn(path, column)
+        return FileColumn(path, column, reading=reading)
     if not all(names):
         raise ValueError(f"{spec}: the column after '#' is empty.")
     if len({FileColumn(path, name).has_header for name in names}) > 1:
@@ -254,7 +245,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
             f"{spec}: mixes numbers and names of columns, but the first line is either a header or a record: use "
             "only numbers or only names."
         )
-    return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
+    return (FileColumn if len(names) == 1 else JoinedColumns)(path, column, reading=reading)
 
 
 def _has_column(column: FileColumn) -> bool:
@@ -287,6 +278,12 @@ def _token_lines(path: Path, column: str, stamp: Stamp) -> Sequence[int]:
     return array("q", (sentence.first_line for sentence in sentences))
 
 
+@lru_cache(maxsize=8)
+def _row_lines(column: FileColumn, stamp: Stamp) -> Sequence[int]:
+    """Return the number of the last line of each row of a .csv or .tsv file; `stamp` is used as in `_hash_file`."""
+    return array("q", (line for line, _ in column.delimited().rows()))
+
+
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, stamp: Stamp) -> str:
     """Return the SHA-256 of a file; `stamp` is part of the key of `lru_cache`, so that a changed file is read again."""
@@ -299,7 +296,7 @@ def _header_hint(path: Path) -> str:
     separator = {"tsv": "\t", "csv": ","}.get(str(_table_kind(path)))
     if separator is None or not path.is_file():
         return ""
-    with suppress(OSError, EOFError, zlib.error), open_binary(path) as file:
+    with suppress(OSError, EOFError, zlib.error, ValueError), open_binary(path) as file:
         line = file.readline(MAX_HINT_BYTES).decode("utf-8", "replace").rstrip("\r\n")
         cells = ", ".join(map(repr, line.split(separator)[:MAX_HINT_CELLS]))
         return f" Its first line is {cells}: if these are names, use one of them; a number counts the line as data."
@@ -307,10 +304,8 @@ def _header_hint(path: Path) -> str:
 
 
 def _table_kind(path: Path) -> str | None:
-    name = path.name.lower()
-    unpacked = name.removesuffix(".gz")
-    if unpacked.endswith((PLUS_SUFFIX, *SUFFIXES)):
-        return "conllu" if unpacked.endswith(PLUS_SUFFIX) else "conll"
-    if unpacked.endswith((".tsv", ".jsonl", ".csv", ".conllu")):
-        return unpacked.rpartition(".")[2]
-    return name.rpartition(".")[2] if name.endswith((".json", ".parquet", ".arrow")) else None
+    name = uncompressed_name(path)
+    if name.endswith((PLUS_SUFFIX, *SUFFIXES)):
+        return "conllu" if name.endswith(PLUS_SUFFIX) else "conll"
+    kind = next((kind for kind in TABLE_KINDS if name.endswith(f".{kind}")), None)
+    return None if kind in ("parquet", "arrow") and name != path.name.lower() else kind

@@ -5,7 +5,6 @@ Each entry has a recording (a file, a segment of a file, or bytes in a dataset),
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -19,9 +18,10 @@ from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
+from seqlab.data.delimited import DelimitedRows
 from seqlab.data.folders import FileKind, labelled_files, unlabelled_files
 from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
-from seqlab.data.readers import CellRows, read_lines, require_file
+from seqlab.data.readers import read_lines, require_file
 
 logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
@@ -257,21 +257,9 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the location and the record of each row; None for a blank line."""
-    lines, name = read_lines(path, ROW_LIMIT), str(path)
-    rows = (
-        CellRows(lines, name, strict=True)
-        if kind == "csv"
-        else CellRows(lines, name, "excel-tab", quoting=csv.QUOTE_NONE)
-    )
-    header = next(rows, [])
-    for cells in rows:
-        location = f"{path}, line {rows.line_num}"
-        if not cells:
-            yield location, None
-            continue
-        if len(cells) != len(header):
-            raise ValueError(f"{location}: has {len(cells)} cells, but the header names {len(header)} columns.")
-        yield location, dict(zip(header, cells, strict=True))
+    table = DelimitedRows(read_lines(path, ROW_LIMIT), str(path), "," if kind == "csv" else "\t", quotes=False)
+    for line, cells in table.rows():
+        yield f"{path}, line {line}", dict(zip(table.header, cells, strict=True)) if cells else None
 
 
 def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple[str, dict[str, Any]]]:

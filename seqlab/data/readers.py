@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import logging
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
+from zipfile import BadZipFile
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 from seqlab.base.named_files import filename_in_errors
-from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, PartialLine
+from seqlab.base.raw_lines import DISCARDED, LineLimit, PartialLine
+from seqlab.data.file_types import open_decompressed, refuse_other_types
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
 """Maximum number of characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
-ZIP_MAGIC = b"PK\x03\x04"
-"""First bytes of a zip archive."""
 
 
 class DiscardedLine(str):
@@ -57,14 +56,14 @@ def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> I
 
     Raises:
         OSError: the stream cannot be read.
-        ValueError: the stream is not UTF-8, a line is too long, or the gzip file that it decompresses is incomplete.
+        ValueError: the stream is not UTF-8, a line is too long, or the compressed file that is read is incomplete.
     """
     return decode_lines((limit or LineLimit()).read(stream, name), name)
 
 
 def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
     """Decode raw lines of a stream; raises errors as `iter_lines` does."""
-    with convert_gzip_errors(name):
+    with convert_unpacking_errors(name):
         for number, raw in enumerate(refuse_audio(raw_lines, name), start=1):
             if raw is DISCARDED:
                 yield DiscardedLine()
@@ -75,12 +74,14 @@ def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 @contextmanager
-def convert_gzip_errors(name: str) -> Iterator[None]:
-    """Raise ValueError if a gzip file that is read within the context is damaged, and add `name` to an OSError."""
+def convert_unpacking_errors(name: str) -> Iterator[None]:
+    """Raise ValueError if a compressed file that is read within the context is damaged; add `name` to an OSError."""
     try:
         with filename_in_errors(name):
             yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError, BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # gzip and bz2 raise errors without a number
+            raise
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
@@ -98,21 +99,19 @@ def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def check_first_lines(lines: Sequence[bytes], name: str) -> None:
-    """Raise ValueError if the first lines are those of a recording or zip archive, or the path of a recording.
+    """Raise ValueError if the first lines are those of a recording or of another file that is not text.
+
+    Also raise it for the path of a recording.
 
     Logs a warning for carriage returns instead of newlines.
     """
     first = lines[0]
-    if first.startswith(ZIP_MAGIC):
-        raise ValueError(
-            f"{name} is a zip archive (such as .npz, .xlsx or .docx), but this input must be text: export or unpack it "
-            "first. Arrays (.npz) are read by their path: `seqlab predict RUN --input FILE.npz`."
-        )
     if looks_like_audio(b"".join(lines[:HEAD_BYTES])):
         raise ValueError(
             f"{name} is a recording, but this input must be text: `seqlab transcribe RUN {name}` transcribes "
             "recordings, and `seqlab train --data.kind transcription` trains on a list of them."
         )
+    refuse_other_types(first, name)
     refuse_recording_path(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(
@@ -135,42 +134,22 @@ def refuse_recording_path(line: str, name: str) -> None:
 
 
 def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str]:
-    """Yield the lines of a file; .gz files are decompressed.
+    """Yield the lines of a file; .gz, .bz2, .xz and .zip files are decompressed.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the path is a folder, the file is not UTF-8, a line is too long, or a gzip file is incomplete.
+        ValueError: the path is a folder, the file is not UTF-8, a line is too long, or a compressed file is incomplete.
     """
     path = Path(path)
     with open_binary(path) as stream:
         yield from iter_lines(stream, str(path), limit)
 
 
-class CellRows(Iterator[list[str]]):
-    """Iterator over the rows of a CSV file; quoted cells can contain newlines, and a cell can be as long as a row."""
-
-    def __init__(self, lines: Iterable[str], name: str, dialect: str = "excel", **options: Any) -> None:
-        """Create the reader; `name` is for messages, `dialect` and `options` are passed to `csv.reader`."""
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
-        self._reader, self._name = csv.reader((f"{line}\n" for line in lines), dialect, **options), name
-
-    @property
-    def line_num(self) -> int:
-        """Number of the last line of the current row, from 1."""
-        return self._reader.line_num
-
-    def __next__(self) -> list[str]:
-        """Return the next row, empty for an empty line; raises ValueError, with the line, if it cannot be parsed."""
-        try:
-            return next(self._reader)
-        except csv.Error as error:
-            raise ValueError(f"{self._name}, line {self.line_num}: the cells cannot be separated ({error}).") from None
-
-
 def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading bytes; .gz files are decompressed. Raises errors as `read_lines` does."""
+    """Open a file for reading bytes; .gz, .bz2, .xz and .zip files are decompressed. Raises errors as `read_lines`."""
     require_file(path)
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    with convert_unpacking_errors(str(path)):
+        return open_decompressed(path, path) or path.open("rb")
 
 
 def require_file(path: Path) -> None:

@@ -197,8 +197,10 @@ def test_all_table_formats_read_the_same_values(tmp_path: Path) -> None:
     assert [text for text in read(f"{tmp_path / 'a.csv'}#de") if text] == [text for text in expected if text]
 
 
-@pytest.mark.parametrize("kind", ["json", "parquet", "arrow"])
-def test_errors_name_unreadable_tables(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "package"), [("json", None), ("parquet", "pyarrow"), ("arrow", "datasets")])
+def test_errors_name_unreadable_tables(
+    tmp_path: Path, kind: str, package: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("datasets")
     path = tmp_path / f"bad.{kind}"
     with pytest.raises(FileNotFoundError, match="no such file"):
@@ -206,7 +208,9 @@ def test_errors_name_unreadable_tables(tmp_path: Path, kind: str, monkeypatch: p
     path.write_text("this is not a table")
     with pytest.raises(ValueError, match=rf"bad.{kind}: cannot be read as .{kind}"):
         read(f"{path}#text")
-    monkeypatch.setitem(sys.modules, "datasets", None)
+    if package is None:
+        return
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=r"pip install 'seqlab\[datasets\]'"):
         read(f"{path}#text")
 

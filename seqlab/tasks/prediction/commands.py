@@ -12,6 +12,7 @@ from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import join_lines
+from seqlab.data.delimited import raise_error
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
@@ -24,22 +25,23 @@ from seqlab.inference.options import (
     refuse_text_for_runs,
     set_threads,
 )
-from seqlab.inference.recording_lists import log_recording_faults
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.predictor import ExamplePredictor, Prediction
 
 logger = logging.getLogger(__name__)
+MAX_NAMED_ROWS = 10
+"""Maximum number of rows without a prediction that are named in warnings."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PredictOptions(RunOptions, DiscardLongLines):
     """Predict a number, class or labels for each row: one output line per input row, in order.
 
-    Rows are comma- or tab-separated values after a header line, or JSON lines; an empty line gives an empty output
-    line. For runs trained on images, each line is the path of an image, or --input names an image, a folder of images
-    or an .npz file. An image that cannot be predicted gets an empty line, and the exit status is 3. Reads standard
-    input and writes standard output unless files are named.
+    Rows are comma- or tab-separated values after a header line, or JSON lines. An empty line gives an empty output
+    line. So does a row or image that cannot be predicted, which is named in a warning; the exit status is then 3. For
+    runs trained on images, each line is the path of an image, or --input names an image, a folder of images or an .npz
+    file. Reads standard input and writes standard output unless files are named.
     """
 
     input: File | None = None
@@ -61,15 +63,33 @@ def run(options: PredictOptions) -> int:
     set_threads(options.threads)
     limit = options.line_limit()
     predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
-    arguments = predictor, options.input, options.batch_rows or PREDICTION_BATCH_ROWS, limit
-    faults: list[str] = []
-    blocks = _predict_tables(*arguments) if predictor.reads_tables else _predict_arrays(*arguments, faults.append)
+    batch_rows, rejected = options.batch_rows or PREDICTION_BATCH_ROWS, RejectedRows()
+    predict = _predict_tables if predictor.reads_tables else _predict_arrays
     with output_stream(options.output) as stream:
-        for block in blocks:
+        for block in predict(predictor, options.input, batch_rows, limit, rejected.add):
             write_lines(stream, (_format_line(each, options.json) for each in block))
     predictor.log_unknown()
-    status = exit_status(limit)
-    return INCOMPLETE if log_recording_faults(faults) else status
+    return max(exit_status(limit), rejected.exit_status())
+
+
+class RejectedRows:
+    """Count the rows that cannot be predicted, and name the first ones in warnings."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, message: str) -> None:
+        """Count a row; `message` names it, and what is wrong."""
+        self.count += 1
+        if self.count <= MAX_NAMED_ROWS:
+            logger.warning("%s Its output line is empty.", message if message.endswith(".") else f"{message}.")
+
+    def exit_status(self) -> int:
+        """Return the exit status of the command, after a warning with the number of rows if there are any."""
+        if not self.count:
+            return 0
+        logger.warning("%s row(s) cannot be predicted, so their output lines are empty", f"{self.count:,}")
+        return INCOMPLETE
 
 
 def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
@@ -84,27 +104,30 @@ def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
 
 
 def _predict_tables(
-    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
+    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit, on_fault: Callable[[str], None]
 ) -> Iterator[list["Prediction | str"]]:
     """Read rows and yield their predictions in blocks; a time series is one block, since its windows span rows.
 
-    The prediction of an empty line is an empty string, that of a line above the limit a `DiscardedLine`.
+    The prediction of an empty line is an empty string, that of a line above the limit a `DiscardedLine`. `on_fault`
+    receives the message about a row that cannot be predicted; in a time series it raises ValueError.
     """
-    from seqlab.data.tables import RawTable, read_rows, read_table, table_kind
+    from seqlab.data.tables import read_rows, read_table, table_kind
 
+    names, reading = predictor.input_names(), predictor.reading
+    reject = raise_error if predictor.reads_series else on_fault
     with ExitStack() as opened:
         if path is not None and table_kind(Path(path)) is not None:
-            name, (header, rows) = path, read_table(Path(path))
+            name, (header, rows) = path, read_table(Path(path), names, reading=reading, reject=reject)
         else:
             source = opened.enter_context(open_input(path, tables_as_text=True, limit=limit))
-            name, (header, rows) = source.name, read_rows(source.lines, source.name)
+            name = source.name
+            header, rows = read_rows(source.lines, name, None, names, reading=reading, reject=reject)
         for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
-            table = RawTable.empty()
-            table.append(name, header, block, predictor.input_names())
-            predictions = iter(predictor.predict_table(table, batch_rows=batch_rows))
+            predictions = predictor.predict_rows(name, header, block, batch_rows=batch_rows, reject=reject)
             discarded = {number for _, number in limit.discarded.locations} if limit.discarded else ()
             yield [
-                next(predictions) if cells else DiscardedLine() if line in discarded else "" for line, cells in block
+                (DiscardedLine() if line in discarded else "") if prediction is None else prediction
+                for (line, _), prediction in zip(block, predictions, strict=True)
             ]
 
 

@@ -1,5 +1,6 @@
 """Read, split and encode the examples of the prediction task, with a cache of memory-mapped arrays."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,8 @@ CACHE_FORMAT = 4
 CACHED_ARRAYS = ("inputs", "targets", "numbers", "held_out")
 RECORDING_COLUMNS = {"audio", "text"}
 """Columns of a list of recordings, which the prediction task does not read."""
+ROW_NUMBERS = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+"""Names that pandas gives to a column of row numbers."""
 InputCodec = TableCodec | ArrayCodec
 """Codec of the inputs: columns of a table, or an array."""
 
@@ -88,20 +91,30 @@ def read_examples(
             f"{paths[0]}: name the column to predict by `data.target`; to train on the text in a column, name it "
             f"`{paths[0]}#COLUMN`{hint}."
         )
-    table = RawTable.read(paths)
+    fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # only training data need them
+    needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
+    notes = ReadingNotes()
+    table = RawTable.read(paths, list(dict.fromkeys(needed)) if data.inputs or inputs else (), notes=notes)
     if not len(table):
         raise ValueError(f"{', '.join(paths)}: there are no rows after the header.")
     columns = list(table.columns)
-    fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # only training data need them
-    needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
     for name in needed:
         if name not in columns:
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(columns)}.")
-    excluded = {data.fold_column} | (set() if data.window else set(data.target))
-    chosen = data.inputs or list(inputs) or [name for name in columns if name not in excluded]
+    chosen = data.inputs or list(inputs) or _default_inputs(data, columns, paths[0], notes)
     if not inputs:
         _refuse_copies_of_target(chosen, data, table)
-    return RawExamples(table, None, chosen, data.target)
+    return RawExamples(table, None, chosen, data.target, reading=notes)
+
+
+def _default_inputs(data: PredictionConfig, columns: Sequence[str], path: str, notes: ReadingNotes) -> list[str]:
+    """Return all columns but the targets, the folds, and the row numbers that pandas writes."""
+    excluded = {data.fold_column} | (set() if data.window else set(data.target))
+    for name in filter(ROW_NUMBERS.fullmatch, columns):
+        if name not in excluded:
+            excluded.add(name)
+            notes.add(f"column(s) of row numbers that pandas wrote are not an input: {name!r}", path)
+    return [name for name in columns if name not in excluded]
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:

@@ -15,6 +15,7 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, add_channel_axis, is_array_path, read_arrays
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches
+from seqlab.data.delimited import Reject, Row, raise_error
 from seqlab.data.folders import unlabelled_files
 from seqlab.data.images import IMAGES, ImageReader, fit_size
 from seqlab.data.table_codec import TableCodec
@@ -177,6 +178,11 @@ class ExamplePredictor:
         return isinstance(self.runs[0].codecs[0], TableCodec)
 
     @property
+    def reading(self) -> int:
+        """Version of the reading of tables: that of the first run."""
+        return self.runs[0].reading
+
+    @property
     def reads_series(self) -> bool:
         """Whether an example is a window of successive rows."""
         return any(self._window(run) for run in self.runs)
@@ -208,6 +214,44 @@ class ExamplePredictor:
         for line in self._unknown.lines():
             logger.warning("%s", line)
         self._unknown = ReadingNotes()
+
+    def predict_rows(
+        self,
+        name: str,
+        header: Sequence[str],
+        rows: Sequence[Row],
+        *,
+        batch_rows: int = PREDICTION_BATCH_ROWS,
+        reject: Reject = raise_error,
+    ) -> list[Prediction | None]:
+        """Predict for rows of cells; None for an empty row, and for one that cannot be predicted.
+
+        Args:
+            name: name of the table in messages.
+            header: names of the columns.
+            rows: numbers of lines, and cells.
+            batch_rows: examples per batch; affects speed and memory, not the predictions.
+            reject: function that receives the message about a row that cannot be predicted. In a time series, such a
+                row raises an error, because windows span rows.
+
+        Raises:
+            ValueError: a column is missing.
+        """
+        table = RawTable.empty()
+        table.append(name, header, rows, self.input_names())
+        try:
+            predictions = iter(self.predict_table(table, batch_rows=batch_rows) if len(table) else ())
+            return [next(predictions) if cells else None for _, cells in rows]
+        except ValueError as error:
+            if self.reads_series:
+                raise
+            if len(rows) == 1:
+                reject(str(error))
+                return [None]
+        middle = len(rows) // 2  # one of the rows is to blame: halve until it is alone
+        halves = (rows[:middle], rows[middle:])
+        found = [self.predict_rows(name, header, half, batch_rows=batch_rows, reject=reject) for half in halves]
+        return [*found[0], *found[1]]
 
     def _predict_array(self, values: NDArray[Any], name: str, batch_rows: int) -> list[Prediction]:
         """Predict for an array (N, ...); `name` is used in messages."""

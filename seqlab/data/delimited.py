@@ -1,0 +1,347 @@
+"""Rows of tables with separated cells: .csv and .tsv files, and tables on standard input.
+
+Quotation marks are read as the writers of the two formats mean them. Where commas, semicolons or bars separate the
+cells, a cell in quotation marks may hold separators, line breaks and doubled quotation marks (RFC 4180). Where tabs
+separate them, most writers put no quotation marks around cells, so that those in a text are literal: they are removed
+only if they enclose the whole cell, and doubled inside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
+
+from seqlab.base.raw_lines import MAX_ROW_BYTES
+from seqlab.base.reading import READING_VERSION, ReadingNotes
+
+Row = tuple[int, Sequence[str]]
+"""Number of the last line of the row, from 1, or of the record, and the cells; no cells for an empty line."""
+Reject = Callable[[str], None]
+"""Function that receives the message about a row that cannot be read, which then counts as an empty line."""
+SEPARATORS = ",;\t|"
+MAX_LINES_OF_CELL = 1000
+"""Maximum number of lines of a cell with line breaks in a table with tabs."""
+_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?')
+"""First line that Excel reads as the separator."""
+_HEADER_WITH_HASH = re.compile(r"#\S")
+"""Start of a header whose first name starts with `#`; a comment has a space there, or another number of cells."""
+_QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
+
+
+def raise_error(message: str) -> None:
+    """Raise ValueError: the default treatment of rows that cannot be read."""
+    raise ValueError(message)
+
+
+class _RowError(ValueError):
+    """Error in one row, after which the next row can be read."""
+
+
+class Lines:
+    """Numbered lines that can be looked at before they are read."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines, self._ahead = iter(lines), deque[str]()
+        self.number = 0
+        """Number of the last line that was read, from 1."""
+
+    def peek(self, index: int = 0) -> str | None:
+        """Return a line after the last one that was read, the next one by default; None after the end."""
+        while len(self._ahead) <= index:
+            line = next(self._lines, None)
+            if line is None:
+                return None
+            self._ahead.append(line)
+        return self._ahead[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self.number += 1
+        return line
+
+
+class DelimitedRows:
+    """Reader of the rows of a table after its header.
+
+    `header` holds the names of the columns, without spaces around them; empty if the table has none.
+    """
+
+    def __init__(
+        self,
+        lines: Iterable[str],
+        name: str,
+        separator: str,
+        *,
+        has_header: bool = True,
+        reading: int = READING_VERSION,
+        quotes: bool = True,
+        notes: ReadingNotes | None = None,
+    ) -> None:
+        """Read the header.
+
+        Args:
+            lines: the lines of the table.
+            name: name of the table in messages.
+            separator: the usual separator of such a file. Another one is detected if it alone separates the cells.
+            has_header: whether the first line holds the names of the columns.
+            reading: version of the reading; version 1 detects no separator, and reads all quotation marks in one way.
+            quotes: whether version 1 reads cells between tabs as in a .csv file, instead of leaving quotation marks.
+            notes: receives counts of rows that version 1 read differently, and of comments that are left out.
+        """
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
+        self.lines, self.name, self.separator, self.reading = Lines(lines), name, separator, reading
+        self._quotes, self._has_header, self._num_unnamed = quotes, has_header, 0
+        self.notes = ReadingNotes() if notes is None else notes
+        self.width: int | None = None
+        """Number of cells of a row; None before the first row."""
+        self.header: list[str] = []
+        if has_header:
+            self._read_header()
+
+    def _read_header(self) -> None:
+        if self.reading > 1:
+            self._skip_to_header()
+        try:
+            line = next(self.lines)
+        except StopIteration:
+            raise ValueError(f"{self.name}: is empty, but must start with a line of column names.") from None
+        if "\r" in line and self.lines.peek() is None:
+            raise ValueError(
+                f"{self.name}: its lines end in carriage returns, not newlines: convert it, for example with "
+                "`tr '\\r' '\\n'`."
+            )
+        cells = [cell.strip() for cell in self._cells(line)]
+        while self.reading > 1 and len(cells) > 1 and not cells[-1]:  # a separator at the end of each line
+            cells.pop()
+            self._num_unnamed += 1
+        self.header, self.width = cells, len(cells)
+        if self.reading > 1 and len(cells) > 1 and _are_numbers(cells):
+            raise ValueError(
+                f"{self.name}, line {self.lines.number}: holds numbers ({', '.join(cells[:3])}, ...), but must hold "
+                "the names of the columns: add a line with names."
+            )
+
+    def _skip_to_header(self) -> None:
+        """Skip empty lines and comments before the header, and detect the separator."""
+        first = self.lines.peek()
+        match = None if first is None else _EXCEL_SEPARATOR.fullmatch(first.strip("\ufeff"))
+        if match is not None:
+            self.separator = match[1]
+            next(self.lines)
+        start = 0  # of the first line that is no comment
+        while (line := self.lines.peek(start)) is not None and (not line.strip() or line.startswith("#")):
+            start += 1
+        if line is None:
+            start, line = 0, self.lines.peek()
+        if line is None:
+            return
+        if match is None:
+            following = (self.lines.peek(index) for index in range(start + 1, start + 1 + MAX_LINES_OF_CELL))
+            rows = [row for row in takewhile(lambda row: row is not None, following) if row]
+            self.separator = detect_separator(line, rows, self.separator)
+        above = self.lines.peek(start - 1) if start else None
+        if above and _HEADER_WITH_HASH.match(above) and self._count(above) == self._count(line):
+            start -= 1  # a header that starts with `#`
+        for _ in range(start):
+            if next(self.lines).strip():
+                location = f"{self.name}, line {self.lines.number}"
+                self.notes.add("lines of comments before the header were left out", location)
+
+    def _count(self, line: str) -> int:
+        return count_cells([line], self.separator)
+
+    def rows(self, reject: Reject = raise_error) -> Iterator[Row]:
+        """Yield the rows, with as many cells as the header or, without one, the first row.
+
+        `reject` receives the message about a row with another number of cells, which is yielded as an empty line.
+
+        Raises:
+            ValueError: the rows cannot be told apart because a quotation mark is missing.
+        """
+        for line in self.lines:
+            try:
+                is_empty = not line.strip(" ") and (self.width != 1 or not line)
+                cells = [] if is_empty else self._fitted(self._cells(line))
+            except _RowError as error:
+                reject(str(error))
+                cells = []
+            yield self.lines.number, cells
+
+    def _fitted(self, cells: list[str]) -> list[str]:
+        """Return the cells without empty ones after the last column; raise an error for a row of another length."""
+        if self.width is None:
+            self.width = len(cells)
+        if len(cells) == self.width:
+            return cells
+        if self.reading > 1 and len(cells) > self.width and not "".join(cells[self.width :]).strip():
+            return cells[: self.width]
+        location = f"{self.name}, line {self.lines.number}"
+        if self.width < len(cells) <= self.width + self._num_unnamed:
+            raise _RowError(
+                f"{self.name}: has a column without a name in its header, but line {self.lines.number} has "
+                f"{cells[-1]!r} there: name the column, or delete it."
+            )
+        hint = " Comments are left out only before the header." if cells[0].startswith("#") else ""
+        if self.separator != "\t":
+            names = "column" if self.width == 1 else "columns"
+            raise _RowError(f"{location}: has {len(cells)} cells, but the header names {self.width} {names}.{hint}")
+        if any(map(_is_open, cells)):
+            hint = " A quotation mark opens a cell, but does not close it."
+        wrong = "few" if len(cells) < self.width else "many"
+        raise _RowError(
+            f"{location}: has {len(cells)} columns, but the first line has {self.width}: is there one tab too {wrong}?"
+            f"{hint}"
+        )
+
+    def _cells(self, line: str) -> list[str]:
+        """Return the cells of the row that starts with a line, of which the following lines may be a part."""
+        if "\0" in line and self.reading > 1:
+            raise _RowError(
+                f"{self.name}, line {self.lines.number}: has a NUL character, so it is not a text in UTF-8: convert "
+                "it, or remove the character."
+            )
+        if self.separator == "\t" and (self.reading > 1 or not self._quotes):
+            if '"' not in line or self.reading == 1:
+                return line.split("\t")
+            return self._cells_between_tabs(line)
+        if '"' not in line:
+            if "\r" in line:
+                raise _RowError(
+                    f"{self.name}, line {self.lines.number}: the cells cannot be separated (there is a carriage return "
+                    "inside the line, which must end in a newline)."
+                )
+            return line.split(self.separator)
+        return self._quoted_cells(line)
+
+    def _quoted_cells(self, first: str) -> list[str]:
+        """Return the cells of a row by RFC 4180; raise ValueError if a quotation mark swallows other rows."""
+        start, row_lines = self.lines.number, [first]
+
+        def following() -> Iterator[str]:
+            yield f"{first}\n"
+            for line in self.lines:
+                row_lines.append(line)
+                yield f"{line}\n"
+
+        try:
+            cells = next(csv.reader(following(), delimiter=self.separator, strict=True))
+        except csv.Error as error:
+            message = (
+                f"{self.name}, line {start}: the cells cannot be separated ({error}): double a quotation mark inside a "
+                "cell, and enclose the cell in quotation marks."
+            )
+            if self.lines.number == start:
+                raise _RowError(message) from None
+            raise ValueError(f"{message} The one in this line is not closed up to line {self.lines.number}.") from None
+        if self.reading > 1:
+            self._refuse_swallowed_rows(start, row_lines)
+            if any(map(_QUOTED_AFTER_SPACE.fullmatch, cells)) and self._quotes_after_spaces(row_lines, cells):
+                raise _RowError(
+                    f"{self.name}, line {start}: a quotation mark follows a space, so that it does not enclose the "
+                    "cell: remove the spaces after the separators."
+                )
+        return cells
+
+    def _quotes_after_spaces(self, row_lines: Sequence[str], cells: list[str]) -> bool:
+        """Return whether a cell starts with spaces and a quotation mark, and is not enclosed in quotation marks."""
+        lines = [f"{line}\n" for line in row_lines]
+        trimmed = next(csv.reader(lines, delimiter=self.separator, skipinitialspace=True))
+        return any(one != other and one != other.lstrip() for one, other in zip(trimmed, cells, strict=False))
+
+    def _refuse_swallowed_rows(self, start: int, row_lines: Sequence[str]) -> None:
+        """Raise ValueError if each line of a row with line breaks would be a row without the quotation marks."""
+        if len(row_lines) == 1 or (self.width or 1) < 2:
+            return
+        split = [line.split(self.separator) for line in row_lines]
+        if all(len(cells) == self.width and not any(cell.startswith(" ") for cell in cells) for cells in split):
+            raise ValueError(
+                f"{self.name}, line {start}: a quotation mark opens a cell that ends in line {self.lines.number}, but "
+                f"each of these {len(row_lines)} lines has the {self.width} cells of a row: remove the quotation mark, "
+                "or double it and enclose its cell in quotation marks."
+            )
+
+    def _cells_between_tabs(self, first: str) -> list[str]:
+        """Return the cells of a row with tabs and quotation marks."""
+        cells = first.split("\t")
+        fits = self.width in (None, len(cells))
+        following = self.lines.peek()
+        may_continue = (
+            self.width is not None
+            and self.width > 1
+            and _is_open(cells[-1])
+            and following is not None
+            and 0 < following.count("\t") + 1 < self.width
+        )
+        joined = self._joined_cells(first) if may_continue or not fits else None
+        found = [_unquoted(cell) for cell in cells] if joined is None else joined
+        if self._quotes and any(map(_is_open, found)) and joined is None:
+            self._note("rows have a cell that starts with a quotation mark, which is part of the text")
+        elif not self._quotes and found != cells:
+            self._note("rows have cells in quotation marks, which were removed")
+        return found
+
+    def _note(self, text: str) -> None:
+        """Count a row of which version 1 read other cells."""
+        if self.width is not None or not self._has_header:
+            self.notes.add(text, f"{self.name}, line {self.lines.number}", since=2)
+
+    def _joined_cells(self, first: str) -> list[str] | None:
+        """Return the cells of a row with tabs or line breaks inside quotation marks; None if it is not such a row."""
+        text, more = first, 0
+        while text.count('"') % 2:
+            line = self.lines.peek(more)
+            if line is None or more == MAX_LINES_OF_CELL:
+                return None
+            text, more = f"{text}\n{line}", more + 1
+        try:
+            [cells] = csv.reader([f"{line}\n" for line in text.split("\n")], delimiter="\t", strict=True)
+        except (csv.Error, ValueError):
+            return None
+        if len(cells) != self.width:
+            return None
+        for _ in range(more):
+            next(self.lines)
+        return cells
+
+
+def detect_separator(header: str, rows: Sequence[str], default: str) -> str:
+    """Return the separator of the cells: the default one unless it does not separate the first lines, and another does.
+
+    A separator fits if the header has several cells, and the first of the lines `rows` as many.
+    """
+    counts = {separator: count_cells([header], separator) for separator in (default, *SEPARATORS)}
+    fitting = [sep for sep, count in counts.items() if count > 1 and (not rows or count_cells(rows, sep) == count)]
+    return default if default in fitting or not fitting else max(fitting, key=counts.__getitem__)
+
+
+def count_cells(lines: Sequence[str], separator: str) -> int:
+    """Count the cells of the row that starts with the first line, and may include the following ones."""
+    if '"' not in lines[0] or separator == "\t":
+        return lines[0].count(separator) + 1
+    return len(next(csv.reader(lines, delimiter=separator)))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Return whether all cells are numbers, and not all of them whole, as years that name columns are."""
+    try:
+        return not all(float(cell).is_integer() for cell in cells)
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_open(cell: str) -> bool:
+    return cell.startswith('"') and _unquoted(cell) == cell
+
+
+def _unquoted(cell: str) -> str:
+    """Remove quotation marks that enclose a cell, if those inside are doubled; otherwise they are literal."""
+    if len(cell) < 2 or cell[0] != '"' or cell[-1] != '"':
+        return cell
+    inside = cell[1:-1].replace('""', "")
+    return cell if '"' in inside else cell[1:-1].replace('""', '"')

@@ -1,0 +1,83 @@
+"""Recognition of files that are not text by their first bytes, and decompression by the suffix of the name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from zipfile import ZipFile
+
+TEXT_ADVICE = "export or unpack it first"
+SHEET_ADVICE = "save the sheet as .csv (UTF-8)"
+SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (
+        b"PK\x03\x04",
+        "a zip archive (such as .npz, .xlsx or .docx)",
+        f"{TEXT_ADVICE}; of a workbook, {SHEET_ADVICE}. A zipped text or table is read if its name ends in .zip. "
+        "Arrays (.npz) are read by their path: `seqlab predict RUN --input FILE.npz`",
+    ),
+    (b"\x1f\x8b", "compressed by gzip", "give it a name that ends in .gz"),
+    (b"BZh", "compressed by bzip2", "give it a name that ends in .bz2"),
+    (b"\xfd7zXZ\0", "compressed by xz", "give it a name that ends in .xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it by `zstd -d`"),
+    (b"\xff\xfe", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+    (b"\xfe\xff", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+    (b"PAR1", "a parquet file", "give it a name that ends in .parquet"),
+    (b"ARROW1", "an Arrow file", "give it a name that ends in .arrow"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", SHEET_ADVICE),
+    (b"%PDF-", "a PDF file", TEXT_ADVICE),
+    (b"SQLite format 3\0", "a SQLite data base", TEXT_ADVICE),
+    (b"\x89HDF\r\n", "an HDF5 file", TEXT_ADVICE),
+    (b"\x80\x04\x95", "a Python pickle", TEXT_ADVICE),
+    (b"version https://git-lfs.github.com/spec/", "a pointer of git-lfs", "get the file itself by `git lfs pull`"),
+)
+"""First bytes, what a file is that begins with them, and what to do."""
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+"""Suffixes of compressed files, which are decompressed while they are read; a zip archive must hold one file."""
+UTF16_SAMPLE = 12
+"""Number of bytes in which UTF-16 without a byte order mark is recognized: every second one is 0."""
+
+
+def refuse_other_types(head: bytes, name: str) -> None:
+    """Raise ValueError if the first line of a file is not that of a text in UTF-8; the message says what to do."""
+    for signature, kind, advice in SIGNATURES:
+        if head.startswith(signature):
+            raise ValueError(f"{name} is {kind}, but this input must be text: {advice}.")
+    sample = head[:UTF16_SAMPLE]
+    halves = sample[::2], sample[1::2]
+    if len(sample) == UTF16_SAMPLE and any(not any(one) and all(other) for one, other in (halves, halves[::-1])):
+        raise ValueError(
+            f"{name} is UTF-16, but this input must be UTF-8: convert it: `iconv -f UTF-16LE -t UTF-8` (or UTF-16BE)."
+        )
+
+
+def uncompressed_name(path: Path) -> str:
+    """Return the name of a file in lower case, without the suffix of its compression."""
+    name = path.name.lower()
+    return name.removesuffix(next((suffix for suffix in COMPRESSED_SUFFIXES if name.endswith(suffix)), ""))
+
+
+def open_decompressed(source: Path | BinaryIO, path: Path) -> BinaryIO | None:
+    """Open the decompressed stream of a file, which is `source` or is named by it; None if its name has no such suffix.
+
+    Raises:
+        ValueError: a zip archive holds no file, or several.
+        BadZipFile: the file is not a zip archive.
+    """
+    openers: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if path.suffix.lower() == ".zip":
+        return _open_only_member(source, path)
+    opener = openers.get(path.suffix.lower())
+    return None if opener is None else cast(BinaryIO, opener(source))
+
+
+def _open_only_member(source: Path | BinaryIO, path: Path) -> BinaryIO:
+    archive = ZipFile(source)
+    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    if len(names) != 1:
+        listed = f"{len(names)} files ({', '.join(names[:5])})" if names else "no file"
+        raise ValueError(f"{path}: a zip archive that is read must hold one file, but holds {listed}: unpack it.")
+    return cast(BinaryIO, archive.open(names[0]))

@@ -1,0 +1,181 @@
+"""Records of JSON and parquet files as rows of cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from seqlab.base.parsing import parse_json
+from seqlab.base.reading import READING_VERSION
+from seqlab.data.column import text_of_value
+from seqlab.data.delimited import Reject, Row, raise_error
+
+NumberedRecord = tuple[int, Any]
+"""Number of the line or record, from 1, and the record; None for an empty line."""
+
+
+def read_json_records(
+    lines: Iterable[str], name: str, reject: Reject = raise_error, *, is_document: bool = False
+) -> Iterator[NumberedRecord]:
+    """Yield the records of JSON text.
+
+    Args:
+        lines: a record on each line, or an array of records that starts in the first line.
+        name: name of the file in messages.
+        reject: function that receives the message about a line that is not JSON, and then counts as empty.
+        is_document: whether the file is called .json: an array or object on several lines.
+
+    Raises:
+        ValueError: the array is not JSON, or is another document.
+    """
+    iterator = iter(lines)
+    first = next(iterator, None)
+    if first is None:
+        return
+    all_lines = chain([first], iterator)
+    if first.lstrip().startswith("[") or (is_document and not _is_json(first)):
+        yield from enumerate(_parse_document("\n".join(all_lines), name), start=1)
+        return
+    for number, line in enumerate(all_lines, start=1):
+        record = None
+        try:
+            record = parse_json(line, is_record=True) if line.strip() else None
+        except ValueError as error:
+            reject(f"{name}, line {number}: {error}.")
+        yield number, record
+
+
+def _is_json(line: str) -> bool:
+    try:
+        parse_json(line, is_record=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_document(text: str, name: str) -> list[Any]:
+    try:
+        document = parse_json(text, is_record=True)
+    except ValueError as error:
+        raise ValueError(f"{name}: cannot be read as .json ({error}).") from None
+    if not isinstance(document, list):
+        found = f"one object with the keys {', '.join(document)}" if isinstance(document, dict) else repr(document)
+        raise ValueError(
+            f"{name}: must hold an array of records, or a record on each line, but holds {found:.100}: write the "
+            "records alone (in pandas by `to_json(orient='records')`)."
+        )
+    return document
+
+
+def read_parquet_records(path: Path, wanted: Sequence[str] = ()) -> tuple[list[str], Iterator[NumberedRecord]]:
+    """Return the names of the columns of a parquet file, and an iterator over the records.
+
+    Args:
+        path: the file.
+        wanted: columns to read, or dotted paths; all if it is empty.
+
+    Raises:
+        ValueError: pyarrow is not installed, or the file cannot be read.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise ValueError(f"{path}: parquet needs pyarrow: `pip install 'seqlab[datasets]'`.") from None
+    try:
+        file = ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{path}: cannot be read as .parquet ({error}).") from None
+    names = list(file.schema_arrow.names)
+    read = {name if name in names else name.partition(".")[0] for name in wanted} or None
+
+    def records() -> Iterator[NumberedRecord]:
+        try:
+            batches = file.iter_batches(columns=read and [name for name in names if name in read])
+            yield from enumerate((record for batch in batches for record in batch.to_pylist()), start=1)
+        except (ArrowException, OSError) as error:
+            raise ValueError(f"{path}: cannot be read as .parquet ({error}).") from None
+
+    return names, records()
+
+
+def record_rows(
+    records: Iterable[NumberedRecord],
+    name: str,
+    unit: str,
+    wanted: Sequence[str],
+    reject: Reject = raise_error,
+    reading: int = READING_VERSION,
+) -> tuple[list[str], Iterator[Row]]:
+    """Return the names of the columns of records, and an iterator over their rows of cells.
+
+    Nested objects become columns whose names are the dotted paths of keys. A row that `reject` receives counts as an
+    empty line.
+
+    Args:
+        records: the records.
+        name: name of the file in messages.
+        unit: `line` or `record`, which the numbers of the records count.
+        wanted: the columns to read. If it is empty, all records must have the keys of the first.
+        reject: function that receives the message about a row that lacks a value or has one that is not text.
+        reading: version of the reading; version 1 has no nested columns, and ignores keys that the first record lacks.
+
+    Raises:
+        ValueError: there are no records.
+    """
+    iterator = iter(records)
+    read = [next(iterator, (0, None))]
+    while read[-1][1] is None and (following := next(iterator, None)) is not None:
+        read.append(following)
+    first = read[-1][1]
+    if not wanted and first is None:
+        raise ValueError(f"{name}: has no records.")
+    flat = flatten if reading > 1 else dict[str, Any]
+    names = list(wanted) or (list(flat(first)) if isinstance(first, Mapping) else [])
+
+    def cells(record: Any, location: str) -> list[str]:
+        if not isinstance(record, Mapping):
+            shown = json.dumps(record, default=str)
+            raise ValueError(f"{location}: must be a JSON object, {{...}}, but is {shown:.40}.")
+        values = flat(record)
+        missing = next((column for column in names if column not in values), None)
+        if missing is not None:
+            known = f"only {', '.join(values)}" if wanted else "but the first record has"
+            raise ValueError(f"{location}: has no {missing!r}, {known}.")
+        if reading > 1 and not wanted and len(values) > len(names):
+            extra = next(column for column in values if column not in names)
+            raise ValueError(
+                f"{location}: has {extra!r}, but the first record has not: give all records the same keys, with null "
+                "for a missing value, or name the columns to read in `data.inputs`."
+            )
+        return [cell_of(values[column], column, location, reading) for column in names]
+
+    def rows() -> Iterator[Row]:
+        for number, record in chain(read if read[0][0] else [], iterator):
+            row: list[str] = []
+            try:
+                row = [] if record is None else cells(record, f"{name}, {unit} {number}")
+            except ValueError as error:
+                reject(str(error))
+            yield number, row
+
+    return names, rows()
+
+
+def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:
+    """Return a value as a cell, as `text_of_value` does; version 1 reads an object as the text that Python prints."""
+    return str(value) if reading == 1 and isinstance(value, dict) else text_of_value(value, name, location)
+
+
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace nested objects by their values, named by the dotted paths of keys."""
+    if not any(isinstance(value, Mapping) and value for value in record.values()):
+        return dict(record)
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        nested = flatten(value) if isinstance(value, Mapping) and value else None
+        found |= {key: value} if nested is None else {f"{key}.{name}": inner for name, inner in nested.items()}
+    return found

@@ -1,0 +1,140 @@
+"""Records of JSON and parquet files: keys, nested objects, values, and equal reading in all commands."""
+
+import datetime
+import decimal
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqlab.data.columns import parse_column
+from seqlab.data.tables import RawTable, read_rows, read_table
+
+RECORDS = [{"a": 1, "b": {"c": "x", "d": 2.5}}, {"b": {"d": 3, "c": "y"}, "a": 12345678901234567890}]
+HEADER, ROWS = ["a", "b.c", "b.d"], [["1", "x", "2.5"], ["12345678901234567890", "y", "3"]]
+
+
+def rows_of(text: str, *wanted: str, name: str = "t") -> tuple[list[str], list[list[str]]]:
+    header, rows = read_rows(text.splitlines(), name, None, wanted)
+    return header, [list(cells) for _, cells in rows]
+
+
+@pytest.mark.parametrize("layout", ["lines", "array", "indented"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_records_on_lines_and_in_arrays_are_the_same(layout: str, suffix: str, tmp_path: Path) -> None:
+    indent = 1 if layout == "indented" else None
+    lines = "".join(json.dumps(record) + "\n" for record in RECORDS)
+    path = tmp_path / f"t{suffix}"
+    path.write_text(lines if layout == "lines" else json.dumps(RECORDS, indent=indent), "utf-8")
+    header, rows = read_table(path)
+    assert (header, [list(cells) for _, cells in rows]) == (HEADER, ROWS)
+    for index, name in enumerate(HEADER):
+        assert list(parse_column(f"{path}#{name}").cells()) == [row[index] for row in ROWS]
+    assert RawTable.read([str(path)], ["b.c", "a"]).columns.keys() == {"b.c", "a"}
+
+
+def test_the_unit_of_locations_is_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(json.dumps(RECORDS, indent=1), "utf-8")
+    assert RawTable.read([str(tmp_path / "t.json")]).locate(1).endswith("t.json, record 2")
+
+
+REFUSED = {
+    "a key that the first record lacks": (
+        '{"a": 1}\n{"a": 2, "b": 3}',
+        "line 2: has 'b', but the first record has not",
+    ),
+    "a key that a later record lacks": ('{"a": 1, "b": 2}\n{"a": 2}', "line 2: has no 'b', but the first record has"),
+    "a key that is nested only once": ('{"a": {"b": 1}}\n{"a": 2}', "line 2: has no 'a.b', but the first record has"),
+    "the same key twice": ('{"a": 1, "a": 2}', "line 1: has the key 'a' twice"),
+    "a list of phrases": ('{"a": ["New York"]}', r"line 1: 'a\[0\]' must be a word without spaces, but is 'New York'"),
+    "an empty object": ('{"a": {}}', "line 1: 'a' must be text, but is a dict"),
+    "a list of lists": ('{"a": [[1]]}', r"line 1: 'a\[0\]' must be text, but is a list"),
+    "an unpaired surrogate": ('{"a": "\\ud800"}', "line 1: 'a' contains an unpaired surrogate"),
+    "an array of numbers": ("[1, 2]", "line 1: must be a JSON object"),
+    "columns of pandas": ('[{"a": 1},', r"cannot be read as \.json \(not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_records_that_differ_are_refused_with_their_line(case: str) -> None:
+    text, message = REFUSED[case]
+    with pytest.raises(ValueError, match=f"t, {message}" if "line" in message else message):
+        rows_of(text)
+
+
+def test_a_document_that_is_no_array_of_records_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"version": 1, "data": RECORDS}, indent=1), "utf-8")
+    with pytest.raises(ValueError, match=r"t\.json: must hold an array .*one object with the keys version, data"):
+        read_table(path)
+    with pytest.raises(ValueError, match=r"t\.json: must hold an array"):
+        list(parse_column(f"{path}#a").cells())
+
+
+def test_records_need_only_the_columns_that_are_used() -> None:
+    text = '{"a": 1, "id": 5}\n{"a": 2, "note": {"x": [[1]]}}\n\n{"a": null}'
+    assert rows_of(text, "a") == (["a"], [["1"], ["2"], [], [""]])
+    rejected: list[str] = []
+    _, rows = read_rows(['{"b": 1}', '{"a": 2}', "nothing"], "t", "json", ["a"], reject=rejected.append)
+    assert [list(cells) for _, cells in rows] == [[], ["2"], []]
+    assert rejected[0] == "t, line 1: has no 'a', only b."
+    assert rejected[1].startswith("t, line 3: not JSON")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (True, "true"),
+        (1.0, "1.0"),
+        (1e22, "1e+22"),
+        (None, ""),
+        ("x", "x"),
+        (["a", "b"], "a b"),
+        ([], ""),
+        ([1, 0], "1 0"),
+    ],
+)
+def test_values_are_the_same_cells_for_all_commands(value: Any, cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"a": value}) + "\n", "utf-8")
+    assert [list(cells) for _, cells in read_table(path)[1]] == [[cell]]
+    assert list(parse_column(f"{path}#a").cells()) == [cell]
+    assert rows_of(json.dumps({"a": value}), "a")[1] == [[cell]]
+
+
+ZONE = datetime.timezone(datetime.timedelta(hours=2))
+PARQUET = {
+    "int64": ([2**53 + 1, None], [str(2**53 + 1), ""]),
+    "decimal": ([decimal.Decimal("1.10"), decimal.Decimal("-3.25")], ["1.10", "-3.25"]),
+    "date": ([datetime.date(2024, 2, 29), None], ["2024-02-29", ""]),
+    "time": ([datetime.datetime(2024, 2, 29, 12, 30), None], ["2024-02-29 12:30:00", ""]),
+    "zone": ([datetime.datetime(2024, 2, 29, 12, tzinfo=ZONE), None], ["2024-02-29 12:00:00+02:00", ""]),
+    "list": ([["a", "b"], []], ["a b", ""]),
+    "bool": ([True, False], ["true", "false"]),
+}
+
+
+@pytest.mark.parametrize("kind", PARQUET)
+def test_types_of_parquet(kind: str, tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    values, cells = PARQUET[kind]
+    array = pyarrow.array(values)
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"a": array, "s": [{"b": 1}, {"b": 2}]}), path)
+    header, rows = read_table(path)
+    assert (header, [list(row) for _, row in rows]) == (["a", "s.b"], [[cells[0], "1"], [cells[1], "2"]])
+    assert list(parse_column(f"{path}#a").cells()) == cells
+    assert list(parse_column(f"{path}#s.b").cells()) == ["1", "2"]
+
+
+def test_dictionaries_of_parquet_are_their_values_and_bytes_are_refused(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    codes = pyarrow.array(["x", "y", "x"]).dictionary_encode()
+    parquet.write_table(pyarrow.table({"a": codes, "b": [b"\xff", b"", b"z"]}), path)
+    assert [cells for _, cells in read_table(path, ["a"])[1]] == [["x"], ["y"], ["x"]]
+    with pytest.raises(ValueError, match=r"t\.parquet, record 1: 'b' must be text, but is a bytes"):
+        list(read_table(path)[1])
+    with pytest.raises(ValueError, match=r"t\.parquet, record 1: 'b' must be text, but is a bytes"):
+        list(parse_column(f"{path}#b").cells())
