@@ -120,6 +120,10 @@ class FileColumn(Column):
             return read_blocks(self.path, size, self.limit)
         return super().blocks(size, split_records=split_records)
 
+    def noting(self, notes: ReadingNotes) -> FileColumn:
+        """Return the column with notes, which count rows that an earlier version of the reading read differently."""
+        return replace(self, notes=notes)
+
     def _rows(self) -> Iterator[str]:
         """Yield the lines of a table; the limit of a line is `ROW_LIMIT`."""
         return read_lines(self.path, ROW_LIMIT)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.raw_lines import LineLimit
+from seqlab.base.reading import READING_VERSION
 from seqlab.data.blocks import RawBlock
 from seqlab.data.column import Column, refuse_unequal_lengths, row_location, zip_equal
 from seqlab.data.columns import parse_column
@@ -58,9 +59,10 @@ class Corpus:
         read_once: bool = False,
         split_records: bool = False,
         limit: LineLimit | None = None,
+        reading: int = READING_VERSION,
     ) -> Corpus:
         """Parse path specs; raises ValueError for an invalid spec, or for a pipe unless `read_once` is True."""
-        corpus = cls(tuple(parse_column(spec, limit) for spec in specs), split_records)
+        corpus = cls(tuple(parse_column(spec, limit, reading) for spec in specs), split_records)
         for column in corpus.columns:
             if column.is_stream and not read_once:
                 raise ValueError(

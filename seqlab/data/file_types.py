@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -37,6 +38,11 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 """First bytes, what a file is that begins with them, and what to do."""
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 """Suffixes of compressed files, which are decompressed while they are read; a zip archive must hold one file."""
+MEMORY_SUFFIXES = (".tmx", ".xlf", ".xliff", ".sgm", ".sgml")
+"""Suffixes of translation memories and test sets with markup."""
+_TRANSLATION_MEMORY = re.compile(
+    r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+)?(tmx|xliff|mteval|srcset|refset|tstset)\b", re.IGNORECASE
+)
 UTF16_SAMPLE = 12
 """Number of bytes in which UTF-16 without a byte order mark is recognized: every second one is 0."""
 
@@ -51,6 +57,16 @@ def refuse_other_types(head: bytes, name: str) -> None:
     if len(sample) == UTF16_SAMPLE and any(not any(one) and all(other) for one, other in (halves, halves[::-1])):
         raise ValueError(
             f"{name} is UTF-16, but this input must be UTF-8: convert it: `iconv -f UTF-16LE -t UTF-8` (or UTF-16BE)."
+        )
+
+
+def refuse_translation_memory(first: str, name: str) -> None:
+    """Raise ValueError if the first line, or the suffix of the name, is that of TMX, XLIFF or the SGM files of WMT."""
+    suffix = Path(uncompressed_name(Path(name))).suffix
+    if _TRANSLATION_MEMORY.match(first) or (suffix in MEMORY_SUFFIXES and first.lstrip().startswith("<")):
+        raise ValueError(
+            f"{name} is a file of segments with markup (TMX, XLIFF or SGM), but this input must be text: write the "
+            "segments of each language to a file of their own, one on each line."
         )
 
 

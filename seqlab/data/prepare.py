@@ -19,6 +19,7 @@ from seqlab.data.corpus import row_unit
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.input_hashes import hash_inputs, hash_json
 from seqlab.data.length_bound import LengthBound, fit_length_bound
+from seqlab.data.parallel_text import note_text
 from seqlab.data.ragged import RaggedArray
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.row_encoder import RowEncoder, RowStatus
@@ -28,7 +29,7 @@ from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer
 
-CACHE_FORMAT = 3  # increase it when the format of the cache changes
+CACHE_FORMAT = 4  # increase it when the format of the cache changes
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def _build(
     build.run(workers, on_progress)
     _refuse_empty_splits(assignments, build)
     write_references(building, references, assignments[-1].statuses == RowStatus.VALID)
+    notes = note_text(survey.corpus for survey in [*train, *valid])
     masks = [*find_duplicates(train), *(find_duplicates(valid) if valid else [])]
     report = DataReport(
         corpora=[assignment.report(mask) for assignment, mask in zip(assignments, masks, strict=True)],
@@ -150,7 +152,7 @@ def _build(
         dropped_file=DROPPED_FILE,
         valid_file=VALID_FILE if build.held_out_bytes() else "",
         valid_bytes=build.held_out_bytes(),
-        reading=build.reading.to_json(),
+        reading=[*build.reading.to_json(), *notes.to_json()],
     )
     build.finish()
     return report

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 from seqlab.base.named_files import filename_in_errors
 from seqlab.base.raw_lines import DISCARDED, LineLimit, PartialLine
-from seqlab.data.file_types import open_decompressed, refuse_other_types
+from seqlab.data.file_types import open_decompressed, refuse_other_types, refuse_translation_memory
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
@@ -112,7 +112,9 @@ def check_first_lines(lines: Sequence[bytes], name: str) -> None:
             "recordings, and `seqlab train --data.kind transcription` trains on a list of them."
         )
     refuse_other_types(first, name)
-    refuse_recording_path(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
+    text = first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK)
+    refuse_translation_memory(text, name)
+    refuse_recording_path(text, name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(
             "%s: the first line has carriage returns, which do not end a line: if they should, convert the text, for "

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.corpus import Corpus, RowBlock, row_unit
+from seqlab.data.parallel_text import refuse_other_layouts
 from seqlab.data.workers import Workers
 
 PreparationProgress = Callable[[str, int, int | None], None]
@@ -71,8 +72,10 @@ def survey_corpus(
     """Read a corpus and hash its lines.
 
     Raises:
-        ValueError, FileNotFoundError: the corpus cannot be read, its columns differ in length, or it is empty.
+        ValueError, FileNotFoundError: the corpus cannot be read, its columns differ in length, it is empty, or
+            `refuse_other_layouts` raises it.
     """
+    refuse_other_layouts(corpus)
     parts: list[_BlockSurvey] = []
     sizes: deque[int | None] = deque()  # estimated size of the corpus, for each block that was sent to the workers
     done, unit = 0, row_unit(len(corpus.columns))

@@ -14,6 +14,7 @@ from seqlab.base.malloc import release_between
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.progress import are_bars_shown
 from seqlab.base.raw_lines import LineLimit
+from seqlab.base.reading import READING_VERSION
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import line_locations, refuse_unequal_lengths
 from seqlab.data.readers import iter_lines, open_binary
@@ -89,13 +90,20 @@ def prompt_for(lines: Iterator[str]) -> Iterator[str]:
 
 
 @contextmanager
-def open_input(spec: str | None, *, tables_as_text: bool = False, limit: LineLimit | None = None) -> Iterator[Input]:
-    """Open a text file (decompressed if it ends in .gz), a column of a table (`FILE#COLUMN`), or standard input.
+def open_input(
+    spec: str | None,
+    *,
+    tables_as_text: bool = False,
+    limit: LineLimit | None = None,
+    reading: int = READING_VERSION,
+) -> Iterator[Input]:
+    """Open a text file (decompressed by its suffix), a column of a table (`FILE#COLUMN`), or standard input.
 
     Args:
         spec: path or `FILE#COLUMN`; None and `-` are standard input.
         tables_as_text: whether to read a table like plain text, line by line.
         limit: limit of the length of a line.
+        reading: version of the reading of a table.
 
     Raises:
         ValueError: a table is named without a column, and `tables_as_text` is False.
@@ -103,7 +111,7 @@ def open_input(spec: str | None, *, tables_as_text: bool = False, limit: LineLim
     from seqlab.data.columns import parse_column
 
     if spec is not None and spec != "-" and not tables_as_text:
-        column = parse_column(spec, limit)
+        column = parse_column(spec, limit, reading)
         if column.kind != "text":
             yield Input(str(column), column.values(), column=column)
             return
@@ -113,7 +121,7 @@ def open_input(spec: str | None, *, tables_as_text: bool = False, limit: LineLim
 
 @contextmanager
 def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file (decompressed if it ends in .gz) or standard input: the stream and its name for messages."""
+    """Open a file (decompressed by its suffix) or standard input: the stream and its name for messages."""
     if path is None or path == "-":
         yield standard_input(), "standard input"
     else:

@@ -90,6 +90,13 @@ class RunOptions(DeviceOptions):
     runs: list[RunPath]
     """run folder; several are an ensemble"""
 
+    @property
+    def reading(self) -> int:
+        """Version of the reading of files that the first run was trained with."""
+        from seqlab.runs.folder import RunFolder
+
+        return RunFolder(Path(self.runs[0])).reading
+
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EngineOptions(RunOptions):

@@ -84,8 +84,8 @@ def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[Score
     from seqlab.data.columns import parse_column
     from seqlab.data.corpus import Corpus
 
-    sources = () if options.src is None else (parse_column(options.src, limit),)
-    targets = [parse_column(spec, limit) for spec in options.tgt]
+    sources = () if options.src is None else (parse_column(options.src, limit, options.reading),)
+    targets = [parse_column(spec, limit, options.reading) for spec in options.tgt]
     start = 0
     all_rows, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
     for rows in in_batches(all_rows, size, weight=lambda row: sum(map(len, row)), max_weight=MAX_BUFFER_CHARS):

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, open_regular, parse_json, read_json, read_regular, validate_type
 from seqlab.base.raw_lines import ROW_LIMIT
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -276,6 +277,13 @@ class RunFolder:
             f"{shlex.quote(str(self.config_file))} NEW.yaml`, `seqlab train NEW.yaml --run_dir {path}`. To undo the "
             "edit, delete the file: it is written again."
         )
+
+    @property
+    def reading(self) -> int:
+        """Version of the reading of files; the current one for a folder that is no run, such as an export."""
+        if not self.description_file.is_file():
+            return READING_VERSION
+        return int(self.read_description().get("reading", FIRST_READING_VERSION))
 
     def read_description_entry(self, key: str) -> Any:
         """Read one value of run.json; raises ValueError if it is missing."""

@@ -71,7 +71,9 @@ def label_text(options: LabelOptions) -> int:
     # An empty line ends a sentence in CoNLL-U, so it cannot replace a line above the limit.
     limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
-        open_input(options.input, tables_as_text=options.conllu is not None, limit=limit) as source,
+        open_input(
+            options.input, tables_as_text=options.conllu is not None, limit=limit, reading=options.reading
+        ) as source,
         output_stream(options.output) as output,
         line_progress(source.stream, output) as advance,
     ):

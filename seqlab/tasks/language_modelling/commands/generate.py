@@ -202,7 +202,7 @@ def _prompt_blocks(
     if not options.prompts:
         yield None, iter([given])
         return
-    with open_input(options.prompts, limit=limit) as source:
+    with open_input(options.prompts, limit=limit, reading=options.reading) as source:
         blocks = source.blocks(options.buffer_lines, BUFFER_PROMPTS)
         first = next(blocks, None)
         if first is None:

@@ -64,7 +64,7 @@ def run(options: PerplexityOptions) -> None:
     window = model.choose_window(options.context if number is None else number, options.stride)
     with (
         output_stream(options.output) as output,
-        _blocks(options.file, split_records=model.is_continuous) as blocks,
+        _blocks(options.file, options.reading, split_records=model.is_continuous) as blocks,
     ):
         # Line scores that are printed on a terminal show the progress.
         bar = nullcontext() if options.per_line and output.isatty() else count_progress("tokens")
@@ -83,12 +83,12 @@ def run(options: PerplexityOptions) -> None:
 
 
 @contextmanager
-def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
+def _blocks(spec: str, reading: int, *, split_records: bool) -> "Iterator[Iterator[Text]]":
     """Open a text file or a column and read it in blocks; the messages of ValueError and OSError name the file."""
     from seqlab.data.columns import parse_column
     from seqlab.tasks.language_modelling.text import Text
 
-    column = None if spec == "-" else parse_column(spec)
+    column = None if spec == "-" else parse_column(spec, reading=reading)
     if column is not None and column.column is not None:
         yield Text.of_records(column, split_records=split_records)
         return

@@ -36,7 +36,8 @@ def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
     """
     from seqlab.data.corpus import Corpus
 
-    corpus = Corpus.from_specs(options.src, options.tgt, read_once=True, limit=options.line_limit())
+    limit, reading = options.line_limit(), options.reading
+    corpus = Corpus.from_specs(options.src, options.tgt, read_once=True, limit=limit, reading=reading)
     rows = list(corpus.rows())
     if not rows:
         raise ValueError(f"{options.src} is empty: there are no pairs to measure.")

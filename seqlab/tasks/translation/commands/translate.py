@@ -83,7 +83,7 @@ def run(options: TranslateOptions) -> int:
         if not world.is_main:  # only the main rank reads and writes files
             options = replace(options, input=os.devnull, output=os.devnull, prefix=None, alignment=os.devnull)
         with (
-            open_input(options.input, limit=limit) as source,
+            open_input(options.input, limit=limit, reading=options.reading) as source,
             output_stream(options.alignment or os.devnull) as alignment,
             output_stream(options.output) as output,
         ):

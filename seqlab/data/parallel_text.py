@@ -1,0 +1,77 @@
+"""Layouts of parallel text other than one sentence on each line of two files: refused, or noted in the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from seqlab.base.reading import ReadingNotes
+from seqlab.data.column import Column
+from seqlab.data.columns import FileColumn
+from seqlab.data.corpus import Corpus
+
+SAMPLE_LINES = 1000
+"""Number of lines at the start of a file in which markup is looked for."""
+MIN_LINES = 2
+"""Minimum number of lines that show the layout of a file."""
+_PAGE = re.compile(r"\s*<(!doctype html|html|\?xml|url>|doc docid|seg id)", re.IGNORECASE)
+"""Start of a page, of a document of WMT, or of the files `train.tags.*` of IWSLT."""
+_MARKUP = {
+    "have escapes of the Moses tokenizer, such as `&apos;`, which are read as text: inputs need them, too": re.compile(
+        r"&(apos|quot|amp|lt|gt|bar|bra|ket|#124|#91|#93);"
+    ),
+    "start with a language tag, such as `<2de>`, which is read as text: inputs need it, too": re.compile(
+        r"(<2\w+>|>>\w+<<|__\w+__)( |$)"
+    ),
+}
+
+
+def refuse_other_layouts(corpus: Corpus) -> None:
+    """Raise ValueError if a side of a parallel corpus is a page, or holds both texts on each line.
+
+    Sides may have tabs, which start tags, unless both sides are the same file.
+    """
+    if len(corpus.columns) < 2:
+        return
+    is_same = len({column.source for column in corpus.columns}) == 1
+    for column in corpus.columns:
+        lines = sample_lines(column, 10)
+        if column.kind != "text" or not lines:
+            continue
+        if _PAGE.match(lines[0]):
+            raise ValueError(
+                f"{column}, line 1: is markup ({lines[0].strip():.40}), but must be a sentence: convert the file to "
+                "plain text, with a sentence on each line."
+            )
+        separator = next((each for each in (" ||| ", "\t") if all(each in line for line in lines)), None)
+        if separator is not None and len(lines) >= MIN_LINES and (is_same or separator != "\t"):
+            raise ValueError(
+                f"{column}: each line has {separator!r}, which separates two texts: write the source and the target "
+                f"to two files, or separate them by tabs and name the columns {Path(column.source).stem}.tsv#0 and "
+                f"{Path(column.source).stem}.tsv#1."
+            )
+
+
+def sample_lines(column: Column, count: int) -> list[str]:
+    """Return the first lines of a column that are not empty; none of a stream, which can be read only once."""
+    if column.is_stream:
+        return []
+    return list(islice((line for line in islice(column.values(), SAMPLE_LINES) if line.strip()), count))
+
+
+def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
+    """Note cells in quotation marks, which version 1 of the reading left, and markup in the first lines."""
+    notes = ReadingNotes()
+    columns = {str(column): column for corpus in corpora for column in corpus.columns}
+    for column in columns.values():
+        for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
+            for text, pattern in _MARKUP.items():
+                if pattern.match(line) if "start" in text else pattern.search(line):
+                    location = f"{column}, line {column.line_numbers(number, 1)[0]}"
+                    notes.add(f"of the first {SAMPLE_LINES:,} lines {text}", location)
+        if isinstance(column, FileColumn) and column.kind == "tsv":
+            for _ in column.noting(notes).cells():
+                pass
+    return notes

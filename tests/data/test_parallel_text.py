@@ -1,0 +1,106 @@
+"""Parallel text in other layouts than one sentence on each line of two files: refused by name, or noted."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.columns import parse_column
+from seqlab.data.corpus import Corpus
+from seqlab.data.parallel_text import note_text
+from seqlab.data.readers import read_lines
+from seqlab.data.survey import survey_corpus
+
+TMX = '<?xml version="1.0"?>\n<tmx version="1.4"><body><tu><tuv xml:lang="de"><seg>eins</seg></tuv></tu></body></tmx>\n'
+XLIFF = '<xliff version="1.2"><file><body><trans-unit id="1"><source>one</source></trans-unit></body></file></xliff>\n'
+SGM = '<srcset setid="newstest" srclang="any">\n<doc docid="1"><seg id="1">one &amp; two</seg></doc>\n</srcset>\n'
+SEGMENTS = {
+    "a.tmx": TMX,
+    "b.txt": TMX.replace("?>\n", "?> "),
+    "c.xlf": XLIFF,
+    "d.de": XLIFF,
+    "e.sgm": SGM,
+    "f.en": SGM,
+    "g.de": '<!DOCTYPE mteval SYSTEM "ftp://jaguar">\n',
+    "h.sgm": '<?xml version="1.0"?>\n',
+    "i.tmx.gz": TMX,
+}
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_files_of_segments_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    raw = SEGMENTS[name].encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    for read in (lambda: list(read_lines(path)), lambda: list(Corpus.from_specs(str(path)).blocks())):
+        with pytest.raises(ValueError, match=rf"{name} is a file of segments with markup \(TMX, XLIFF or SGM\)"):
+            read()
+
+
+def survey(tmp_path: Path, src: str, tgt: str | None) -> None:
+    (tmp_path / "a.src").write_text(src, "utf-8")
+    (tmp_path / "a.tgt").write_text(src if tgt is None else tgt, "utf-8")
+    survey_corpus(Corpus.from_specs(f"{tmp_path}/a.src", f"{tmp_path}/a.{'src' if tgt is None else 'tgt'}"))
+
+
+TWO_TEXTS = "ein Haus ||| a house\nzwei ||| two\n"
+LAYOUTS: dict[str, tuple[str, str | None, str]] = {
+    "two texts on a line": (TWO_TEXTS, "a house\ntwo\n", r"a\.src: each line has ' \|\|\| ', .*two files, .*a\.tsv#0"),
+    "two texts in one file": (TWO_TEXTS, None, r"a\.src: each line has ' \|\|\| '"),
+    "a table in one file": (
+        "ein Haus\ta house\nzwei\ttwo\n",
+        None,
+        r"a\.src: each line has '\\t', which separates two",
+    ),
+    "two texts in the target": ("a house\ntwo\n", TWO_TEXTS, r"a\.tgt: each line has ' \|\|\| '"),
+    "a web page": ("<!DOCTYPE html>\n<p>404\n", "a\nb\n", r"a\.src, line 1: is markup \(<!DOCTYPE html>\)"),
+    "lines of IWSLT": ("<url>http://ted</url>\nHaus\n", "<url>http://ted</url>\nhouse\n", r"a\.src, line 1: is markup"),
+    "documents of WMT": ('<doc docid="1">\n<seg>x</seg>\n', "a\nb\n", r"a\.src, line 1: is markup"),
+    "one line more": ("a\nb\nc\n", "a\nb\n", r"a\.src has 3 lines but .*a\.tgt has 2"),
+    "one line fewer": ("a\nb\n", "a\nb\nc\n", r"a\.src has 2 lines but .*a\.tgt has 3"),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_other_layouts_are_refused_with_what_to_do(case: str, tmp_path: Path) -> None:
+    src, tgt, message = LAYOUTS[case]
+    with pytest.raises(ValueError, match=message):
+        survey(tmp_path, src, tgt)
+
+
+@pytest.mark.parametrize(
+    ("src", "tgt"),
+    [
+        ("gehen\tV;PST\nHaus\tN;PL\n", "ging\nHäuser\n"),  # a tab starts tags
+        ("a ||| b\nplain\n", "x\ny\n"),
+        ("<b> bold\nplain\n", "x\ny\n"),
+        ("one line ||| \n", "x\n"),
+        ("same\ntext\n", None),
+    ],
+)
+def test_texts_with_some_marks_are_read(src: str, tgt: str | None, tmp_path: Path) -> None:
+    survey(tmp_path, src, tgt)
+
+
+def test_two_columns_of_one_table_are_a_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "train.en-de.tsv"
+    path.write_text('one\teins\n"two\tzwei\nshe said "hi"\tsie sagte "hi"\n', "utf-8")
+    rows = list(Corpus.from_specs(f"{path}#0", f"{path}#1").rows())
+    assert rows == [("one", "eins"), ('"two', "zwei"), ('she said "hi"', 'sie sagte "hi"')]
+
+
+def test_markup_and_quotation_marks_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.de").write_text("<2en> eins\n>>eng<< zwei\nan &quot; &apos;s\nx <2en>\n", "utf-8")
+    (tmp_path / "t.tsv").write_text('de\ten\n"eins"\tone\nzwei\t"two" x\n', "utf-8")
+    notes = note_text([Corpus.from_specs(f"{tmp_path}/a.de"), Corpus.from_specs(f"{tmp_path}/t.tsv#de")])
+    assert [note.count for note in notes] == [2, 1, 1]
+    assert [note.since for note in notes] == [1, 1, 2]
+    assert [note.first.rpartition("/")[2] for note in notes] == ["a.de, line 1", "a.de, line 3", "t.tsv, line 2"]
+    for note, part in zip(notes, ["language tag", "escapes of the Moses tokenizer", "quotation marks"], strict=True):
+        assert part in note.text
+
+
+def test_version_1_leaves_the_quotation_marks(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('de\ten\n"eins"\tone\n', "utf-8")
+    for version, expected in ((1, ['"eins"']), (2, ["eins"])):
+        assert list(parse_column(f"{tmp_path}/t.tsv#de", reading=version).values()) == expected
