@@ -18,7 +18,7 @@ from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conll import SUFFIXES, read_token_sentences
 from seqlab.data.conllu import PLUS_SUFFIX, column_number, read_sentences
-from seqlab.data.delimited import DelimitedRows
+from seqlab.data.delimited import DelimitedRows, unknown_column
 from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import open_binary, read_lines, require_file
@@ -152,8 +152,8 @@ class FileColumn(Column):
         if header.count(column) > 1:
             raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
         if column not in header:
-            fault = f"has no column {column!r}" if self.kind == "tsv" else f"has no {column!r}"
-            raise ValueError(f"{self.path}: {fault}, only {', '.join(header)}.")
+            noun = "column " if self.kind == "tsv" else ""
+            raise ValueError(unknown_column(str(self.path), f"{noun}{column!r}", header))
         return header.index(column)
 
     def _conllu_values(self, column: str) -> Iterator[str]:

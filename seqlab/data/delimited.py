@@ -111,6 +111,8 @@ class DelimitedRows:
             line = next(self.lines)
         except StopIteration:
             raise ValueError(f"{self.name}: is empty, but must start with a line of column names.") from None
+        if line.lstrip(" \t").lower().startswith(("<!doctype html", "<html", "<?xml")):
+            raise ValueError(f"{self.name}: is an HTML or XML page, not a table: was it downloaded completely?")
         if "\r" in line and self.lines.peek() is None:
             raise ValueError(
                 f"{self.name}: its lines end in carriage returns, not newlines: convert it, for example with "
@@ -308,6 +310,13 @@ class DelimitedRows:
         for _ in range(more):
             next(self.lines)
         return cells
+
+
+def unknown_column(name: str, column: str, header: Sequence[str]) -> str:
+    """Return the message for a column that a table lacks, with the columns that it has."""
+    has_spaces = len(header) == 1 and " " in header[0]
+    hint = " Cells between spaces are not read: separate them by commas or tabs." if has_spaces else ""
+    return f"{name}: has no {column}, only {', '.join(header)}.{hint}"
 
 
 def detect_separator(header: str, rows: Sequence[str], default: str) -> str:

@@ -39,6 +39,8 @@ def read_json_records(
     if first.lstrip().startswith("[") or (is_document and not _is_json(first)):
         yield from enumerate(_parse_document("\n".join(all_lines), name), start=1)
         return
+    if is_document:
+        all_lines = _refuse_columns(all_lines, name)
     for number, line in enumerate(all_lines, start=1):
         record = None
         try:
@@ -46,6 +48,25 @@ def read_json_records(
         except ValueError as error:
             reject(f"{name}, line {number}: {error}.")
         yield number, record
+
+
+def _refuse_columns(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Yield lines; raise ValueError if there is only one record, which looks like a table by columns."""
+    iterator = iter(lines)
+    first, second = next(iterator), next(iterator, None)
+    record = parse_json(first, is_record=True) if second is None else None
+    if isinstance(record, dict) and record:
+        [shape, *others] = {
+            tuple(each) if isinstance(each, dict) else len(each) if isinstance(each, list) else 0
+            for each in record.values()
+        }
+        is_indexed = isinstance(shape, tuple) and shape and all(map(str.isdecimal, shape))
+        if not others and (is_indexed or (isinstance(shape, int) and shape > 1)):
+            raise ValueError(
+                f"{name}: looks like a table by columns, but must hold records: write it in pandas by "
+                "`to_json(orient='records')`; if it is one record, call the file .jsonl."
+            )
+    yield from (first,) if second is None else chain((first, second), iterator)
 
 
 def _is_json(line: str) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
-from seqlab.data.delimited import DelimitedRows, Reject, Row, raise_error
+from seqlab.data.delimited import DelimitedRows, Reject, Row, raise_error, unknown_column
 from seqlab.data.file_types import COMPRESSED_SUFFIXES, SHEET_ADVICE, uncompressed_name
 from seqlab.data.readers import read_lines, require_file
 from seqlab.data.records import read_json_records, read_parquet_records, record_rows
@@ -100,8 +100,6 @@ def read_rows(
     all_lines = chain([first], iterator)
     if kind == "json":
         return record_rows(read_json_records(all_lines, name, reject), name, "line", wanted, reject, reading)
-    if first.lstrip("\ufeff \t").lower().startswith(("<!doctype html", "<html", "<?xml")):
-        raise ValueError(f"{name}: is an HTML or XML page, not a table: was it downloaded completely?")
     table = DelimitedRows(all_lines, name, "," if kind == "comma" else "\t", reading=reading, notes=notes)
     check_header(table.header, name, wanted)
     return table.header, table.rows(reject)
@@ -167,7 +165,7 @@ class RawTable:
         names = list(wanted) or list(self.columns) or list(header)
         for column in names:
             if column not in header:
-                raise ValueError(f"{name}: has no column {column!r}, only {', '.join(header)}.")
+                raise ValueError(unknown_column(name, f"column {column!r}", header))
         if not self.columns:
             self.columns = {column: RawColumn(column) for column in names}
         indices = [(self.columns[name], header.index(name)) for name in names]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.columns import parse_column
 from seqlab.data.delimited import DelimitedRows
-from seqlab.data.tables import read_rows, read_table
+from seqlab.data.tables import RawTable, read_rows, read_table
 
 
 def write(path: Path, text: str) -> Path:
@@ -188,6 +188,15 @@ def test_ambiguous_tables_are_refused_with_file_and_line(case: str, tmp_path: Pa
     path = write(tmp_path / "t.csv", text)
     with pytest.raises(ValueError, match=message):
         list(read_table(path)[1])
+
+
+def test_a_table_with_spaces_between_cells_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "a b y\n1 2 3\n")
+    message = "only a b y. Cells between spaces are not read: separate them by commas or tabs"
+    with pytest.raises(ValueError, match=message):
+        RawTable.read([str(path)], ["y"])
+    with pytest.raises(ValueError, match=message):
+        list(parse_column(f"{path}#y").cells())
 
 
 def test_an_open_quotation_mark_of_a_ragged_row_between_tabs_is_named(tmp_path: Path) -> None:

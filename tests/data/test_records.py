@@ -72,6 +72,17 @@ def test_a_document_that_is_no_array_of_records_is_refused(tmp_path: Path) -> No
         list(parse_column(f"{path}#a").cells())
 
 
+@pytest.mark.parametrize("table", [{"a": {"0": 1, "1": 2}, "b": {"0": 3, "1": 4}}, {"a": [1, 2], "b": [3, 4]}])
+def test_a_table_by_columns_is_refused(table: Any, tmp_path: Path) -> None:
+    """The default of `to_json` in pandas, and `to_dict("list")`."""
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(table), "utf-8")
+    with pytest.raises(ValueError, match=r"t\.json: looks like a table by columns, .*`to_json\(orient='records'\)`"):
+        read_table(path)
+    path.write_text('{"pair": {"de": "x", "en": "y"}}\n', "utf-8")
+    assert [cells for _, cells in read_table(path)[1]] == [["x", "y"]]
+
+
 def test_records_need_only_the_columns_that_are_used() -> None:
     text = '{"a": 1, "id": 5}\n{"a": 2, "note": {"x": [[1]]}}\n\n{"a": null}'
     assert rows_of(text, "a") == (["a"], [["1"], ["2"], [], [""]])
