@@ -241,13 +241,13 @@ class DelimitedRows:
             if self.lines.number == start:
                 raise _RowError(message) from None
             raise ValueError(f"{message} The one in this line is not closed up to line {self.lines.number}.") from None
-        if self.reading > 1:
-            self._refuse_swallowed_rows(start, row_lines)
-            if any(map(_QUOTED_AFTER_SPACE.fullmatch, cells)) and self._quotes_after_spaces(row_lines, cells):
-                raise _RowError(
-                    f"{self.name}, line {start}: a quotation mark follows a space, so that it does not enclose the "
-                    "cell: remove the spaces after the separators."
-                )
+        self._refuse_swallowed_rows(start, row_lines)
+        may_be_quoted = self.reading > 1 and any(map(_QUOTED_AFTER_SPACE.fullmatch, cells))
+        if may_be_quoted and self._quotes_after_spaces(row_lines, cells):
+            raise _RowError(
+                f"{self.name}, line {start}: a quotation mark follows a space, so that it does not enclose the cell: "
+                "remove the spaces after the separators."
+            )
         return cells
 
     def _quotes_after_spaces(self, row_lines: Sequence[str], cells: list[str]) -> bool:

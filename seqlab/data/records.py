@@ -35,7 +35,7 @@ def read_json_records(
     first = next(iterator, None)
     if first is None:
         return
-    all_lines = chain([first], iterator)
+    all_lines: Iterator[str] = chain([first], iterator)
     if first.lstrip().startswith("[") or (is_document and not _is_json(first)):
         yield from enumerate(_parse_document("\n".join(all_lines), name), start=1)
         return
@@ -187,8 +187,13 @@ def record_rows(
 
 
 def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:
-    """Return a value as a cell, as `text_of_value` does; version 1 reads an object as the text that Python prints."""
-    return str(value) if reading == 1 and isinstance(value, dict) else text_of_value(value, name, location)
+    """Return a value as a cell, as `text_of_value` does.
+
+    Version 1 joins the items of any list, and reads objects and bytes as the text that Python prints.
+    """
+    if reading == 1 and isinstance(value, list):
+        return " ".join(cell_of(item, name, location, reading) for item in value)
+    return str(value) if reading == 1 and isinstance(value, dict | bytes) else text_of_value(value, name, location)
 
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:

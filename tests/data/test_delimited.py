@@ -209,7 +209,11 @@ def test_an_open_quotation_mark_of_a_ragged_row_between_tabs_is_named(tmp_path: 
 
 def test_version_1_reads_quotation_marks_and_separators_as_before(tmp_path: Path) -> None:
     path = write(tmp_path / "q.tsv", OPEN_QUOTES)
-    assert len(list(read_table(path, reading=1)[1])) == 50
+    with pytest.raises(ValueError, match=r"q\.tsv, line 7: a quotation mark opens a cell that ends in line 17"):
+        list(read_table(path, reading=1)[1])
+    path = write(tmp_path / "r.tsv", 'a\tb\n"x"\t1\n"two\tcells"\t2\n"two\nlines"\t3\n')
+    rows = [["x", "1"], ["two\tcells", "2"], ["two\nlines", "3"]]
+    assert [[list(cells) for _, cells in read_table(path, reading=version)[1]] for version in (1, 2)] == [rows, rows]
     write(tmp_path / "t.tsv", 'a\tb\n"x"\t1\n')
     assert list(parse_column(f"{tmp_path / 't.tsv'}#a", reading=1).cells()) == ['"x"']
     assert read_table(write(tmp_path / "t.csv", "a;b\n1;2\n"), reading=1)[0] == ["a;b"]

@@ -114,6 +114,12 @@ def test_values_are_the_same_cells_for_all_commands(value: Any, cell: str, tmp_p
     assert rows_of(json.dumps({"a": value}), "a")[1] == [[cell]]
 
 
+def test_version_1_reads_objects_and_lists_as_before() -> None:
+    lines = ['{"a": {"b": 1}, "c": ["New York", null]}', '{"a": 2, "c": 3, "d": 4}']
+    header, rows = read_rows(lines, "t", reading=1)
+    assert (header, [list(cells) for _, cells in rows]) == (["a", "c"], [["{'b': 1}", "New York "], ["2", "3"]])
+
+
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
 PARQUET = {
     "int64": ([2**53 + 1, None], [str(2**53 + 1), ""]),

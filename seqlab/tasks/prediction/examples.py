@@ -286,6 +286,12 @@ def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
     if isinstance(codec, ArrayCodec):
         assert raw.arrays is not None, "an ArrayCodec encodes arrays"
         return codec.encode(raw.arrays, raw.table.locate(0).partition(", row")[0])
+    missing = next((name for name in codec.names if name not in raw.table.columns), None)
+    if missing is not None:
+        raise ValueError(
+            f"{raw.table.files[0]}: has no column {missing!r}, which the run reads: objects in records "
+            "are now columns with names such as 'a.b'. Start a new run by `--overwrite`."
+        )
     encoded = codec.encode(raw.table)
     return encoded if codec.window else encoded[:, None]
 
