@@ -33,7 +33,7 @@ class PairsConfig(TokensConfig):
     encoding_fields: ClassVar[tuple[str, ...]] = ("max_length", "max_length_ratio", "copy_unknown", "src_spaces")
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
-    """Source sides of the training corpora: `file` (text, plain or compressed), `file#column` (.tsv, .jsonl, .csv, .json,
+    """Source sides of the training corpora: `file` (text, also packed), `file#column` (.tsv, .jsonl, .csv, .json,
     .parquet, .arrow, .conllu), or a column of a dataset that `datasets` loads by its name on the Hugging Face hub or by
     the path of a folder, `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`. Several corpora are a list."""
 

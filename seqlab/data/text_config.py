@@ -31,7 +31,7 @@ class TextConfig(TokensConfig):
     keeps_valid_text: ClassVar[bool] = False
 
     train: Annotated[PathSpecs, Field(min_length=1)]
-    """Training corpora: `file` (text, plain or compressed), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
+    """Training corpora: `file` (text, also packed), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
     column of a dataset that `datasets` loads by its name on the Hugging Face hub or by the path of a folder,
     `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`."""
 

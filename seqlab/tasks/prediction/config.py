@@ -39,8 +39,8 @@ class PredictionConfig(DataConfig):
     path_fields: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
-    """Training data: tables (.csv, .tsv, .jsonl, .json, .parquet) with the same columns, arrays (.npz), or folders of images
-    with one subfolder per class."""
+    """Training data: tables (.csv, .tsv, .jsonl, .json, .parquet) with the same columns, arrays (.npz), or folders of
+    images with one subfolder per class."""
 
     valid: str | None = None
     """Validation data; by default, a part of the training data is held out (`valid_fraction`)."""
