@@ -125,8 +125,8 @@ class FileColumn(Column):
         return replace(self, notes=notes)
 
     def _rows(self) -> Iterator[str]:
-        """Yield the lines of a table; the limit of a line is `ROW_LIMIT`."""
-        return read_lines(self.path, ROW_LIMIT)
+        """Yield the lines of a table; the limit of a line is `ROW_LIMIT`, but a .json file may be one line."""
+        return read_lines(self.path, LineLimit(None) if self.kind == "json" else ROW_LIMIT)
 
     def delimited(self) -> DelimitedRows:
         """Open a .csv or .tsv file after its header; raises errors as `cells` does."""

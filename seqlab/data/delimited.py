@@ -180,6 +180,11 @@ class DelimitedRows:
         if self.width is None:
             self.width = len(cells)
         if len(cells) == self.width:
+            if self.reading > 1 and self.width > 1 and [cell.strip() for cell in cells] == self.header:
+                raise _RowError(
+                    f"{self.name}, line {self.lines.number}: repeats the header: if several tables were joined, remove "
+                    "the line."
+                )
             return cells
         if self.reading > 1 and len(cells) > self.width and not "".join(cells[self.width :]).strip():
             return cells[: self.width]

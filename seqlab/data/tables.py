@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqlab.base.raw_lines import ROW_LIMIT
+from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.delimited import DelimitedRows, Reject, Row, raise_error, unknown_column
@@ -66,11 +66,11 @@ def read_table(
         names, records = read_parquet_records(path, wanted)
         check_header(names, str(path), wanted)
         return record_rows(records, str(path), "record", wanted, reject, reading)
-    lines = read_lines(path, ROW_LIMIT)
     if kind == ".json":
-        records = read_json_records(lines, str(path), reject, is_document=True)
+        records = read_json_records(read_lines(path, LineLimit(None)), str(path), reject, is_document=True)
         return record_rows(records, str(path), "record", wanted, reject, reading)
     kinds: dict[str, Kind] = {".jsonl": "json", ".tsv": "tab", ".csv": "comma"}
+    lines = read_lines(path, ROW_LIMIT)
     return read_rows(lines, str(path), kinds[kind], wanted, reading=reading, reject=reject, notes=notes)
 
 

@@ -173,6 +173,11 @@ REFUSED: dict[str, tuple[str, str]] = {
         "a,b\n1,2\n# end\n",
         r"line 3: has 1 cells, .*Comments are left out only before the header",
     ),
+    "a header in the middle": ("a,b\n1,2\na,b\n3,4\n", r"t\.csv, line 3: repeats the header"),
+    "backslashes before quotation marks": ('a,b\n"say \\"hi\\"",2\n', r"t\.csv, line 2: the cells cannot be separated"),
+    "row names of R": ('"a","b"\n"1",2,3\n', r"line 2: has 3 cells, but the header names 2 columns"),
+    "decimal commas between commas": ("a,b\n1,5,2\n", r"line 2: has 3 cells, but the header names 2 columns"),
+    "the last line of a data base": ("a,b\n1,2\n(1 row)\n", r"line 3: has 1 cells, but the header names 2 columns"),
     "a web page": ("<!DOCTYPE html>\n<html>\n", r"t\.csv: is an HTML or XML page"),
     "a space before a quotation mark": ('a,b\n1, "x"\n', r"line 2: a quotation mark follows a space"),
     "an open quotation mark": (

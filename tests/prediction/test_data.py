@@ -1,5 +1,6 @@
 """Examples of the prediction task: encoding, splits, caches and invalid input."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,40 @@ def test_more_than_1000_categories(tmp_path: Path) -> None:
     encoded = fit_codecs(data, read_examples(data, data.train))[0].encode(table)
     assert encoded[:-1].sum() == 0
     assert encoded[-1].sum() == 1
+
+
+def test_columns_may_be_in_any_order_in_the_validation_file(tmp_path: Path) -> None:
+    rows = [[i, 10 * i, i % 5] for i in range(30)]
+    path = write_csv(tmp_path / "t.csv", ["a", "b", "y"], rows)
+    records = [dict(zip("aby", row, strict=True)) for row in rows[:20]]
+    valid = tmp_path / "v.jsonl"
+    valid.write_text("".join(json.dumps({name: each[name] for name in "yba"} | {"id": 1}) + "\n" for each in records))
+    data = config(path, "y", valid=str(valid))
+    examples = prepare(data, tmp_path / "cache")
+    train, held_out = examples.train.read(np.arange(20)), examples.valid.read(np.arange(20))
+    assert np.array_equal(train, held_out)
+
+
+def test_row_numbers_of_pandas_are_no_input(tmp_path: Path) -> None:
+    rows = [[i, i % 7, i % 5] for i in range(30)]
+    data = config(write_csv(tmp_path / "t.csv", ["Unnamed: 0", "x", "y"], rows), "y")
+    assert read_examples(data, data.train).inputs == ["x"]
+    [line] = prepare(data, tmp_path / "cache").reading.lines()
+    assert line.startswith("1 column(s) of row numbers that pandas wrote are not an input: 'Unnamed: 0' (the first: ")
+    data = replace(data, inputs=["Unnamed: 0", "x"])
+    assert read_examples(data, data.train).inputs == ["Unnamed: 0", "x"]
+
+
+def test_named_inputs_need_no_other_keys(tmp_path: Path) -> None:
+    lines = [{"x": i, "y": i % 5} | ({"note": "late"} if i > 3 else {}) for i in range(30)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = config(str(path), "y")
+    with pytest.raises(
+        ValueError, match=r"t\.jsonl, line 5: has 'note', but the first record has not: .*`data\.inputs`"
+    ):
+        read_examples(data, data.train)
+    assert len(read_examples(replace(data, inputs=["x"]), data.train)) == 30
 
 
 def test_too_many_distinct_numbers_in_a_group_column_are_refused(
