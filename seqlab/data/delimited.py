@@ -92,11 +92,14 @@ class DelimitedRows:
             has_header: whether the first line holds the names of the columns.
             reading: version of the reading; version 1 detects no separator, and reads all quotation marks in one way.
             quotes: whether version 1 reads cells between tabs as in a .csv file, instead of leaving quotation marks.
-            notes: receives counts of rows that version 1 read differently, and of comments that are left out.
+            notes: receives counts of comments that are left out, and of rows that version 1 read differently because
+                it removed quotation marks.
         """
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
         self.lines, self.name, self.separator, self.reading = Lines(lines), name, separator, reading
-        self._quotes, self._has_header, self._num_unnamed = quotes, has_header, 0
+        self._quotes, self._num_unnamed = quotes, 0
+        self.literal: list[str] = []
+        """Cells with their quotation marks of the last row that has tabs and quotation marks."""
         self.notes = ReadingNotes() if notes is None else notes
         self.width: int | None = None
         """Number of cells of a row; None before the first row."""
@@ -287,16 +290,11 @@ class DelimitedRows:
         )
         joined = self._joined_cells(first) if may_continue or not fits else None
         found = [_unquoted(cell) for cell in cells] if joined is None else joined
-        if self._quotes and any(map(_is_open, found)) and joined is None:
-            self._note("rows have a cell that starts with a quotation mark, which is part of the text")
-        elif not self._quotes and found != cells:
-            self._note("rows have cells in quotation marks, which were removed")
-        return found
-
-    def _note(self, text: str) -> None:
-        """Count a row of which version 1 read other cells."""
-        if self.width is not None or not self._has_header:
+        self.literal = cells if joined is None else []
+        if self._quotes and self.width is not None and joined is None and any(map(_is_open, found)):
+            text = "rows have a cell that starts with a quotation mark, which is part of the text"
             self.notes.add(text, f"{self.name}, line {self.lines.number}", since=2)
+        return found
 
     def _joined_cells(self, first: str) -> list[str] | None:
         """Return the cells of a row with tabs or line breaks inside quotation marks; None if it is not such a row."""

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.base.reading import ReadingNotes
-from seqlab.data.columns import parse_column
-from seqlab.data.delimited import DelimitedRows
+from seqlab.data.columns import FileColumn, parse_column
 from seqlab.data.tables import RawTable, read_rows, read_table
 
 
@@ -224,15 +223,16 @@ def test_version_1_reads_quotation_marks_and_separators_as_before(tmp_path: Path
     assert read_table(write(tmp_path / "t.csv", "a;b\n1;2\n"), reading=1)[0] == ["a;b"]
 
 
-def test_rows_that_version_1_read_differently_are_noted() -> None:
-    lines, notes = OPEN_QUOTES.splitlines(), [ReadingNotes(), ReadingNotes()]
-    list(read_rows(lines, "q.tsv", notes=notes[0])[1])
-    list(DelimitedRows(["a\tb", '"x"\t1', '"y"\t2'], "t.tsv", "\t", quotes=False, notes=notes[1]).rows())
-    assert [note.lines() for note in notes] == [
-        ["1 rows have a cell that starts with a quotation mark, which is part of the text (the first: q.tsv, line 7)"],
-        ["2 rows have cells in quotation marks, which were removed (the first: t.tsv, line 2)"],
+def test_rows_that_version_1_read_differently_are_noted(tmp_path: Path) -> None:
+    path, notes = write(tmp_path / "t.tsv", 'a\tb\n"x"\t1\n\n"y" z\t2\n"two\nlines"\t3\n'), ReadingNotes()
+    list(read_rows(OPEN_QUOTES.splitlines(), "q.tsv", notes=notes)[1])
+    list(FileColumn(path, "a", notes=notes).cells())
+    list(FileColumn(path, "b", notes=notes).cells())
+    assert notes.lines() == [
+        "1 rows have a cell that starts with a quotation mark, which is part of the text (the first: q.tsv, line 7)",
+        f"1 cells are in quotation marks, which were removed (the first: {path}, line 2)",
     ]
-    assert all(len(note.changes_after(1)) == 1 for note in notes)
+    assert len(notes.changes_after(1)) == 2
 
 
 def test_locations_of_rows_with_line_breaks(tmp_path: Path) -> None:

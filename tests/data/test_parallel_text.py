@@ -2,14 +2,17 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
 from seqlab.data.parallel_text import note_text
+from seqlab.data.prepare import prepare
 from seqlab.data.readers import read_lines
 from seqlab.data.survey import survey_corpus
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 TMX = '<?xml version="1.0"?>\n<tmx version="1.4"><body><tu><tuv xml:lang="de"><seg>eins</seg></tuv></tu></body></tmx>\n'
 XLIFF = '<xliff version="1.2"><file><body><trans-unit id="1"><source>one</source></trans-unit></body></file></xliff>\n'
@@ -98,6 +101,15 @@ def test_markup_and_quotation_marks_are_noted(tmp_path: Path) -> None:
     assert [note.first.rpartition("/")[2] for note in notes] == ["a.de, line 1", "a.de, line 3", "t.tsv, line 2"]
     for note, part in zip(notes, ["language tag", "escapes of the Moses tokenizer", "quotation marks"], strict=True):
         assert part in note.text
+
+
+def test_the_prepared_data_have_the_notes(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("de\ten\n" + "".join(f'"eins {i}"\tone {i}\n' for i in range(30)), "utf-8")
+    config = LanguageModellingConfig(train=[f"{tmp_path}/t.tsv#de"], valid=f"{tmp_path}/t.tsv#en")
+    for _ in ("new", "from the cache"):
+        [note] = prepare(config, [tokenizer], tmp_path / "cache", num_workers=1).reading.changes_after(1)
+        assert str(note).startswith("30 cells are in quotation marks, which were removed (the first: ")
+        assert note.first == f"{tmp_path}/t.tsv, line 2"
 
 
 def test_version_1_leaves_the_quotation_marks(tmp_path: Path) -> None:

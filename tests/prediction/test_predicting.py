@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -25,6 +26,8 @@ from seqlab.models import (
     RnnPredictorConfig,
 )
 from seqlab.models.recurrent_predictor import RecurrentPredictorConfig
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.prediction.commands import PredictOptions
 from seqlab.training import train
 
 from .conftest import tiny, write_csv
@@ -186,6 +189,18 @@ def test_records_that_cannot_be_predicted_have_empty_lines(houses: Path) -> None
     assert "standard input, line 1: has no 'age', only city, size" in err
     assert run("predict", houses, stdin=f"[{good},\n{good}]\n")[:2] == (0, 2 * expected)
     assert run("predict", houses, stdin=f"{bad[0]}\n")[:2] == (3, "\n")
+
+
+def test_a_run_of_version_1_reads_tables_as_it_was_trained(houses: Path, tmp_path: Path) -> None:
+    text = "size;age;city\n100;10;Berlin\n"
+    assert run("predict", houses, stdin=text)[:2] == run("predict", houses, stdin=text.replace(";", ","))[:2]
+    older = RunFolder(shutil.copytree(houses, tmp_path / "run"))
+    older.write_description({name: value for name, value in older.read_description().items() if name != "reading"})
+    status, _, err = run("predict", older.path, stdin=text)
+    assert status == 2
+    assert "has no column 'size', only size;age;city" in err
+    assert [PredictOptions(runs=[str(path)]).reading for path in (older.path, houses)] == [1, 2]
+    assert RunFolder(tmp_path).reading == 2  # no run, such as an export
 
 
 def test_a_row_of_a_time_series_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
