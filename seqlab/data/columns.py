@@ -140,14 +140,14 @@ class FileColumn(Column):
         table = self.delimited()
         index = self._index(column, table.header) if self.has_header else int(column)
         for line, cells in table.rows():
-            if self.notes is not None and cells and table.literal and cells[index] != table.literal[index]:
-                self.notes.add("cells are in quotation marks, which were removed", f"{self.path}, line {line}", since=2)
-            table.literal = []
             if cells and index >= len(cells):
                 raise ValueError(
                     f"{self.path}, line {line}: column {column} is missing, the line has {len(cells)} (columns are "
                     "separated by tabs and numbered from 0)."
                 )
+            if self.notes is not None and cells and table.literal and cells[index] != table.literal[index]:
+                self.notes.add("cells are in quotation marks, which were removed", f"{self.path}, line {line}", since=2)
+            table.literal = []
             yield cells[index] if cells else ""
 
     def _index(self, column: str, header: list[str]) -> int:
