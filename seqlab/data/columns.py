@@ -215,9 +215,9 @@ def parse_column(spec: str, limit: LineLimit | None = None, reading: int = READI
     """Parse a path spec into a column.
 
     - `file`: a text, plain or compressed (.gz, .bz2, .xz, .zip with one file).
-    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu, .conll, .json (these also compressed), .parquet or .arrow
-      file. If there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags` means
-      several columns of each record, joined by tabs, unless one column has this full name.
+    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu, .conll, .json (these also compressed), .parquet or
+      .arrow file. If there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags`
+      means several columns of each record, joined by tabs, unless one column has this full name.
       A record of a .conllu or .conll file is a sentence. A column such as `form` or `0` consists of the values of its
       words, joined by spaces, as are the items of a list in a .jsonl, .json, .parquet or .arrow file.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
