@@ -9,6 +9,7 @@ only if they enclose the whole cell, and doubled inside it.
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +27,6 @@ MAX_LINES_OF_CELL = 1000
 """Maximum number of lines of a cell with line breaks in a table with tabs."""
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?')
 """First line that Excel reads as the separator."""
-_HEADER_WITH_HASH = re.compile(r"#\S")
-"""Start of a header whose first name starts with `#`; a comment has a space there, or another number of cells."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
@@ -150,16 +149,19 @@ class DelimitedRows:
             following = (self.lines.peek(index) for index in range(start + 1, start + 1 + MAX_LINES_OF_CELL))
             rows = [row for row in takewhile(lambda row: row is not None, following) if row]
             self.separator = detect_separator(line, rows, self.separator)
-        above = self.lines.peek(start - 1) if start else None
-        if above and _HEADER_WITH_HASH.match(above) and self._count(above) == self._count(line):
-            start -= 1  # a header that starts with `#`
+        comments = [index for index in range(start) if self.lines.peek(index)]
+        if comments and self._is_header(self.lines.peek(comments[-1]) or "", line):
+            start = comments[-1]
         for _ in range(start):
             if next(self.lines).strip():
                 location = f"{self.name}, line {self.lines.number}"
                 self.notes.add("lines of comments before the header were left out", location)
 
-    def _count(self, line: str) -> int:
-        return count_cells([line], self.separator)
+    def _is_header(self, comment: str, row: str) -> bool:
+        """Return whether a line that starts with `#` is a header, as numpy writes it, and not a comment above one."""
+        names, cells = (next(csv.reader([line], delimiter=self.separator), []) for line in (comment, row))
+        is_first_name = comment.startswith("#") and comment[1:2].strip() != ""
+        return len(names) == len(cells) and (is_first_name or any(map(_is_number, cells)))
 
     def rows(self, reject: Reject = raise_error) -> Iterator[Row]:
         """Yield the rows, with as many cells as the header or, without one, the first row.
@@ -341,9 +343,13 @@ def count_cells(lines: Sequence[str], separator: str) -> int:
 
 def _are_numbers(cells: Sequence[str]) -> bool:
     """Return whether all cells are numbers, and not all of them whole, as years that name columns are."""
+    return all(map(_is_number, cells)) and not all(cell.strip().isdecimal() for cell in cells)
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return not all(float(cell).is_integer() for cell in cells)
-    except (ValueError, OverflowError):
+        return math.isfinite(float(cell))
+    except ValueError:
         return False
 
 
