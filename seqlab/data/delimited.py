@@ -149,7 +149,7 @@ class DelimitedRows:
             following = (self.lines.peek(index) for index in range(start + 1, start + 1 + MAX_LINES_OF_CELL))
             rows = [row for row in takewhile(lambda row: row is not None, following) if row]
             self.separator = detect_separator(line, rows, self.separator)
-        comments = [index for index in range(start) if self.lines.peek(index)]
+        comments = [index for index in range(start) if (self.lines.peek(index) or "").startswith("#")]
         if comments and self._is_header(self.lines.peek(comments[-1]) or "", line):
             start = comments[-1]
         for _ in range(start):
