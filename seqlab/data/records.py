@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from seqlab.base.parsing import parse_json
 from seqlab.base.reading import READING_VERSION
+from seqlab.data.cells import NumberCell
 from seqlab.data.column import text_of_value
 from seqlab.data.delimited import Reject, Row, raise_error
 
@@ -187,10 +190,12 @@ def record_rows(
 
 
 def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:
-    """Return a value as a cell, as `text_of_value` does.
+    """Return a value as a cell, as `text_of_value` does; a number is a `NumberCell`.
 
     Version 1 joins the items of any list, and reads objects and bytes as the text that Python prints.
     """
+    if isinstance(value, Real | Decimal) and not isinstance(value, bool):  # also numpy's
+        return NumberCell(value)
     if reading == 1 and isinstance(value, list):
         return " ".join(cell_of(item, name, location, reading) for item in value)
     return str(value) if reading == 1 and isinstance(value, dict | bytes) else text_of_value(value, name, location)
