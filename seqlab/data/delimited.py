@@ -319,8 +319,11 @@ class DelimitedRows:
 
 def unknown_column(name: str, column: str, header: Sequence[str]) -> str:
     """Return the message for a column that a table lacks, with the columns that it has."""
-    has_spaces = len(header) == 1 and " " in header[0]
-    hint = " Cells between spaces are not read: separate them by commas or tabs." if has_spaces else ""
+    hint = ""
+    if len(header) == 1 and " " in header[0]:
+        hint = " Cells between spaces are not read: separate them by commas or tabs."
+    elif any(map(_is_number, header)):
+        hint = " If these are data, add a first line with the names of the columns."
     return f"{name}: has no {column}, only {', '.join(header)}.{hint}"
 
 

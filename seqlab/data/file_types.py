@@ -15,27 +15,27 @@ TEXT_ADVICE = "export or unpack it first"
 SHEET_ADVICE = "save the sheet as .csv (UTF-8)"
 SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (
-        b"PK\x03\x04",
+        rb"PK\x03\x04",
         "a zip archive (such as .npz, .xlsx or .docx)",
         f"{TEXT_ADVICE}; of a workbook, {SHEET_ADVICE}. A zipped text or table is read if its name ends in .zip. "
         "Arrays (.npz) are read by their path: `seqlab predict RUN --input FILE.npz`",
     ),
-    (b"\x1f\x8b", "compressed by gzip", "give it a name that ends in .gz"),
-    (b"BZh", "compressed by bzip2", "give it a name that ends in .bz2"),
-    (b"\xfd7zXZ\0", "compressed by xz", "give it a name that ends in .xz"),
-    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it by `zstd -d`"),
-    (b"\xff\xfe", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
-    (b"\xfe\xff", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
-    (b"PAR1", "a parquet file", "give it a name that ends in .parquet"),
-    (b"ARROW1", "an Arrow file", "give it a name that ends in .arrow"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", SHEET_ADVICE),
-    (b"%PDF-", "a PDF file", TEXT_ADVICE),
-    (b"SQLite format 3\0", "a SQLite data base", TEXT_ADVICE),
-    (b"\x89HDF\r\n", "an HDF5 file", TEXT_ADVICE),
-    (b"\x80\x04\x95", "a Python pickle", TEXT_ADVICE),
-    (b"version https://git-lfs.github.com/spec/", "a pointer of git-lfs", "get the file itself by `git lfs pull`"),
+    (rb"\x1f\x8b", "compressed by gzip", "give it a name that ends in .gz"),
+    (rb"BZh[1-9]1AY&SY", "compressed by bzip2", "give it a name that ends in .bz2"),
+    (rb"\xfd7zXZ\0", "compressed by xz", "give it a name that ends in .xz"),
+    (rb"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it by `zstd -d`"),
+    (rb"\xff\xfe", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+    (rb"\xfe\xff", "UTF-16", "convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+    (rb"PAR1\x15", "a parquet file", "give it a name that ends in .parquet"),
+    (rb"ARROW1\0", "an Arrow file", "give it a name that ends in .arrow"),
+    (rb"\xd0\xcf\x11\xe0", "an old Excel or Word file", SHEET_ADVICE),
+    (rb"%PDF-[0-9]", "a PDF file", TEXT_ADVICE),
+    (rb"SQLite format 3\0", "a SQLite data base", TEXT_ADVICE),
+    (rb"\x89HDF\r\n", "an HDF5 file", TEXT_ADVICE),
+    (rb"\x80\x04\x95", "a Python pickle", TEXT_ADVICE),
+    (rb"version https://git-lfs.github.com/spec/", "a pointer of git-lfs", "get the file itself by `git lfs pull`"),
 )
-"""First bytes, what a file is that begins with them, and what to do."""
+"""Patterns of the first bytes, what a file is that begins with them, and what to do."""
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 """Suffixes of compressed files, which are decompressed while they are read; a zip archive must hold one file."""
 MEMORY_SUFFIXES = (".tmx", ".xlf", ".xliff", ".sgm", ".sgml")
@@ -50,7 +50,7 @@ UTF16_SAMPLE = 12
 def refuse_other_types(head: bytes, name: str) -> None:
     """Raise ValueError if the first line of a file is not that of a text in UTF-8; the message says what to do."""
     for signature, kind, advice in SIGNATURES:
-        if head.startswith(signature):
+        if re.match(signature, head):
             raise ValueError(f"{name} is {kind}, but this input must be text: {advice}.")
     sample = head[:UTF16_SAMPLE]
     halves = sample[::2], sample[1::2]

@@ -65,6 +65,9 @@ def read_table(
     if kind == ".parquet":
         names, records = read_parquet_records(path, wanted)
         check_header(names, str(path), wanted)
+        for column in wanted:
+            if not {column, column.partition(".")[0]} & set(names):
+                raise ValueError(unknown_column(str(path), f"column {column!r}", names))
         return record_rows(records, str(path), "record", wanted, reject, reading)
     if kind == ".json":
         records = read_json_records(read_lines(path, LineLimit(None)), str(path), reject, is_document=True)

@@ -207,6 +207,12 @@ def test_a_table_with_spaces_between_cells_is_refused_with_what_to_do(tmp_path: 
         list(parse_column(f"{path}#y").cells())
 
 
+def test_a_first_line_of_data_is_suspected_if_a_column_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "101.5,12,Berlin,480.5\n84.0,3,Rome,296.0\n")
+    with pytest.raises(ValueError, match=r"has no column 'price', only 101\.5, 12, .* add a first line with the names"):
+        RawTable.read([str(path)], ["price"])
+
+
 def test_an_open_quotation_mark_of_a_ragged_row_between_tabs_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", 'a\tb\tc\n1\t"two\nlines\t3\n')
     with pytest.raises(

@@ -104,6 +104,14 @@ def test_files_with_a_wrong_suffix_are_refused_by_what_they_are(case: str, suffi
             read()
 
 
+@pytest.mark.parametrize(
+    "line", ["PAR1 is a gene", "BZh is a word", "version https://example.org", "%PDF- in a text", "PK"]
+)
+def test_texts_that_start_like_other_files_are_read(line: str, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(f"{line}\nmore\n", "utf-8")
+    assert list(read_lines(tmp_path / "t.txt")) == [line, "more"]
+
+
 def test_workbooks_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"t\.xlsx: is not a table: .* Of a workbook, save the sheet as \.csv"):
         read_table(tmp_path / "t.xlsx")

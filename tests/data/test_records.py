@@ -151,6 +151,8 @@ def test_dictionaries_of_parquet_are_their_values_and_bytes_are_refused(tmp_path
     codes = pyarrow.array(["x", "y", "x"]).dictionary_encode()
     parquet.write_table(pyarrow.table({"a": codes, "b": [b"\xff", b"", b"z"]}), path)
     assert [cells for _, cells in read_table(path, ["a"])[1]] == [["x"], ["y"], ["x"]]
+    with pytest.raises(ValueError, match=r"t\.parquet: has no column 'z', only a, b"):
+        read_table(path, ["a", "z"])
     with pytest.raises(ValueError, match=r"t\.parquet, record 1: 'b' must be text, but is a bytes"):
         list(read_table(path)[1])
     with pytest.raises(ValueError, match=r"t\.parquet, record 1: 'b' must be text, but is a bytes"):
