@@ -159,7 +159,7 @@ class DelimitedRows:
 
     def _is_header(self, comment: str, row: str) -> bool:
         """Return whether a line that starts with `#` is a header, as numpy writes it, and not a comment above one."""
-        names, cells = (next(csv.reader([line], delimiter=self.separator), []) for line in (comment, row))
+        names, cells = (first_cells([line], self.separator) for line in (comment, row))
         is_first_name = comment.startswith("#") and comment[1:2].strip() != ""
         return len(names) == len(cells) and (is_first_name or any(map(_is_number, cells)))
 
@@ -341,7 +341,15 @@ def count_cells(lines: Sequence[str], separator: str) -> int:
     """Count the cells of the row that starts with the first line, and may include the following ones."""
     if '"' not in lines[0] or separator == "\t":
         return lines[0].count(separator) + 1
-    return len(next(csv.reader(lines, delimiter=separator)))
+    return len(first_cells(lines, separator))
+
+
+def first_cells(lines: Sequence[str], separator: str) -> list[str]:
+    """Return the cells of the row that starts with the first line; none if it cannot be separated."""
+    try:
+        return next(csv.reader(lines, delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

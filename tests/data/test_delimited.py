@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -98,6 +99,24 @@ def test_literal_rows_between_tabs_keep_their_number(rows: list[tuple[str, str, 
             assert new == old or (old[0] == old[-1] == '"' and new == old[1:-1].replace('""', '"'))
 
 
+@given(
+    text=st.text(st.sampled_from('ab1 ,;|\t"#\n\r\0='), max_size=40),
+    kind=st.sampled_from(["comma", "tab", "json", None]),
+    reading=st.sampled_from([1, 2]),
+)
+def test_any_text_gives_rows_of_equal_length_or_an_error(text: str, kind: Any, reading: int) -> None:
+    rejected: list[str] = []
+    try:
+        header, rows = read_rows(text.split("\n"), "t", kind, reading=reading, reject=rejected.append)
+        found = list(rows)
+    except ValueError as error:
+        header, found, rejected = [], [], [str(error)]
+    else:
+        assert len(rejected) <= sum(not cells for _, cells in found)
+    assert {len(cells) for _, cells in found} <= {0, len(header)}
+    assert all(message.startswith("t") for message in rejected)
+
+
 QUOTED: dict[str, tuple[str, str]] = {
     "enclosed": ('"a b"', "a b"),
     "doubled inside": ('"say ""hi"""', 'say "hi"'),
@@ -170,6 +189,11 @@ REFUSED: dict[str, tuple[str, str]] = {
         r"has a column without a name in its header, but line 2 has '3' there",
     ),
     "carriage returns": ("a,b\r1,2\r", r"its lines end in carriage returns, not newlines"),
+    "carriage returns and quotation marks": ('"a","b"\r"1","2"\r', r"its lines end in carriage returns, not newlines"),
+    "a carriage return after a quotation mark": (
+        '"a","b"\n"1","2"\r"3","4"\n',
+        r"line 2: the cells cannot be separated",
+    ),
     "a carriage return inside": ("a,b\n1,2\r3,4\n", r"t\.csv, line 2: .*a carriage return inside the line"),
     "NUL": ("a,b\n1,\0\n", r"t\.csv, line 2: has a NUL character"),
     "a comment between rows": (
