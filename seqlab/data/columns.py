@@ -223,15 +223,13 @@ def parse_column(spec: str, limit: LineLimit | None = None, reading: int = READI
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
-    `limit` is the limit of the lines of a text, `reading` the version of the reading of files. Raises ValueError for
-    any other spec.
+    `limit` is that of the lines of a text, `reading` the version of the reading. Raises ValueError for any other spec.
     """
     if spec.startswith(HUB_PREFIX):
         return parse_hub(spec)
     path = Path(spec).expanduser()
     if path.exists() or "#" not in path.name:
-        kind = _table_kind(path)
-        if kind is not None:
+        if (kind := _table_kind(path)) is not None:
             example = {"tsv": "0", "conll": "0", "conllu": "form"}.get(kind, "text")
             raise ValueError(
                 f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.{_header_hint(path)}"

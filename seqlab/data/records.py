@@ -157,36 +157,41 @@ def record_rows(
     first = read[-1][1]
     if not wanted and first is None:
         raise ValueError(f"{name}: has no records.")
-    flat = flatten if reading > 1 else dict[str, Any]
-    names = list(wanted) or (list(flat(first)) if isinstance(first, Mapping) else [])
-
-    def cells(record: Any, location: str) -> list[str]:
-        if not isinstance(record, Mapping):
-            shown = json.dumps(record, default=str)
-            raise ValueError(f"{location}: must be a JSON object, {{...}}, but is {shown:.40}.")
-        values = flat(record)
-        missing = next((column for column in names if column not in values), None)
-        if missing is not None:
-            known = f"only {', '.join(values)}" if wanted else "but the first record has"
-            raise ValueError(f"{location}: has no {missing!r}, {known}.")
-        if reading > 1 and not wanted and len(values) > len(names):
-            extra = next(column for column in values if column not in names)
-            raise ValueError(
-                f"{location}: has {extra!r}, but the first record has not: give all records the same keys, with null "
-                "for a missing value, or name the columns to read in `data.inputs`."
-            )
-        return [cell_of(values[column], column, location, reading) for column in names]
+    columns = list(wanted) or (list(_values(first, reading)) if isinstance(first, Mapping) else [])
 
     def rows() -> Iterator[Row]:
         for number, record in chain(read if read[0][0] else [], iterator):
             row: list[str] = []
             try:
-                row = [] if record is None else cells(record, f"{name}, {unit} {number}")
+                if record is not None:
+                    row = _cells(record, columns, f"{name}, {unit} {number}", reading, has_others=bool(wanted))
             except ValueError as error:
                 reject(str(error))
             yield number, row
 
-    return names, rows()
+    return columns, rows()
+
+
+def _cells(record: Any, columns: Sequence[str], location: str, reading: int, *, has_others: bool) -> list[str]:
+    """Return the cells of a record; raise ValueError for a missing key, or another one unless `has_others`."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{location}: must be a JSON object, {{...}}, but is {json.dumps(record, default=str):.40}.")
+    values = _values(record, reading)
+    missing = next((column for column in columns if column not in values), None)
+    if missing is not None:
+        known = f"only {', '.join(values)}" if has_others else "but the first record has"
+        raise ValueError(f"{location}: has no {missing!r}, {known}.")
+    if reading > 1 and not has_others and len(values) > len(columns):
+        extra = next(column for column in values if column not in columns)
+        raise ValueError(
+            f"{location}: has {extra!r}, but the first record has not: give all records the same keys, with null for a "
+            "missing value, or name the columns to read in `data.inputs`."
+        )
+    return [cell_of(values[column], column, location, reading) for column in columns]
+
+
+def _values(record: Mapping[str, Any], reading: int) -> Mapping[str, Any]:
+    return flatten(record) if reading > 1 else record
 
 
 def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:

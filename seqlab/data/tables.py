@@ -5,6 +5,7 @@ All commands read the rows of tables through `read_table` and `read_rows`.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from seqlab.data.readers import read_lines, require_file
 from seqlab.data.records import read_json_records, read_parquet_records, record_rows
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-OTHER_TABLES = (".xlsx", ".xls", ".xlsm", ".ods", ".feather", ".dta", ".sav", ".rds", ".pkl")
-"""Suffixes of tables that are not read."""
+ROW_NUMBERS = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+"""Names that pandas gives to a column of row numbers."""
 Kind = Literal["comma", "tab", "json"]
 
 
@@ -116,6 +117,13 @@ def check_header(header: Sequence[str], name: str, wanted: Sequence[str] = ()) -
     if not wanted and "" in header:
         hint = "" if header[0] else " The first one may be row numbers of pandas: write it by `to_csv(index=False)`."
         raise ValueError(f"{name}: has a column without a name in its header: name it, or delete the column.{hint}")
+
+
+def without_row_numbers(names: Sequence[str], path: str, notes: ReadingNotes) -> list[str]:
+    """Return the names of columns without those of row numbers, which pandas writes; they are noted."""
+    for name in filter(ROW_NUMBERS.fullmatch, names):
+        notes.add(f"column(s) of row numbers that pandas wrote are not an input: {name!r}", path)
+    return [name for name in names if not ROW_NUMBERS.fullmatch(name)]
 
 
 @dataclass

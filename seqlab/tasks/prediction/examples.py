@@ -1,6 +1,5 @@
 """Read, split and encode the examples of the prediction task, with a cache of memory-mapped arrays."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from seqlab.data.fit_target import fit_target
 from seqlab.data.folds import repeated_rows
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
-from seqlab.data.tables import RawTable
+from seqlab.data.tables import RawTable, without_row_numbers
 from seqlab.data.targets import ClassTarget, NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.held_out import validation_mask
@@ -32,8 +31,6 @@ CACHE_FORMAT = 4
 CACHED_ARRAYS = ("inputs", "targets", "numbers", "held_out")
 RECORDING_COLUMNS = {"audio", "text"}
 """Columns of a list of recordings, which the prediction task does not read."""
-ROW_NUMBERS = re.compile(r"Unnamed: \d+|__index_level_\d+__")
-"""Names that pandas gives to a column of row numbers."""
 InputCodec = TableCodec | ArrayCodec
 """Codec of the inputs: columns of a table, or an array."""
 
@@ -101,20 +98,12 @@ def read_examples(
     for name in needed:
         if name not in columns:
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(columns)}.")
-    chosen = data.inputs or list(inputs) or _default_inputs(data, columns, paths[0], notes)
+    excluded = {data.fold_column} | (set() if data.window else set(data.target))
+    others = [name for name in columns if name not in excluded]
+    chosen = data.inputs or list(inputs) or without_row_numbers(others, paths[0], notes)
     if not inputs:
         _refuse_copies_of_target(chosen, data, table)
     return RawExamples(table, None, chosen, data.target, reading=notes)
-
-
-def _default_inputs(data: PredictionConfig, columns: Sequence[str], path: str, notes: ReadingNotes) -> list[str]:
-    """Return all columns but the targets, the folds, and the row numbers that pandas writes."""
-    excluded = {data.fold_column} | (set() if data.window else set(data.target))
-    for name in filter(ROW_NUMBERS.fullmatch, columns):
-        if name not in excluded:
-            excluded.add(name)
-            notes.add(f"column(s) of row numbers that pandas wrote are not an input: {name!r}", path)
-    return [name for name in columns if name not in excluded]
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:
