@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 READING_VERSION = 2
 """Current version. Increase it when a file that was read without an error is read differently. 1: up to 0.3.0."""
@@ -69,3 +69,10 @@ class ReadingNotes:
         for note in (ReadingNote(**value) for value in values):
             notes.add(note.text, note.first, count=note.count, since=note.since)
         return notes
+
+
+@runtime_checkable
+class HasReadingNotes(Protocol):
+    """Prepared data with notes on how they were read."""
+
+    reading: ReadingNotes

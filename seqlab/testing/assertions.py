@@ -38,10 +38,10 @@ def require_examples(examples: Any) -> None:
     )
 
 
-def require_config(config: Any, name: str) -> None:
-    """Raise AssertionError unless the argument is a config: an object, not a class, with a method `build`."""
-    kind = f"the class {config.__name__}" if isinstance(config, type) else f"of type {type(config).__name__}"
-    is_config = not isinstance(config, type | nn.Module) and callable(getattr(config, "build", None))
+def require_config(value: Any, name: str) -> None:
+    """Raise AssertionError unless the argument `name` is a config: an object, not a class, with a method `build`."""
+    kind = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+    is_config = not isinstance(value, type | nn.Module) and hasattr(value, "build")
     require(is_config, f"`{name}` must be a config with a method `build`, but is {kind}.")
 
 

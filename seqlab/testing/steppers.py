@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, FrameBatch, TextBatch, collate_prompts
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, Scorer, Step, Stepper, missing_methods
@@ -50,7 +50,10 @@ def check_stepper(model: Any, examples: Examples, *, tolerance: float = 0.0, has
     require_examples(examples)
     missing = missing_methods(model, Stepper)
     require(not missing, f"{type(model).__name__} is no `Stepper`: it lacks {', '.join(missing)}.")
-    require(not getattr(model, "training", False), "The model must be in evaluation mode: call `model.eval()`.")
+    require(
+        not (isinstance(model, nn.Module) and model.training),
+        "The model must be in evaluation mode: call `model.eval()`.",
+    )
     with explaining_errors(f"Decoding with {type(model).__name__}"):
         _check_ids(model, examples)
         _check_scores(model, examples, tolerance)

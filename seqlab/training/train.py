@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading import HasReadingNotes, ReadingNotes
 from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
@@ -154,7 +154,7 @@ def set_up_run(
         config = _convert_max_epochs(config, codecs, data, world)
         if changes is not None:
             changes = world.call_on_main(lambda: differing_fields(read_config(folder), config))
-    notes: ReadingNotes = getattr(data, "reading", ReadingNotes())
+    notes = data.reading if isinstance(data, HasReadingNotes) else ReadingNotes()
     if changes is not None:
         refuse_changed_reading(folder, notes)
     for line in [*data.report.lines(), *notes.lines()]:
