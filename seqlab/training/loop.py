@@ -83,7 +83,7 @@ def fit(run: TrainingRun) -> None:
             if is_first:
                 bar.show_first_step(run.metrics)
             if "log" in due:
-                bar.show_training(progress, _log(run))
+                _log(run, bar)
             bar.advance(progress)
             warnings.check(data)
             if validated:
@@ -97,7 +97,7 @@ def fit(run: TrainingRun) -> None:
                 if _is_finished(run):
                     # After the checkpoint: if training goes on, the next line covers these steps, too.
                     if run.metrics.steps:
-                        bar.show_training(progress, _log(run))
+                        _log(run, bar)
                     log_early_stop(progress, config.training, is_fine_tuned=config.init_from is not None)
                     return
             elif stop is not None:
@@ -237,8 +237,8 @@ def _learning_rate(run: TrainingRun) -> float:
     return lr
 
 
-def _log(run: TrainingRun) -> dict[str, float]:
-    """Write the metrics since the last log line, and reset them; return the line."""
+def _log(run: TrainingRun, bar: ProgressBar | None = None) -> None:
+    """Write the metrics since the last log line, show them, and reset them."""
     progress, metrics = run.progress, run.metrics
     values = {
         "step": progress.step,
@@ -248,8 +248,9 @@ def _log(run: TrainingRun) -> dict[str, float]:
         **metrics.per_unit(),
     }
     run.metrics_logger.write("train", **values)
+    if bar is not None:
+        bar.show_training(progress, values)
     run.metrics = TrainingMetrics()
-    return values
 
 
 def _is_finished(run: TrainingRun) -> bool:
