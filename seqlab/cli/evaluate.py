@@ -43,7 +43,7 @@ class EvaluateOptions(RefuseLongLines):
     without spaces between words)"""
     normalize: Literal["none", "lower", "plain"] = "none"  # TranscriptForm, whose import would slow down --help
     """normalization for wer and cer: none (default) applies Unicode NFC and single spaces, lower also lower case, plain
-    also removes punctuation and symbols"""
+    also replaces punctuation and symbols by spaces"""
     interval: bool = False
     """adds the 95% interval of each score, by bootstrap resampling of the lines"""
     by: File | None = None

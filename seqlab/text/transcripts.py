@@ -3,8 +3,13 @@
 1. `none`: Unicode normalization form C (Standard Annex 15), and single spaces between words.
 2. `lower`: also lower case, by Unicode's language-independent rules (Turkish `I` becomes `i`).
 3. `plain`: also keeps only letters with their combining marks, numbers, apostrophes within words and spaces, in any
-   script. Hyphens, dashes and slashes become spaces. Other punctuation and symbols are deleted: `3.5` becomes `35`.
+   script. Other punctuation and symbols become spaces, so that no words or numbers are merged: `3.14` becomes `3 14`.
+   Within a word they are deleted in three cases: the points of an abbreviation (`a.m.`), the commas of an English
+   number (`1,000`), and marks that are part of a word or between characters of a script without spaces (`col·legi`).
    Every typographic apostrophe becomes `'`. Numbers and abbreviations are not spelled out.
+
+Runs up to version 1 of the reading deleted punctuation and symbols, except for hyphens, dashes and slashes: `3.14`
+became `314`.
 """
 
 import re
@@ -12,6 +17,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Literal, get_args
 
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.text.normalization import normalize
 
 TranscriptForm = Literal["none", "lower", "plain"]
@@ -20,15 +26,26 @@ APOSTROPHES = "'\u2018\u2019\u201b\u02bc\uff07`\u00b4"
 """Characters used as apostrophes: straight, quotation marks, modifier letter, full width, grave and acute accent."""
 WORD_SEPARATORS = "/\\\u2044\u2215\u2212\uff0f\uff3c"
 """Slashes and the minus sign, which separate words like the dashes of Unicode's category Pd."""
+_WORD_JOINERS = re.compile("(?<=\\w)[\u00b7\u2027\u05f3\u05f4]+(?=\\w)")
+"""Marks within a word: the Catalan middle dot, the hyphenation point, geresh and gershayim."""
+_ABBREVIATION_POINTS = re.compile(r"(?<![^\W\d_])([^\W\d_])\.(?=[^\W\d_](?![^\W\d_]))")
+"""Points between single letters."""
+_THOUSANDS = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:,\d{3})+(?![\w,])")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
+_BETWEEN_UNSPACED = re.compile(
+    f"(?<=[{_UNSPACED}])[^\\w\\s{re.escape(WORD_SEPARATORS)}\u2010-\u2015-]+(?=[{_UNSPACED}])"
+)
 _NOT_WITHIN_WORD = re.compile("(?<![^ '])'|'(?![^ '])")
 
 
-def normalize_transcript(text: str, form: TranscriptForm) -> str:
+def normalize_transcript(text: str, form: TranscriptForm, reading: int = READING_VERSION) -> str:
     """Normalize a transcript; the function is idempotent.
 
     Args:
         text: one or several lines, which are joined into one.
         form: `none`, `lower` or `plain`, as described at the top of this module.
+        reading: version of the reading of a run (`seqlab.base.reading`).
 
     Raises:
         ValueError: `form` is unknown.
@@ -39,19 +56,30 @@ def normalize_transcript(text: str, form: TranscriptForm) -> str:
     if form != "none":
         text = normalize(text.lower(), "nfc")
     if form == "plain":
+        symbol = "" if reading == FIRST_READING_VERSION else " "
+        text = _without_symbols(text if reading == FIRST_READING_VERSION else _without_marks_in_words(text), symbol)
         # Deleting characters can make marks follow a letter directly: normalize again.
-        text = normalize(_NOT_WITHIN_WORD.sub("", _without_symbols(text)), "nfc")
+        text = normalize(_NOT_WITHIN_WORD.sub("", text), "nfc")
     return " ".join(text.split())
 
 
-def _without_symbols(text: str) -> str:
-    """Keep letters, their marks, numbers and apostrophes, replace word separators by spaces, delete the rest."""
+def _without_marks_in_words(text: str) -> str:
+    """Delete punctuation that does not separate words or numbers: see the top of this module."""
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), _WORD_JOINERS.sub("", text))
+    return _BETWEEN_UNSPACED.sub("", _ABBREVIATION_POINTS.sub(r"\1", text))
+
+
+def _without_symbols(text: str, symbol: str) -> str:
+    """Keep letters, their marks, numbers and apostrophes, and replace punctuation and symbols by `symbol`.
+
+    Word separators become spaces; marks without a letter and invisible characters are deleted.
+    """
     kept: list[str] = []
     is_after_letter = False
     for character in text:
         replacement, category = _plain_character(character)
         if category[0] != "M" or is_after_letter:
-            kept.append(replacement)
+            kept.append(symbol if replacement == "" and category[0] in "PS" else replacement)
         if category[0] != "M" and category != "Cf":  # invisible characters join parts of words, as in Bengali
             is_after_letter = category[0] == "L"
     return "".join(kept)

@@ -26,7 +26,7 @@ texts = st.text() | st.text(alphabet=UNUSUAL_CHARACTERS, max_size=12)
         ("Don\u2019t\u2014stop! It\u02bcs  \u2018quoted\u2019", "don't stop it's quoted"),
         ("Rock \u2019n\u2019 roll, the dogs' O'Neill", "rock n roll the dogs o'neill"),
         ("mother-in-law/father \u2212 5", "mother in law father 5"),
-        ("It cost $3.50 (50%) @home_", "it cost 350 50 home"),
+        ("It cost $3.50 (50%) @home_", "it cost 3 50 50 home"),
         ("Cafe\u0301 STRASSE \u00df", "caf\u00e9 strasse \u00df"),
         (
             "\u0928\u092e\u0938\u094d\u0924\u0947\u0964",
@@ -44,6 +44,25 @@ texts = st.text() | st.text(alphabet=UNUSUAL_CHARACTERS, max_size=12)
 )
 def test_plain_keeps_only_words(text: str, plain: str) -> None:
     assert normalize_transcript(text, "plain") == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "in_version_1"),
+    [
+        ("3.14", "3 14", "314"),
+        ("yes,no", "yes no", "yesno"),
+        ("at 12:30, AT&T", "at 12 30 at t", "at 1230 att"),
+        ("one.Two", "one two", "onetwo"),
+        ("0,5 1234,567", "0 5 1234 567", "05 1234567"),
+        ("1,000,000", "1000000", "1000000"),
+        ("5 a.m. in the U.S.", "5 am in the us", "5 am in the us"),
+        ("col\u00b7legi", "collegi", "collegi"),
+        ("\u65e5\u672c\u3001\u8a9e", "\u65e5\u672c\u8a9e", "\u65e5\u672c\u8a9e"),
+    ],
+)
+def test_plain_merges_no_words_or_numbers(text: str, plain: str, in_version_1: str) -> None:
+    assert normalize_transcript(text, "plain") == plain
+    assert normalize_transcript(text, "plain", 1) == in_version_1
 
 
 def test_lower_case_keeps_punctuation() -> None:
