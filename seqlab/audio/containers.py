@@ -12,7 +12,9 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-Fault = Literal["missing", "unreadable", "empty", "truncated", "nan", "header"]
+Fault = Literal["missing", "unreadable", "empty", "truncated", "nan", "header", "longer", "scale", "channels"]
+FAULTS_SINCE: Final[dict[Fault, int]] = {"longer": 2, "scale": 2, "channels": 2}
+"""First version of the reading (`seqlab.base.reading`) with a fault; earlier versions read such files."""
 
 FAULTS: Final[dict[Fault, str]] = {
     "missing": "there is no such file",
@@ -21,6 +23,9 @@ FAULTS: Final[dict[Fault, str]] = {
     "truncated": "a truncated recording",
     "nan": "a recording with values that are not numbers",
     "header": "a recording with a wrong header",
+    "longer": "a recording that is longer than its header declares",
+    "scale": "a recording with samples of another scale",
+    "channels": "a recording whose channels cannot be mixed",
 }
 
 AUDIO_SUFFIXES: Final = frozenset(
@@ -78,7 +83,7 @@ def looks_like_audio(path_or_head: str | Path | bytes) -> bool:
     # The next byte is 0 apart from its highest bit: Ogg's version, the type of FLAC's first block, or the high byte of
     # a number below 2^24.
     has_magic_number = head[:4] in (b"OggS", b".snd", b"fLaC", b"caff") and head[4] & 0x7F == 0
-    return has_magic_number or _starts_with_mp3_frame(head)
+    return has_magic_number or starts_with_mp3_frame(head)
 
 
 def may_begin_audio(head: bytes) -> bool:
@@ -91,7 +96,7 @@ def may_begin_audio(head: bytes) -> bool:
     return head[:1] == b"\xff" and len(head) < 5
 
 
-def _starts_with_mp3_frame(head: bytes) -> bool:
+def starts_with_mp3_frame(head: bytes) -> bool:
     """Return whether bytes start with an MPEG layer III frame header; the byte order marks of UTF-16 do not."""
     has_sync = head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -117,7 +122,7 @@ def check_container(stream: BinaryIO, name: str) -> int | None:
         return _check_wav(stream, size, ">" if head[:4] == b"RIFX" else "<", name)
     if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
         declared = struct.unpack(">I", head[4:8])[0]
-        if not _is_placeholder_size(declared) and declared + 8 > size:
+        if not is_placeholder_size(declared) and declared + 8 > size:
             raise truncated_error(name, f"its header declares {declared + 8:,} bytes, but it has {size:,}.")
     if head[:4] == b"OggS":
         _check_ogg_pages(stream, name)
@@ -142,13 +147,32 @@ def check_rate(rate: int, name: str) -> None:
 
 
 def _check_wav(stream: BinaryIO, size: int, order: str, name: str) -> int | None:
-    """Check the chunks of a RIFF file, which are padded to an even number of bytes; see `check_container`."""
+    """Check the chunks of a RIFF file; see `check_container`."""
+    found = _find_wav_data(stream, size, order, name)
+    if found is None:
+        return None
+    position, length = found
+    present = size - position
+    if length == 0:
+        stream.seek(position)
+        return position - 4 if present and not _has_only_chunks(stream.read(), order) else None
+    if not is_placeholder_size(length) and length > present:
+        raise truncated_error(name, f"its header declares {length:,} bytes of samples, but it has {present:,}.")
+    return None
+
+
+def _find_wav_data(stream: BinaryIO, size: int, order: str, name: str) -> tuple[int, int] | None:
+    """Return the position and the declared length of the samples of a RIFF file; None if it has no `data` chunk.
+
+    Chunks are padded to an even number of bytes.
+    """
     position, long_size = 12, 0
     while position + 8 <= size:
         stream.seek(position)
         kind, length = struct.unpack(f"{order}4sI", stream.read(8))
         if kind == b"data":
-            break
+            is_long = length == 0xFFFFFFFF and long_size  # RF64 (EBU Tech 3306)
+            return position + 8, long_size if is_long else length
         if not kind.isascii() or kind == bytes(4):
             return None  # not a chunk: libsndfile reports the error
         body = stream.read(min(length, 16))
@@ -157,16 +181,15 @@ def _check_wav(stream: BinaryIO, size: int, order: str, name: str) -> int | None
         if kind == b"ds64" and len(body) == 16:
             long_size = struct.unpack(f"{order}QQ", body)[1]
         position += 8 + length + length % 2
-    else:
-        return None
-    present = size - position - 8
-    if length == 0xFFFFFFFF and long_size:  # RF64 (EBU Tech 3306)
-        length = long_size
-    if length == 0:
-        return position + 4 if present and not _has_only_chunks(stream, position + 8, size, order) else None
-    if not _is_placeholder_size(length) and length > present:
-        raise truncated_error(name, f"its header declares {length:,} bytes of samples, but it has {present:,}.")
     return None
+
+
+def wav_data_end(stream: BinaryIO, size: int, order: str) -> int | None:
+    """Return the position after the samples that a RIFF file declares; None if the declared length is a placeholder."""
+    found = _find_wav_data(stream, size, order, "")
+    if found is None or is_placeholder_size(found[1]):
+        return None
+    return sum(found)
 
 
 def _check_wav_format(fields: tuple[int, ...], name: str) -> None:
@@ -182,7 +205,7 @@ def _check_wav_format(fields: tuple[int, ...], name: str) -> None:
         )
 
 
-def _is_placeholder_size(size: int) -> bool:
+def is_placeholder_size(size: int) -> bool:
     """Return whether a size is a placeholder, written before the number of samples was known.
 
     Placeholders are 0, and sizes at most 4 KiB below 2^31 or 2^32: SoX and espeak-ng write 0x7FFFF000, other programs
@@ -191,15 +214,15 @@ def _is_placeholder_size(size: int) -> bool:
     return size == 0 or any(0 < limit - size <= 4096 for limit in (1 << 31, 1 << 32))
 
 
-def _has_only_chunks(stream: BinaryIO, position: int, size: int, order: str) -> bool:
-    """Return whether the rest of a RIFF file, from `position` to its end, consists of complete chunks."""
-    while position + 8 <= size:
-        stream.seek(position)
-        kind, length = struct.unpack(f"{order}4sI", stream.read(8))
+def _has_only_chunks(rest: bytes, order: str) -> bool:
+    """Return whether the rest of a RIFF file consists of complete chunks."""
+    position = 0
+    while position + 8 <= len(rest):
+        kind, length = struct.unpack_from(f"{order}4sI", rest, position)
         if not kind.isascii() or not kind.decode().isprintable():
             return False
         position += 8 + length + length % 2
-    return position in (size, size + 1)
+    return position in (len(rest), len(rest) + 1)
 
 
 def _check_ogg_pages(stream: BinaryIO, name: str) -> None:

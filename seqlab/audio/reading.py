@@ -1,5 +1,8 @@
 """Reading audio files as mono 16-bit waveforms at a given sampling rate, with detection of damage and clipping.
 
+Version 1 of the reading (`seqlab.base.reading`) averages channels that cancel, clips all floats beyond full scale, and
+reads only the first of several files that were appended.
+
 The samples depend only on the file and the segment. libsndfile seeks exactly only in uncompressed files and FLAC: after
 a seek in Ogg Vorbis, the first samples can be wrong, and an mp3 frame depends on bits of earlier frames. Therefore, a
 segment of an Ogg or mp3 file is decoded from the start of the file.
@@ -20,6 +23,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.audio.channels import MeanOfChannels, channel_index
 from seqlab.audio.containers import (
     AUDIO_SUFFIXES,
     MAX_RATE,
@@ -30,7 +34,9 @@ from seqlab.audio.containers import (
     looks_like_audio,
     truncated_error,
 )
-from seqlab.audio.waveform import FULL_SCALE, audio_package, to_float, to_int16
+from seqlab.audio.lengths import check_length
+from seqlab.audio.waveform import FULL_SCALE, audio_package, scale_floats, to_float, to_int16
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -56,7 +62,8 @@ MAX_PLAUSIBLE_FRAMES = 1 << 62
 """Number of frames above which a header does not declare the true number."""
 CONVERSION_ADVICE = "Convert it to WAV, FLAC, Ogg or mp3, for example by `ffmpeg -i IN OUT.flac`, or leave it out."
 
-
+FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+"""Sample formats without a maximum, by their names in libsndfile."""
 MAX_AMPLITUDE_OF_8_BITS: Final = {
     "PCM_S8": 127 / 128,
     "PCM_U8": 127 / 128,
@@ -76,8 +83,9 @@ class Recording:
         samples: (n,) 16-bit samples at `rate`.
         rate: sampling rate of `samples` in Hz.
         source_rate: sampling rate of the file in Hz.
-        channels: number of channels of the file; `samples` is their mean.
+        channels: number of channels of the file; `samples` is their mean, or the chosen one.
         clipped: share of the file's samples at full scale, in runs of at least two.
+        is_scaled: whether floats beyond full scale were divided by their maximum.
     """
 
     samples: NDArray[np.int16]
@@ -85,6 +93,7 @@ class Recording:
     source_rate: int
     channels: int
     clipped: float
+    is_scaled: bool = False
 
     @property
     def duration(self) -> float:
@@ -93,17 +102,38 @@ class Recording:
 
     @property
     def is_silent(self) -> bool:
-        """Whether all samples are below `SILENCE_DB`."""
-        return _decibels(float(np.abs(self.samples.astype(np.int32)).max())) < SILENCE_DB
+        """Whether all samples are below `SILENCE_DB`, apart from a constant offset."""
+        return is_silent(self.samples)
+
+
+def is_silent(samples: NDArray[np.int16]) -> bool:
+    """Return whether all samples (n,) are below `SILENCE_DB`, apart from a constant offset."""
+    return peak_db(samples) < SILENCE_DB
+
+
+def peak_db(samples: NDArray[np.int16]) -> float:
+    """Return the peak of samples (n,) in dB of full scale, apart from a constant offset (their median)."""
+    if not len(samples):
+        return -math.inf
+    offset = float(np.median(samples))
+    return _decibels(max(float(samples.max()) - offset, offset - float(samples.min())))
 
 
 def read_recording(
-    source: str | Path | bytes, rate: int, *, name: str | None = None, start: float = 0.0, end: float | None = None
+    source: str | Path | bytes,
+    rate: int,
+    *,
+    name: str | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    channel: str = "",
+    reading: int = READING_VERSION,
 ) -> Recording:
     """Read an audio file, or a segment of one, as a mono 16-bit waveform.
 
     All formats of libsndfile are supported (WAV including GSM 6.10, FLAC, Ogg Vorbis and Opus, mp3, AIFF, ...). The
-    channels are averaged, resampled by soxr (HQ), rounded to 16 bit and clipped.
+    channels are averaged, resampled by soxr (HQ), rounded to 16 bit and clipped. Floats from 1 to `MAX_FLOAT_SAMPLE`,
+    which programs write after mixing, are divided by their maximum instead.
 
     Args:
         source: a path, or the content of a file.
@@ -111,10 +141,13 @@ def read_recording(
         name: name of the recording in messages; the default is the path.
         start: start of the segment in seconds, as in Kaldi's file `segments`.
         end: end of the segment in seconds; None for the end of the recording.
+        channel: a channel instead of the mean of all: its number from 1, or `left`, `right`, `A` or `B`.
+        reading: version of the reading.
 
     Raises:
-        RecordingError: the file is missing, not audio, empty or truncated, has values that are not numbers or a wrong
-            header, or ends before the segment.
+        RecordingError: the file is missing, not audio, empty or truncated, has values that are not numbers, are of
+            another scale or cancel in the mean of the channels, has a wrong header, no such channel or several
+            recordings, or ends before the segment.
         ValueError: `rate`, `start` or `end` is out of range, or soundfile or soxr is not installed.
     """
     name = name or ("a recording" if isinstance(source, bytes) else str(source))
@@ -122,22 +155,37 @@ def read_recording(
         raise ValueError(f"`rate` must be from {MIN_RATE} to {MAX_RATE}, but is {rate} instead.")
     if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
         raise ValueError(f"{name}: a segment must have 0 <= start < end in seconds, but has {start} and {end} instead.")
-    with _binary_stream(source, name) as stream, _open_sound(stream, name) as sound:
+    with _binary_stream(source, name, reading) as stream, _open_sound(stream, name) as sound:
         check_rate(sound.samplerate, name)
         first, last = _frames_of_segment(sound, start, end, name)
-        samples, clipped = _decode_frames(sound, first, last, rate, name)
-        if not len(samples):
+        mixer = MeanOfChannels(channel_index(channel, sound.channels, name))
+        meter = ClippingMeter(sound.subtype, sound.channels)
+        is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
+        pieces = [
+            piece if is_float else to_int16(piece)
+            for piece in _decode_frames(sound, first, last, rate, name, mixer, meter)
+        ]
+        if not sum(map(len, pieces)):
             raise RecordingError(name, "empty", f"less than one sample at {rate:,} Hz. Leave it out.")
-        return Recording(samples, rate, sound.samplerate, sound.channels, clipped)
+        if reading > FIRST_READING_VERSION:
+            mixer.check(name)
+        samples, is_scaled = np.concatenate(pieces), False
+        if is_float:
+            samples, is_scaled = scale_floats(samples, name)
+            samples = to_int16(samples)
+        clipped = 0.0 if is_scaled else meter.share()
+        return Recording(samples, rate, sound.samplerate, sound.channels, clipped, is_scaled)
 
 
 @contextmanager
-def _binary_stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
+def _binary_stream(source: str | Path | bytes, name: str, reading: int) -> Iterator[BinaryIO]:
     """Open a source and check the size in its header; a placeholder size of 0 is replaced."""
     with io.BytesIO(source) if isinstance(source, bytes) else _open_file(Path(source), name) as stream:
         if not stream.seek(0, os.SEEK_END):
             raise RecordingError(name, "empty", "the file has no bytes. Leave it out.")
         offset = check_container(stream, name)
+        if reading > FIRST_READING_VERSION:
+            check_length(stream, name)
         stream.seek(0)
         if offset is None:
             yield stream
@@ -207,9 +255,10 @@ def _frames_of_segment(sound: Any, start: float, end: float | None, name: str) -
     return first, last
 
 
-def _decode_frames(sound: Any, first: int, last: int, rate: int, name: str) -> tuple[NDArray[np.int16], float]:
-    """Decode, mix and resample frames in blocks; return 16-bit samples (n,) and the clipped share."""
-    meter, pieces = ClippingMeter(sound.subtype, sound.channels), []
+def _decode_frames(
+    sound: Any, first: int, last: int, rate: int, name: str, mixer: MeanOfChannels, meter: ClippingMeter
+) -> Iterator[NDArray[np.float32]]:
+    """Decode, mix and resample frames in blocks (n,)."""
     stream = None
     if sound.samplerate != rate:
         stream = audio_package("soxr").ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
@@ -219,11 +268,10 @@ def _decode_frames(sound: Any, first: int, last: int, rate: int, name: str) -> t
             text = f"the first one is at {second:.3f} seconds. Write it again without them, or leave it out."
             raise RecordingError(name, "nan", text)
         meter.add(block)
-        mono = block[:, 0] if sound.channels == 1 else _mean_channels(block)
+        mono = mixer.mix(block)
         if stream is not None:
             mono = stream.resample_chunk(np.ascontiguousarray(mono), last=position + len(block) == last)
-        pieces.append(to_int16(mono))
-    return np.concatenate(pieces), meter.share()
+        yield mono
 
 
 def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -255,14 +303,6 @@ def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple
     except error_type as error:
         second = position / sound.samplerate
         raise truncated_error(name, f'after {second:.3f} seconds soundfile reports "{error.error_string}".') from None
-
-
-def _mean_channels(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average channels, (n, channels) -> (n,); column by column, because numpy is slow along a short last axis."""
-    total = block[:, 0] + block[:, 1]
-    for channel in range(2, block.shape[1]):
-        total += block[:, channel]
-    return total * np.float32(1 / block.shape[1])
 
 
 def _decibels(value: float) -> float:

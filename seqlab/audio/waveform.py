@@ -8,8 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.audio.containers import RecordingError
+
 FULL_SCALE = 32768.0
 """The 16-bit value of amplitude 1."""
+MAX_FLOAT_SAMPLE = 4.0
+"""Maximum absolute value of a float sample. Samples above 1 are from filters or mixing: the recording is divided by its
+peak. Samples above this maximum have another scale, which is an error."""
 
 
 def audio_package(name: Literal["soundfile", "soxr"]) -> Any:
@@ -31,6 +36,19 @@ def to_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
     scaled = samples * FULL_SCALE
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
+
+
+def scale_floats(samples: NDArray[np.floating], name: str) -> tuple[NDArray[np.floating], bool]:
+    """Divide float samples by their peak if it is above 1; return them, and whether they were divided.
+
+    Raises:
+        RecordingError: the peak is above `MAX_FLOAT_SAMPLE` ("scale").
+    """
+    peak = float(np.abs(samples).max())
+    if peak > MAX_FLOAT_SAMPLE:
+        text = f"floats must be in [-1, 1], but are up to {peak:g}: divide samples of 16 bits by 32768."
+        raise RecordingError(name, "scale", text)
+    return (samples / samples.dtype.type(peak), True) if peak > 1 else (samples, False)
 
 
 def to_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:

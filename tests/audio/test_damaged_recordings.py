@@ -232,7 +232,7 @@ def test_truncated_files_and_changed_headers_are_read_or_refused(kind: str, subt
             read_recording(path, 16000)
         except RecordingError as error:
             faults.add(error.fault)
-    assert faults <= {"unreadable", "empty", "truncated", "header"}
+    assert faults <= {"unreadable", "empty", "truncated", "header", "longer", "channels"}
 
 
 @pytest.mark.parametrize(
@@ -287,3 +287,40 @@ def test_other_files_are_not_recognized_as_audio(head: bytes) -> None:
 def test_suffixes_are_in_lower_case_with_a_dot() -> None:
     assert {".wav", ".flac", ".ogg", ".opus", ".mp3"} <= AUDIO_SUFFIXES
     assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in AUDIO_SUFFIXES)
+
+
+APPENDED = [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")]
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [*APPENDED, ("MP3", "MPEG_LAYER_III")])
+def test_several_appended_files_are_refused(kind: str, subtype: str) -> None:
+    one, other = encode(kind, subtype), encode(kind, subtype, SIGNAL[::-1])
+    fault, message = read_fault(one + other)
+    assert fault == "longer"
+    assert f"its header declares {len(one):,} bytes, and {len(other):,} more follow" in message
+    if kind in ("AU", "FLAC", "OGG", "MP3"):  # libsndfile reads the first one only
+        expected = read_recording(one, 16000).samples
+        np.testing.assert_array_equal(read_recording(one + other, 16000, reading=1).samples, expected)
+
+
+@pytest.mark.parametrize("rest", [bytes(500), b"TAG" + bytes(125), b"ID3\4\0" + bytes(100), b"LIST\x05"])
+@pytest.mark.parametrize(("kind", "subtype"), [*APPENDED[2:], ("WAV", "PCM_16"), ("MP3", "MPEG_LAYER_III")])
+def test_tags_and_zeros_after_a_recording_are_allowed(kind: str, subtype: str, rest: bytes) -> None:
+    content = encode(kind, subtype)
+    samples = read_recording(content + rest, 16000).samples
+    np.testing.assert_array_equal(samples, read_recording(content, 16000).samples)
+
+
+def test_samples_beyond_the_declared_length_are_refused() -> None:
+    for content in (replace_field(encode(), b"data", 4, 8000), replace_field(encode("AU"), b".snd", 8, 8000, ">I")):
+        assert read_fault(content)[0] == "longer"
+        assert len(read_recording(content, 16000, reading=1).samples) == 4000
+    assert read_fault(replace_field(encode("AU"), b".snd", 8, 80000, ">I"))[0] == "truncated"
+
+
+def test_a_missing_byte_after_an_odd_number_of_samples_is_allowed() -> None:
+    content = encode("WAV", "PCM_U8", SIGNAL[:801])
+    padded = content if len(content) % 2 == 0 else content + b"\0"
+    chunk = b"LIST" + struct.pack("<I", 4) + b"INFO"
+    for start in (padded, padded[:-1]):
+        assert len(read_recording(start + chunk, 16000).samples) == 801

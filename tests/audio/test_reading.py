@@ -114,7 +114,8 @@ def test_values_beyond_full_scale_are_clipped_and_halves_rounded() -> None:
     values = np.array([-2, -1, -0.6 / 32768, 0, 0.4 / 32768, 0.6 / 32768, 32767.4 / 32768, 1, 1.5], np.float32)
     expected = [-32768, -32768, -1, 0, 0, 1, 32767, 32767, 32767]
     assert to_int16(values).tolist() == expected
-    assert read_recording(encode(values, 16000, "WAV", "FLOAT"), 16000).samples.tolist() == expected
+    content = encode(values, 16000, "WAV", "FLOAT")
+    assert read_recording(content, 16000, reading=1).samples.tolist() == expected
     all_values = np.arange(-32768, 32768).astype(np.int16)
     np.testing.assert_array_equal(to_int16(to_float(all_values)), all_values)
 
@@ -249,3 +250,51 @@ def test_errors_name_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(ValueError, match=r"package soundfile.*pip install 'seqlab\[audio\]'"):
         read_recording(encode(noise(10), 8000), 8000)
+
+
+SPEECH = tone(440, 8000) * np.hanning(8000)
+
+
+def fault_of(content: bytes, **options: Any) -> str:
+    with pytest.raises(RecordingError) as error:
+        read_recording(content, 8000, **options)
+    return error.value.fault
+
+
+@pytest.mark.parametrize("gain", [-1, -0.9])
+def test_channels_that_cancel_are_a_fault(gain: float) -> None:
+    content = encode(np.stack([SPEECH, gain * SPEECH], 1) + 0.1, 8000)
+    assert fault_of(content) == "channels"
+    for channel, scale in (("1", 1), ("2", gain), ("Left", 1), ("B", gain)):
+        samples = read_recording(content, 8000, channel=channel).samples
+        np.testing.assert_allclose(samples / 32768, scale * SPEECH + 0.1, atol=1e-4)
+    assert abs(read_recording(content, 8000, reading=1).samples / 32768 - 0.1).max() < 0.03
+
+
+@pytest.mark.parametrize("other", [0 * SPEECH, SPEECH, noise(8000)[:, 0]])
+def test_channels_that_do_not_cancel_are_averaged(other: np.ndarray) -> None:
+    samples = read_recording(encode(np.stack([SPEECH, other], 1), 8000), 8000).samples
+    np.testing.assert_allclose(samples / 32768, (SPEECH + other) / 2, atol=1e-4)
+
+
+def test_channels_that_do_not_exist_are_a_fault() -> None:
+    stereo, mono = encode(np.stack([SPEECH, SPEECH], 1), 8000), encode(SPEECH, 8000)
+    assert {fault_of(stereo, channel=name) for name in ("0", "3", "BBC News")} == {"channels"}
+    assert fault_of(mono, channel="2") == "channels"
+    for name in ("", "1", "BBC News"):  # a broadcaster is no channel of the file
+        assert read_recording(mono, 8000, channel=name).channels == 1
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floats_beyond_full_scale_are_scaled_or_refused(subtype: str) -> None:
+    expected = read_recording(encode(SPEECH, 8000), 8000).samples.astype(float)
+    loud = read_recording(encode(SPEECH * 6, 8000, "WAV", subtype), 8000)
+    assert (loud.is_scaled, loud.clipped) == (True, 0)
+    np.testing.assert_allclose(loud.samples * (expected.max() / loud.samples.max()), expected, atol=2)
+    assert fault_of(encode(SPEECH * 32768, 8000, "WAV", subtype)) == "scale"
+    assert read_recording(encode(SPEECH * 32768, 8000, "WAV", subtype), 8000, reading=1).clipped > 0.9
+
+
+def test_silence_with_a_constant_offset_is_silent() -> None:
+    assert read_recording(encode(np.full(800, 0.3), 8000), 8000).is_silent
+    assert not read_recording(encode(SPEECH + 0.3, 8000), 8000).is_silent

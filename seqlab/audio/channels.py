@@ -1,0 +1,82 @@
+"""Mixing of the channels of a recording, with detection of channels that cancel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.audio.containers import RecordingError
+
+CHANNEL_NAMES = {"left": 0, "l": 0, "a": 0, "right": 1, "r": 1, "b": 1}
+"""Names of channels in lists of recordings, in lower case -> index."""
+MIN_KEPT_POWER = 0.01
+"""Minimum power of the mean of the channels as a share of their mean power. With N channels, it is 1 if all are equal,
+1/N for one channel beside silence or for independent channels, and 0 for channels that cancel."""
+
+
+def channel_index(channel: str, count: int, name: str) -> int | None:
+    """Return the index of a channel of a recording with `count` channels; None for the mean of all.
+
+    Args:
+        channel: a number from 1, `left`, `right`, `A` or `B` in any case; "" for the mean. Another name, such as that
+            of a broadcaster, is not a channel of the file; a recording with one channel ignores it.
+        count: number of channels.
+        name: name of the recording in messages.
+
+    Raises:
+        RecordingError: there is no such channel ("channels").
+    """
+    value = channel.strip().lower()
+    if not value:
+        return None
+    index = CHANNEL_NAMES.get(value, int(value) - 1 if value.isdecimal() else None)
+    if index is None and count == 1:
+        return None
+    if index is None or not 0 <= index < count:
+        raise RecordingError(
+            name,
+            "channels",
+            f"its channel is {channel!r}, but it has {count}: name a number from 1 to {count}, `left` or `right`, or "
+            "leave the channel out for the mean of all.",
+        )
+    return index
+
+
+class MeanOfChannels:
+    """Mean of the channels, or one of them, of consecutive blocks, and the power that the mean keeps."""
+
+    def __init__(self, index: int | None = None) -> None:
+        self.index = index
+        self.num_frames = 0
+        self._sums: list[NDArray[np.float64]] = []
+        """For each block, the sums and the sums of squares of the mean and of each channel: (2, 1 + channels)."""
+
+    def mix(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean or the chosen channel of a block: (n, channels) -> (n,)."""
+        if self.index is not None or block.shape[1] == 1:
+            return block[:, self.index or 0]
+        channels = [block[:, channel] for channel in range(block.shape[1])]  # numpy is slow along a short last axis
+        total = channels[0] + channels[1]
+        for values in channels[2:]:
+            total += values
+        mean = total * np.float32(1 / len(channels))
+        self.num_frames += len(block)
+        found = [
+            (values.sum(dtype=np.float64), np.square(values, dtype=np.float64).sum()) for values in (mean, *channels)
+        ]
+        self._sums.append(np.array(found).T)
+        return mean
+
+    def check(self, name: str) -> None:
+        """Raise RecordingError ("channels") if the channels cancel, apart from constant offsets."""
+        if not self.num_frames:
+            return
+        sums, squares = np.sum(self._sums, axis=0) / self.num_frames
+        power = squares - sums**2
+        if power[0] < MIN_KEPT_POWER * power[1:].mean():
+            raise RecordingError(
+                name,
+                "channels",
+                f"its {len(power) - 1} channels cancel: their mean keeps {power[0] / power[1:].mean():.1%} of their power. "
+                "Name one of them: `--channel 1`, or a column `channel` in the list.",
+            )
