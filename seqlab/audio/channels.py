@@ -77,6 +77,6 @@ class MeanOfChannels:
             raise RecordingError(
                 name,
                 "channels",
-                f"its {len(power) - 1} channels cancel: their mean keeps {power[0] / power[1:].mean():.1%} of their power. "
-                "Name one of them: `--channel 1`, or a column `channel` in the list.",
+                f"its {len(power) - 1} channels cancel: their mean keeps {power[0] / power[1:].mean():.1%} of their "
+                "power. Name one of them: `--channel 1`, or a column `channel` in the list.",
             )

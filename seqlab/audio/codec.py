@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,10 +17,15 @@ from seqlab.base.parsing import read_json, validate_type
 
 RECORDING_CODEC_FILE = "codec.recording.json"
 FrameNormalization = Literal["corpus", "recording", "none"]
+Level = Literal["equal", "kept"]
 MAX_MEASURED_RECORDINGS = 2000
 """Maximum number of recordings used to estimate the mean and standard deviation of each band."""
 MIN_STANDARD_DEVIATION = 1e-3
 """Lower limit of the standard deviation of a band."""
+SOUND_LEVEL = -3.5 * math.log(10)
+"""Level of a frame that counts as sound, relative to that of the recording, in nats of energy (-35 dB)."""
+KEPT_SILENCE_SECONDS = 0.05
+"""Silence that is kept at both ends where it is trimmed."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,16 @@ class RecordingCodec:
     """Mean of each band over the training recordings, with `normalise: corpus`."""
     deviations: tuple[float, ...] = ()
     """Standard deviation of each band over the training recordings, with `normalise: corpus`."""
+    level: Level = "kept"
+    """Whether the frames depend on the level of the recording; codecs of older runs lack this field."""
+    trims_silence: bool = False
+    """Whether frames of silence at both ends are left out, for tasks without times."""
 
     @property
     def log_mel(self) -> LogMel:
         """The log-mel transform with these settings."""
-        return LogMel(self.sample_rate, self.num_bands, self.window_ms, self.hop_ms)
+        equal = self.level == "equal"
+        return LogMel(self.sample_rate, self.num_bands, self.window_ms, self.hop_ms, equal_level=equal)
 
     def fit(self, waveforms: Iterable[Any]) -> RecordingCodec:
         """Return this codec with the mean and standard deviation of each band over `waveforms`.
@@ -51,7 +62,7 @@ class RecordingCodec:
             return self
         count, total, squares = 0, torch.zeros(self.num_bands).double(), torch.zeros(self.num_bands).double()
         for samples in waveforms:
-            frames = self.log_mel(samples).double()
+            frames = self._unnormalized_frames(samples).double()
             count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
         means = total / max(count, 1)
         deviations = (squares / max(count, 1) - means.square()).clamp_min(MIN_STANDARD_DEVIATION**2).sqrt()
@@ -59,7 +70,7 @@ class RecordingCodec:
 
     def frames(self, samples: Any) -> Tensor:
         """Compute the normalized frames of a waveform, int16 or floats in [-1, 1]: (n,) -> (F, M)."""
-        frames = self.log_mel(samples)
+        frames = self._unnormalized_frames(samples)
         if self.normalise == "corpus":
             return (frames - torch.tensor(self.means)) / torch.tensor(self.deviations)
         if self.normalise == "recording":
@@ -67,8 +78,19 @@ class RecordingCodec:
             return (frames - frames.mean(0)) / deviations
         return frames
 
+    def _unnormalized_frames(self, samples: Any) -> Tensor:
+        """Compute the log-mel frames of a waveform, (n,) -> (F, M), without silence at the ends if it is trimmed."""
+        frames = self.log_mel(samples)
+        if not self.trims_silence or not len(frames):
+            return frames
+        loud = torch.nonzero(frames.logsumexp(1) > SOUND_LEVEL)[:, 0]
+        if not len(loud):
+            return frames
+        first = max(0, int(loud[0]) - self.frames_in(KEPT_SILENCE_SECONDS))
+        return frames[first : int(loud[-1]) + 1 + self.frames_in(KEPT_SILENCE_SECONDS)]
+
     def num_frames(self, num_samples: int) -> int:
-        """Return the number of frames F of a waveform with `num_samples` samples."""
+        """Return the number of frames F of a waveform with `num_samples` samples, before silence is trimmed."""
         return self.log_mel.num_frames(num_samples)
 
     def frames_in(self, seconds: float) -> int:
@@ -80,9 +102,14 @@ class RecordingCodec:
         write_json(folder / RECORDING_CODEC_FILE, asdict(self))
 
 
-def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec:
-    """Build the codec of a data config; statistics are over at most `MAX_MEASURED_RECORDINGS` training waveforms."""
-    codec = RecordingCodec(config.sample_rate, config.num_bands, config.window_ms, config.hop_ms, config.normalise)
+def fit_recording_codec(config: Any, waveforms: Sequence[Any], *, has_times: bool = True) -> RecordingCodec:
+    """Build the codec of a data config; statistics are over at most `MAX_MEASURED_RECORDINGS` training waveforms.
+
+    Without `has_times`, and unless levels are kept, silence at both ends is trimmed.
+    """
+    sizes = config.sample_rate, config.num_bands, config.window_ms, config.hop_ms
+    trims_silence = config.level == "equal" and not has_times
+    codec = RecordingCodec(*sizes, config.normalise, level=config.level, trims_silence=trims_silence)
     return codec.fit(waveforms[:: -(-len(waveforms) // MAX_MEASURED_RECORDINGS)])
 
 

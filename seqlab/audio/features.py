@@ -18,6 +18,13 @@ from seqlab.audio.waveform import FULL_SCALE
 LOG_FLOOR = 1e-10
 """Lower limit of the energies, at about the level of 16-bit rounding."""
 
+RELATIVE_FLOOR = 1e-8
+"""Lower limit of the energies as a share of the level of the recording (-80 dB), with `equal_level`."""
+LOUD_SECONDS = 0.05
+"""The level of a recording is the one that its frames exceed for this duration, so that clicks do not change it."""
+CLICK_SHARE = 1e-3
+"""Minimum level as a share of the energy of the loudest frame (-30 dB), for a click in a silent recording."""
+
 FEATURE_BLOCK_FRAMES = 512
 """Number of frames computed at a time: their spectra fit into the CPU cache, and memory does not grow with the
 recording."""
@@ -39,6 +46,8 @@ class LogMel:
         hop_ms: milliseconds between the starts of successive windows.
         low_hz: lower edge of the first band.
         high_hz: upper edge of the last band; None for half the sampling rate.
+        equal_level: whether the features do not depend on the level of the recording or on a constant offset: the mean
+            of each window is subtracted, and energies are divided by the level of the recording.
 
     Raises:
         ValueError: a value is out of range, or a band is so narrow that it contains no frequency of the spectrum.
@@ -50,6 +59,7 @@ class LogMel:
     hop_ms: float = 10.0
     low_hz: float = 20.0
     high_hz: float | None = None
+    equal_level: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -116,10 +126,17 @@ class LogMel:
         hann, filters = _hann_window(self.min_samples), _mel_filters(self)
         for first in range(0, num_frames, FEATURE_BLOCK_FRAMES):
             part = slice(first, first + FEATURE_BLOCK_FRAMES)
-            spectrum = torch.view_as_real(torch.fft.rfft(windows[part] * hann, n=self.num_fft))
+            block = windows[part]
+            block = block - block.mean(1, keepdim=True) if self.equal_level else block
+            spectrum = torch.view_as_real(torch.fft.rfft(block * hann, n=self.num_fft))
             power = spectrum.square_().sum(-1)  # (F, 1 + num_fft / 2)
             torch.mm(power, filters, out=features[part])
-        return features.clamp_min_(LOG_FLOOR).log_()
+        if not self.equal_level:
+            return features.clamp_min_(LOG_FLOOR).log_()
+        rank = min(num_frames, max(1, round(LOUD_SECONDS * self.rate / self.hop)))
+        loudest = features.sum(1).topk(rank).values  # descending
+        level = torch.maximum(loudest[-1], loudest[0] * CLICK_SHARE).clamp_min(torch.finfo().tiny)
+        return features.div_(level).clamp_min_(RELATIVE_FLOOR).log_()
 
 
 def _float_waveform(samples: NDArray[Any] | Tensor) -> Tensor:

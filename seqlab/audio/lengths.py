@@ -20,7 +20,7 @@ from seqlab.audio.containers import (
 )
 
 METADATA = re.compile(rb"\x00?(?!RIFF|RIFX|FORM|fLaC|OggS)(?:[A-Za-z][A-Za-z0-9_ ]{3}|TAG|ID3)")
-"""Start of metadata after the samples: the name of a chunk, after the byte that makes the position even, or of a tag."""
+"""Start of metadata after the samples: the name of a chunk or tag, possibly after a byte that pads the samples."""
 FLAC_HEADER = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 XING_HEADER = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x00-\x0f]")
 """Start of the header of an mp3 with the number of its frames and bytes: the name and flags."""

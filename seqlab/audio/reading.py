@@ -50,7 +50,9 @@ __all__ = [
 ]
 
 SILENCE_DB = -60.0
-"""Level in dB of full scale; a recording with a lower peak counts as silent."""
+"""Level in dB of full scale; a recording with a lower peak counts as silent in training."""
+MIN_PEAK_DB = -72.0
+"""Level in dB of full scale; a recording with a lower peak (8 steps of 16 bits) has no answer."""
 
 MAX_OVERSHOOT_SECONDS = 0.5
 """Maximum time that a segment may extend beyond the end of its recording. It is cut there, as in Kaldi's
@@ -60,6 +62,7 @@ READ_BLOCK_FRAMES = 1 << 18
 """Number of frames read at a time."""
 MAX_PLAUSIBLE_FRAMES = 1 << 62
 """Number of frames above which a header does not declare the true number."""
+MISSING_ADVICE = "Correct the path, or leave the recording out."
 CONVERSION_ADVICE = "Convert it to WAV, FLAC, Ogg or mp3, for example by `ffmpeg -i IN OUT.flac`, or leave it out."
 
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
@@ -103,12 +106,7 @@ class Recording:
     @property
     def is_silent(self) -> bool:
         """Whether all samples are below `SILENCE_DB`, apart from a constant offset."""
-        return is_silent(self.samples)
-
-
-def is_silent(samples: NDArray[np.int16]) -> bool:
-    """Return whether all samples (n,) are below `SILENCE_DB`, apart from a constant offset."""
-    return peak_db(samples) < SILENCE_DB
+        return peak_db(self.samples) < SILENCE_DB
 
 
 def peak_db(samples: NDArray[np.int16]) -> float:
@@ -161,18 +159,16 @@ def read_recording(
         mixer = MeanOfChannels(channel_index(channel, sound.channels, name))
         meter = ClippingMeter(sound.subtype, sound.channels)
         is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
-        pieces = [
-            piece if is_float else to_int16(piece)
-            for piece in _decode_frames(sound, first, last, rate, name, mixer, meter)
-        ]
-        if not sum(map(len, pieces)):
+        blocks = _decode_frames(sound, first, last, rate, name, mixer, meter)
+        if is_float:  # the scale is known after the last block
+            floats, is_scaled = scale_floats(np.concatenate(list(blocks)), name)
+            samples = to_int16(floats)
+        else:
+            samples, is_scaled = np.concatenate([to_int16(block) for block in blocks]), False
+        if not len(samples):
             raise RecordingError(name, "empty", f"less than one sample at {rate:,} Hz. Leave it out.")
         if reading > FIRST_READING_VERSION:
             mixer.check(name)
-        samples, is_scaled = np.concatenate(pieces), False
-        if is_float:
-            samples, is_scaled = scale_floats(samples, name)
-            samples = to_int16(samples)
         clipped = 0.0 if is_scaled else meter.share()
         return Recording(samples, rate, sound.samplerate, sound.channels, clipped, is_scaled)
 
@@ -208,7 +204,8 @@ def _open_file(path: Path, name: str) -> BinaryIO:
     except ValueError:  # a name with a NUL
         raise RecordingError(name, "missing", "This is not a valid file name: correct it.") from None
     except FileNotFoundError:
-        raise RecordingError(name, "missing", "Correct the path, or leave the recording out.") from None
+        text = "It is a URL: download the file, and name its path." if "://" in name else MISSING_ADVICE
+        raise RecordingError(name, "missing", text) from None
     except OSError as error:
         raise RecordingError(name, "unreadable", f"{error.strerror}. Name an audio file that can be read.") from None
 

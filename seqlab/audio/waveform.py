@@ -44,7 +44,7 @@ def scale_floats(samples: NDArray[np.floating], name: str) -> tuple[NDArray[np.f
     Raises:
         RecordingError: the peak is above `MAX_FLOAT_SAMPLE` ("scale").
     """
-    peak = float(np.abs(samples).max())
+    peak = float(np.abs(samples).max(initial=0))
     if peak > MAX_FLOAT_SAMPLE:
         text = f"floats must be in [-1, 1], but are up to {peak:g}: divide samples of 16 bits by 32768."
         raise RecordingError(name, "scale", text)

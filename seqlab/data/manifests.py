@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,25 +17,24 @@ from typing import Any
 from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.delimited import DelimitedRows
 from seqlab.data.folders import FileKind, labelled_files, unlabelled_files
 from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
+from seqlab.data.kaldi import KALDI_FILES, KALDI_LIST, read_kaldi_folder
 from seqlab.data.readers import read_lines, require_file
+from seqlab.data.recording_segments import SegmentChecker, parse_segment, segment_of_record
 
-logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
 """File suffixes of manifests that this module reads, and of manifests that `datasets` reads."""
-KALDI_LIST = "wav.scp"
-"""The file that identifies a Kaldi-style folder."""
 RECORDINGS = FileKind(
     "recordings", "label", AUDIO_SUFFIXES, "move it, or name a .jsonl file with the columns `audio` and `text`"
 )
-MAX_NAMED = 5
-"""Maximum number of items that a message lists."""
-_warned: set[tuple[Path, str]] = set()
-"""Kaldi-style folders, and their texts without a recording, for which a warning was logged."""
+OTHER_TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription", "raw_text", "normalized_text")
+"""Columns that often have the text of a recording."""
+URL = re.compile("[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class ManifestEntry:
     """End of the segment, in seconds; None for the end of the file."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """All other columns, as text; missing values are empty."""
+    channel: str = ""
+    """Channel of the recording; empty for the mean of all."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What was done with the row, for the report -> first version of the reading that does it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Manifest(FileColumn):
     """Whether a folder with one subfolder of recordings for each label is a manifest."""
     needs_labels: bool = True
     """Whether the recordings of such a folder need labels; without them, it may have recordings in it."""
+    reading: int = READING_VERSION
+    """Version of the reading; version 1 does not read the columns `offset`, `duration` and `channel`."""
 
     def stamp(self) -> Stamp:
         """Return the total size and the latest times of all files; errors as in `entries`."""
@@ -118,8 +124,9 @@ class Manifest(FileColumn):
             return
         require_file(self.path)
         kind = _kind_of(self.path)
-        if kind in RECORD_KINDS:
-            records = _json_records(self.path) if kind == "jsonl" else _table_records(self.path, kind)
+        is_json_lines = kind == "jsonl" or (kind == "json" and _has_json_lines(self.path))
+        if kind in RECORD_KINDS or is_json_lines:
+            records = _json_records(self.path) if is_json_lines else _table_records(self.path, kind)
         elif kind in DATASET_KINDS:
             records = _dataset_records(self.path, kind, self.audio_column)
         else:
@@ -127,8 +134,12 @@ class Manifest(FileColumn):
                 f"{self.path}: is not a list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
+        checker = SegmentChecker()
         for location, record in records:
-            yield ManifestEntry("", None, location) if record is None else self.entry(record, location)
+            entry = ManifestEntry("", None, location) if record is None else self.entry(record, location)
+            if entry.audio and entry.content is None and self.reading > FIRST_READING_VERSION:
+                checker.check(entry.audio, entry.start, entry.end, entry.columns, location)
+            yield entry
 
     def entry(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
         """Convert a record to an entry; if the audio column is empty, so is `audio`.
@@ -136,21 +147,44 @@ class Manifest(FileColumn):
         Raises:
             ValueError: the audio column is missing, or its value is not a recording.
         """
-        audio, text = record.get(self.audio_column), record.get(self.text_column)
+        audio = record.get(self.audio_column)
         if self.audio_column not in record:
             known = ", ".join(map(str, record)) or "none"
             raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings; its columns: {known}.")
         name, content = (audio.get("path"), audio.get("bytes")) if isinstance(audio, Mapping) else (audio, None)
         if not isinstance(name or "", str):
             raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
-        if content is None and name:
+        if content is None and name and not URL.match(name):
             name = str(self.path.parent / Path(str(name)).expanduser())
         others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
         columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
-        start, end = _segment(others.get("start"), others.get("end"), location)
         if content is not None:
             name = name or location
-        return ManifestEntry(name or "", None if text is None else str(text), location, content, start, end, columns)
+        notes: dict[str, int] = {}
+        text = self._text(record, location, notes)
+        start, end = parse_segment(others.get("start"), others.get("end"), location)
+        channel = ""
+        if self.reading > FIRST_READING_VERSION:
+            without_offset, channel = (start, end), columns.get("channel", "")
+            start, end = segment_of_record(others, location)
+            if (start, end) != without_offset:
+                notes["rows have a segment in the columns `offset` and `duration`"] = 2
+            if channel:
+                notes["rows name a channel"] = 2
+        return ManifestEntry(name or "", text, location, content, start, end, columns, channel, notes)
+
+    def _text(self, record: Mapping[str, Any], location: str, notes: dict[str, int]) -> str | None:
+        """Return the text of a record; None if it is missing."""
+        text = record.get(self.text_column)
+        if isinstance(text, list | Mapping):
+            raise ValueError(f"{location}: {self.text_column!r} must be a text, but is {_as_text(text)[:60]}.")
+        for name in OTHER_TEXT_COLUMNS:
+            if name != self.text_column and text and record.get(name):
+                notes[f"rows have a text in the column {name!r} as well, which is not used"] = 1
+        if isinstance(text, float) and math.isnan(text):
+            notes["rows have NaN as their text, which is a missing one"] = 2
+            return "nan" if self.reading == FIRST_READING_VERSION else None
+        return None if text is None else str(text)
 
 
 @dataclass(frozen=True)
@@ -197,46 +231,34 @@ def open_manifest(
     *,
     in_folders: bool = False,
     needs_labels: bool = True,
+    reading: int = READING_VERSION,
 ) -> Manifest:
     """Return the manifest at a path, or the dataset `hub:NAME[:CONFIG]:SPLIT`, without reading it."""
     if spec.startswith(HUB_PREFIX):
-        return HubManifest(Path(), None, audio_column, text_column, spec=spec)
-    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders, needs_labels)
+        return HubManifest(Path(), None, audio_column, text_column, reading=reading, spec=spec)
+    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders, needs_labels, reading)
 
 
 def _kind_of(path: Path) -> str:
-    return path.name.removesuffix(".gz").rpartition(".")[2]
+    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
 def _list_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return [path / name for name in (KALDI_LIST, "text", "segments", "utt2spk") if (path / name).is_file()]
+    return [path / name for name in KALDI_FILES if (path / name).is_file()]
 
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _seconds(value: Any, key: str, location: str) -> float | None:
-    """Parse a time in seconds; None for a missing one."""
-    if value is None or value == "":
-        return None
+def _has_json_lines(path: Path) -> bool:
+    """Return whether the first line is a JSON object, as in the lists of NeMo, whose names end in .json."""
     try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found < float("inf"):
-        raise ValueError(f"{location}: {key!r} must be a time in seconds, but is {value!r}.")
-    return found
-
-
-def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
-    """Parse the start and end of a segment of a recording."""
-    start_seconds, end_seconds = _seconds(start, "start", location) or 0.0, _seconds(end, "end", location)
-    if end_seconds is not None and end_seconds <= start_seconds:
-        raise ValueError(f"{location}: 'end' ({end_seconds:g}) must be after 'start' ({start_seconds:g}).")
-    return start_seconds, end_seconds
+        return isinstance(parse_json(next(read_lines(path, ROW_LIMIT), "")), dict)
+    except ValueError:
+        return False
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -247,7 +269,9 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
             yield location, None
             continue
         try:
-            record = parse_json(line)
+            record = parse_json(line, is_record=True)
+            if "\\u" in line:
+                parse_json(line)  # refuses unpaired surrogates
         except ValueError as error:
             raise ValueError(f"{location}: {error}.") from None
         if not isinstance(record, dict):
@@ -275,52 +299,11 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple
         raise ValueError(f"{path}: cannot be read as .{kind} ({error}).") from error
 
 
-def _kaldi_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the location, the first word and the rest of each line of a Kaldi file."""
-    for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
-        if line.strip():
-            name, *rest = line.split(maxsplit=1)
-            yield f"{path}, line {number}", name, "".join(rest).strip()
-
-
 def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """Read `wav.scp` and, if they exist, `text`, `segments` and `utt2spk` (Povey et al. 2011)."""
-    recordings: dict[str, str] = {}
-    for location, name, audio in _kaldi_lines(folder / KALDI_LIST):
-        if audio.endswith("|"):
-            raise ValueError(
-                f"{location}: a command (`{audio}`) is not executed: write its output to a file and name that."
-            )
-        recordings[name] = str(folder / Path(audio).expanduser())
-    texts = {name: text for _, name, text in _kaldi_lines(folder / "text")} if (folder / "text").is_file() else {}
-    speakers = (
-        {name: speaker for _, name, speaker in _kaldi_lines(folder / "utt2spk")}
-        if (folder / "utt2spk").is_file()
-        else {}
-    )
-    segments: dict[str, tuple[str, str, float, float | None]] = {
-        name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
-    }
-    if (folder / "segments").is_file():
-        segments = {}
-        for location, name, rest in _kaldi_lines(folder / "segments"):
-            parts = rest.split()
-            if len(parts) != 3:
-                raise ValueError(f"{location}: must have the form `segment recording start end`.")
-            start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
-            segments[name] = location, parts[0], start, end
-    unlisted = [name for name in texts if name not in segments]
-    if unlisted and (folder, " ".join(unlisted)) not in _warned:  # manifests are read several times
-        _warned.add((folder, " ".join(unlisted)))
-        logger.warning(
-            "%s: texts without a recording are left out: %s (%d of %d)",
-            *(folder / "text", ", ".join(unlisted[:MAX_NAMED]), len(unlisted), len(texts)),
-        )
-    for name, (location, recording, start, end) in segments.items():
-        if recording not in recordings:
-            raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
-        columns = {"id": name, "speaker": speakers.get(name, "")}
-        yield ManifestEntry(recordings[recording], texts.get(name), location, None, start, end, columns)
+    """Read a Kaldi-style folder."""
+    for each in read_kaldi_folder(folder):
+        columns = {"id": each.id, "speaker": each.speaker}
+        yield ManifestEntry(each.audio, each.text, each.location, None, each.start, each.end, columns)
 
 
 def _labelled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:

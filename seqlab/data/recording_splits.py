@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.folds import assign_folds, hold_out
-from seqlab.data.manifests import MAX_NAMED, ManifestEntry
+from seqlab.data.kaldi import MAX_NAMED
+from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings import RecordingExample, Recordings
 from seqlab.data.recordings_config import RecordingsConfig
 
@@ -125,7 +126,8 @@ def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, te
     if example.fault:
         return example.fault
     if text is None:
-        return f"{example.audio}: its {config.text_column!r} is missing in the list"
+        known = ", ".join(example.columns) or "none"
+        return f"{example.audio}: its {config.text_column!r} is missing in the list (its other columns: {known})"
     if recordings.seconds(index) < config.min_seconds:
         return f"{example.audio}: has {recordings.seconds(index):.3f} s, below `data.min_seconds`"
     if example.is_silent and (text or not by_text):

@@ -8,16 +8,20 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.audio.reading import Recording, RecordingError, read_recording
+from seqlab.audio.containers import FAULTS, FAULTS_SINCE
+from seqlab.audio.reading import SILENCE_DB, Recording, RecordingError, read_recording
+from seqlab.audio.waveform import FULL_SCALE
 from seqlab.base.atomic_io import rename
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, validate_type
+from seqlab.base.reading import ReadingNotes
 from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
@@ -25,9 +29,11 @@ from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import PreparationProgress
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Version of the cache; increase it when the decoding of files changes."""
 SAMPLES_FILE, EXAMPLES_FILE = "samples.i16", "examples.jsonl"
+MIN_SOUND = FULL_SCALE * 10 ** (SILENCE_DB / 20)
+"""Smallest 16-bit amplitude that is not silent."""
 DECODING_BATCH_SIZE = 256
 """Number of recordings decoded at a time."""
 ConfigField = Literal["train", "extra_train", "valid"]
@@ -58,6 +64,8 @@ class RecordingExample:
     """Hash of the samples."""
     fault: str = ""
     """Reason why it cannot be read; empty if it can."""
+    notes: dict[str, int] = dataclass_field(default_factory=dict)
+    """What happened when it was read, for the report -> first version of the reading (`seqlab.base.reading`)."""
 
     def prediction_record(self, prediction: str, target: str) -> dict[str, Any]:
         """Return the record of a prediction for `predictions.jsonl`; `target` is the transcript or label."""
@@ -88,6 +96,14 @@ class Recordings:
     def seconds(self, index: int) -> float:
         """Return the duration of a recording."""
         return self.examples[index].length / self.sample_rate
+
+    def reading_notes(self) -> ReadingNotes:
+        """Count what happened when the recordings were read."""
+        notes = ReadingNotes()
+        for example in self.examples:
+            for text, since in example.notes.items():
+                notes.add(text, example.location, since=since)
+        return notes
 
 
 def read_recordings(
@@ -134,10 +150,10 @@ def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEn
         ("extra_train", config.extra_train),
         ("valid", [config.valid] if config.valid is not None else []),
     )
-    for field, specs in fields:
+    for name, specs in fields:
         for spec in specs:
             for entry in config.manifest(spec).entries():
-                yield field, entry
+                yield name, entry
 
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProgress) -> None:
@@ -162,21 +178,31 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProg
             on_progress("recordings decoded", done, count)
 
 
-def _read(entry: ManifestEntry, rate: int) -> Recording | str:
+def _read(entry: ManifestEntry, rate: int) -> Recording | RecordingError | str:
     """Read a recording, or return the reason why it cannot be read."""
     if not entry.audio:
         return "the list names no recording"
     source: Any = entry.audio if entry.content is None else entry.content
     try:
-        return read_recording(source, rate, name=entry.audio, start=entry.start, end=entry.end)
+        return read_recording(source, rate, name=entry.audio, start=entry.start, end=entry.end, channel=entry.channel)
     except RecordingError as error:
-        return str(error)
+        return error
 
 
-def _example(field: ConfigField, entry: ManifestEntry, found: Recording | str, first: int) -> RecordingExample:
-    columns = dict(entry.columns)
-    if isinstance(found, str):
-        return RecordingExample(field, entry.audio, entry.text, entry.location, columns, first, fault=found)
+def _example(
+    field: ConfigField, entry: ManifestEntry, found: Recording | RecordingError | str, first: int
+) -> RecordingExample:
+    columns, notes = dict(entry.columns), dict(entry.notes)
+    if not isinstance(found, Recording):
+        if isinstance(found, RecordingError) and found.fault in FAULTS_SINCE:
+            notes[f"recordings were left out, each {FAULTS[found.fault]}"] = FAULTS_SINCE[found.fault]
+        return RecordingExample(
+            field, entry.audio, entry.text, entry.location, columns, first, fault=str(found), notes=notes
+        )
+    if found.is_scaled:
+        notes["recordings with floats beyond [-1, 1] were divided by their peak"] = 2
+    if found.is_silent and np.abs(found.samples.astype(np.int32)).max() >= MIN_SOUND:
+        notes["recordings are silent, apart from a constant offset"] = 2
     return RecordingExample(
         field,
         entry.audio,
@@ -190,4 +216,5 @@ def _example(field: ConfigField, entry: ManifestEntry, found: Recording | str, f
         found.clipped,
         found.is_silent,
         hashlib.blake2b(found.samples.tobytes(), digest_size=12).hexdigest(),
+        notes=notes,
     )

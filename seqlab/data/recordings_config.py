@@ -28,7 +28,7 @@ class RecordingsConfig(DataConfig):
     rows_name: ClassVar[str] = "recordings"
     in_folders: ClassVar[bool] = False
     """Whether a folder with a subfolder of recordings for each label is a valid manifest."""
-    codec_fields: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
+    codec_fields: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise", "level")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training data: lists of recordings (.jsonl, .csv, .tsv, .parquet with the columns `audio` and `text`),
@@ -66,6 +66,10 @@ class RecordingsConfig(DataConfig):
     """Normalize each band to mean 0 and standard deviation 1 over all training recordings, over each recording, or
     not."""
 
+    level: Literal["equal", "kept"] = "equal"
+    """Level of the recordings: `equal` makes features that do not depend on the level of a recording or on a constant
+    offset, and labels not on silence at both ends; `kept` leaves them to the model, for labels that depend on it."""
+
     on_fault: Literal["skip", "refuse"] = "skip"
     """Handling of recordings that are missing, empty, damaged or silent: skip them with a warning, or refuse the
     corpus."""
@@ -100,7 +104,7 @@ class RecordingsConfig(DataConfig):
     """Maximum change of speed and pitch in training (Ko et al. 2015): 0.1 for factors of 0.9 to 1.1."""
 
     augment_volume: NonNegative = 0.0
-    """Maximum change of the level, in dB."""
+    """Maximum change of the level, in dB; with `level: equal` only the clipping of loud recordings remains."""
 
     augment_noise: Share = 0.0
     """Share of recordings with added noise, at `augment_noise_db`."""

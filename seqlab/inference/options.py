@@ -132,6 +132,8 @@ class LabelOptions(RunOptions, DiscardLongLines):
     """write one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
     num_labels: Count = 1
     """number of most probable labels, with --json"""
+    channel: Annotated[str, "N"] | None = None
+    """channel of all recordings: a number from 1, `left` or `right` (default: the column `channel`, else their mean)"""
     batch_tokens: Count | None = None
     """batch size of text in padded tokens; affects speed and memory"""
     buffer_lines: Count | None = None

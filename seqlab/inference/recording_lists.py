@@ -4,11 +4,13 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seqlab.audio.containers import looks_like_audio
 from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit
+from seqlab.base.reading import READING_VERSION
 from seqlab.data.hub import HUB_PREFIX
 from seqlab.data.manifests import Manifest, ManifestEntry, open_manifest
 from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
@@ -17,6 +19,8 @@ from seqlab.inference.files import input_stream
 logger = logging.getLogger(__name__)
 BUFFER_RECORDINGS = 64
 """Default number of recordings per block that a command reads before it processes them."""
+MAY_BE_WRONG = "The output may be wrong."
+"""Consequence of a warning on a recording."""
 
 
 def log_recording_faults(faults: Iterable[str], consequence: str = "The output line is empty.") -> int:
@@ -49,7 +53,7 @@ def refuse_recording_as_output(output: str | None, recordings: Iterable[str] = (
 
 @contextmanager
 def open_recording_list(
-    spec: str | None, *, in_folders: bool = False, limit: LineLimit | None = None
+    spec: str | None, *, in_folders: bool = False, limit: LineLimit | None = None, reading: int = READING_VERSION
 ) -> Iterator[Iterator[str | ManifestEntry]]:
     """Open a list of recordings.
 
@@ -61,12 +65,13 @@ def open_recording_list(
         spec: the list; None or `-` for standard input.
         in_folders: whether a folder with subfolders of recordings counts as a list.
         limit: limit of the length of a line of text; by default, a longer line counts as a missing recording.
+        reading: version of the reading (`seqlab.base.reading`) of the run.
 
     Raises:
         FileNotFoundError: the list does not exist.
         ValueError: the file is a recording instead of a list, or a line is not UTF-8.
     """
-    if spec is not None and (manifest := _open_if_manifest(spec, in_folders)) is not None:
+    if spec is not None and (manifest := _open_if_manifest(spec, in_folders, reading)) is not None:
         yield manifest.entries()
         return
     if spec is not None and Path(spec).is_file() and looks_like_audio(spec):
@@ -86,14 +91,26 @@ def _parse_line(raw: bytes, name: str, number: int) -> str | ManifestEntry:
     return path if path.strip() else ManifestEntry("", None, f"{name}, line {number}")
 
 
-def _open_if_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
+def _open_if_manifest(spec: str, in_folders: bool = False, reading: int = READING_VERSION) -> Manifest | None:
     """Open a manifest; return None if the file is plain text with one path per line."""
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
-    manifest = open_manifest(path, column or "audio", in_folders=in_folders, needs_labels=False)
+    manifest = open_manifest(
+        path, column or "audio", in_folders=in_folders, needs_labels=False, reading=reading
+    )
     is_text = not column and not path.startswith(HUB_PREFIX) and not manifest.is_manifest
     return None if is_text else manifest
+
+
+def choose_channel(recordings: Iterable[str | ManifestEntry], channel: str | None) -> Iterator[str | ManifestEntry]:
+    """Yield recordings with a channel for all; None leaves them unchanged."""
+    for each in recordings:
+        if channel is None:
+            yield each
+        else:
+            entry = ManifestEntry(each, None, each) if isinstance(each, str) else each
+            yield replace(entry, channel=channel)
 
 
 def describe_recording(listed: str | ManifestEntry) -> dict[str, Any]:

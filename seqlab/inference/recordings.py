@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.containers import check_rate
-from seqlab.audio.reading import RecordingError, read_recording
-from seqlab.audio.waveform import resample, to_float, to_int16
+from seqlab.audio.reading import RecordingError, peak_db, read_recording
+from seqlab.audio.waveform import MAX_FLOAT_SAMPLE, resample, scale_floats, to_float, to_int16
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import usable_cores
 from seqlab.data.manifests import ManifestEntry
 
@@ -22,19 +24,25 @@ BATCH_SECONDS = 120.0
 """Default batch size in seconds of audio, padding included."""
 TOO_SHORT = "is shorter than one window of features"
 """Message for a recording without a frame."""
-MAX_FLOAT_SAMPLE = 4.0
-"""Maximum absolute value of a float sample. Samples above 1, from filters or mixing, are clipped. Samples above this
-maximum have another scale, which is an error."""
+MAX_CLIPPED_SHARE = 0.01
+"""Maximum share of clipped samples of a recording without a warning."""
 Waveform = NDArray[np.int16]
 
 
-def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]:
+def read_waveforms(
+    recordings: Sequence[Any],
+    rate: int,
+    reading: int = READING_VERSION,
+    warnings: dict[int, str] | None = None,
+) -> list[Waveform | str]:
     """Read recordings as waveforms (n,) of a sampling rate; for an unreadable recording, return an error message.
 
     Args:
         recordings: for each recording its path, the content of its file as bytes, an entry of a manifest
             (`ManifestEntry`), or `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: sampling rate of the returned waveforms, in samples per second.
+        reading: version of the reading (`seqlab.base.reading`) of the run.
+        warnings: receives a warning for each recording, by its index, that is too clipped for a reliable answer.
 
     Raises:
         ValueError: `recordings` is not a list.
@@ -44,10 +52,20 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     source_rates: dict[str, int] = {}
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(
-            threads.map(lambda index: _read_one(index, recordings[index], rate, source_rates), range(len(recordings)))
+            threads.map(
+                lambda index: _read_one(
+                    index, recordings[index], rate, reading, source_rates, {} if warnings is None else warnings
+                ),
+                range(len(recordings)),
+            )
         )
     _warn_of_lower_rates(source_rates, rate)
     return read
+
+
+def silence_fault(waveform: Waveform) -> str:
+    """Return the reason why a waveform with a peak below `MIN_PEAK_DB` has no answer."""
+    return f"is silent: its peak is {peak_db(waveform):.0f} dB of full scale"
 
 
 def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
@@ -67,32 +85,41 @@ def recording_name(recording: Any, index: int) -> str:
     return str(recording) if isinstance(recording, str | Path) else f"recording {index + 1}"
 
 
-def _read_one(index: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
-    """Read one recording, and store its original sampling rate in `source_rates` under its name."""
+def _read_one(
+    index: int, recording: Any, rate: int, reading: int, source_rates: dict[str, int], warnings: dict[int, str]
+) -> Waveform | str:
+    """Read one recording; store its sampling rate in `source_rates` under its name, and a warning under its index."""
     name = recording_name(recording, index)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
             if np.ndim(recording[1]):
                 return f"{name}: must be (samples, rate), in this order."
             source_rates[name] = int(recording[1])
-            return _convert_array(*recording, rate=rate, name=name)
+            return _convert_array(*recording, rate=rate, name=name, reading=reading)
         if isinstance(recording, ManifestEntry):
             if not recording.audio:
                 return f"{recording.location}: names no recording."
             content = recording.audio if recording.content is None else recording.content
-            found = read_recording(content, rate, name=name, start=recording.start, end=recording.end)
+            start, end, channel = recording.start, recording.end, recording.channel
+            found = read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
         elif isinstance(recording, str | Path | bytes):
-            found = read_recording(recording, rate, name=name)
+            found = read_recording(recording, rate, name=name, reading=reading)
         else:
             return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
         source_rates[name] = found.source_rate
+        if found.clipped > MAX_CLIPPED_SHARE:
+            warnings[index] = f"{name}: {found.clipped:.0%} of its samples are clipped"
     except RecordingError as error:
         return str(error)
     return found.samples
 
 
-def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
-    """Convert samples (n,) or (n, channels) to a waveform; raise RecordingError for an invalid rate."""
+def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str, reading: int) -> Waveform | str:
+    """Convert samples (n,) or (n, channels) to a waveform.
+
+    Raises:
+        RecordingError: the rate is implausible, floats have another scale, or the channels cancel.
+    """
     values = np.asarray(samples)
     check_rate(int(source_rate), name)
     if values.dtype != np.int16 and values.dtype.kind != "f":
@@ -103,10 +130,14 @@ def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str) -> W
         return f"{name}: must be (n,) or (n, channels), but is {values.shape}: transpose it."
     if not np.isfinite(values).all():
         return f"{name}: holds NaN or infinite samples."
-    if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MAX_FLOAT_SAMPLE:
-        return f"{name}: floats must be in [-1, 1], but are up to {highest:g}: divide samples of 16 bits by 32768."
+    if values.dtype.kind == "f" and (reading > FIRST_READING_VERSION or np.abs(values).max() > MAX_FLOAT_SAMPLE):
+        values, _ = scale_floats(values, name)
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
         return values
     floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
-    floats = floats.mean(1, dtype=np.float32) if floats.ndim == 2 else floats
+    if floats.ndim == 2:
+        mixer = MeanOfChannels()
+        floats = mixer.mix(floats)
+        if reading > FIRST_READING_VERSION:
+            mixer.check(name)
     return to_int16(resample(floats, int(source_rate), rate))

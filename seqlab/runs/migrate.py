@@ -8,7 +8,7 @@ RENAMED_TAGS: dict[str, dict[str, str]] = {
 }
 """Dotted key of a tag -> older value -> current value."""
 
-OLDER_DEFAULTS = {"data": {"max_line_bytes": None, "src_spaces": "keep"}}
+OLDER_DEFAULTS = {"data": {"max_line_bytes": None, "src_spaces": "keep", "level": "kept"}}
 """Section -> field that older versions lacked -> the value that keeps their behavior."""
 
 

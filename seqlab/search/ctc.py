@@ -8,7 +8,7 @@ Shapes: B sentences, F frames, V ids, T target ids.
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.rules import refuse_nan
+
+BLOCK_FRAMES = 256
+"""Number of frames whose moves are kept at a time in a Viterbi alignment."""
 
 
 def best_path_search(
@@ -76,39 +79,85 @@ def max_ids_without_eos(batch: Any, count: int, config: SearchConfig) -> list[in
     return [length - 1 for length in max_lengths]
 
 
+class StateCosts(NamedTuple):
+    """Costs of states of the expanded target in certain frames: blank, id, blank, ..., id, blank."""
+
+    frames: Tensor
+    """(B, F), cost in nats in each frame."""
+    states: Tensor
+    """(B, 2T + 1), whether a state has these costs."""
+
+
 def viterbi_alignments(
-    frames: FrameLogProbs, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
+    frames: FrameLogProbs, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: StateCosts | None = None
 ) -> tuple[Tensor, Tensor]:
     """Find the most probable path of each target (B, T): its log-probability (B,) and its ids (B, F).
 
     Uses the Viterbi algorithm over the expanded target: blank, id, blank, ..., id, blank (section 4.1 of the paper,
-    with a maximum instead of the sum). `costs` (B, F, 2T + 1) are subtracted from the log-probabilities of the expanded
-    target in each frame. If there are too few frames, the log-probability is -inf and the path is meaningless.
-    Positions after the last frame of a sentence are blank.
+    with a maximum instead of the sum). `costs` are subtracted from the log-probabilities. If there are too few frames,
+    the log-probability is -inf and the path is meaningless. Positions after the last frame of a sentence are blank.
+
+    Memory grows with F + T, not with F * T: the moves of a block of frames are computed again from the scores before
+    it, unless it is the last one.
     """
-    log_probs, rows = frames.log_probs, torch.arange(len(targets), device=targets.device)
-    labels = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank_id)
-    labels[:, 1::2] = targets
-    emitted = log_probs.gather(2, labels[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, 2T + 1)
-    emitted = emitted if costs is None else emitted - costs
-    can_skip = F.pad((labels[:, 2:] != labels[:, :-2]) & (labels[:, 2:] != blank_id), (2, 0))
-    scores = emitted[:, 0].index_fill(1, torch.arange(2, labels.size(1), device=labels.device), NEG_INF)
-    all_scores, moves = [scores], []
-    for frame in range(1, log_probs.size(1)):
-        one_before, two_before = F.pad(scores, (1, -1), value=NEG_INF), F.pad(scores, (2, -2), value=NEG_INF)
-        scores, move = torch.stack((scores, one_before, two_before.masked_fill(~can_skip, NEG_INF))).max(0)
-        scores = scores + emitted[:, frame]
-        all_scores.append(scores)
-        moves.append(move)
+    trellis = _Trellis(frames.log_probs, targets, blank_id, costs)
+    rows, last_frames = torch.arange(len(targets), device=targets.device), frames.lengths - 1
+    num_frames, states = frames.log_probs.size(1), trellis.labels.size(1)
+    scores = trellis.emitted(0).index_fill(1, torch.arange(2, states, device=targets.device), NEG_INF)
+    last_scores, before, moves = scores, [], [torch.zeros(0)]
+    starts = range(1, num_frames, BLOCK_FRAMES)
+    for start in starts:
+        before.append(scores)
+        moves = []
+        for frame in range(start, min(start + BLOCK_FRAMES, num_frames)):
+            scores, move = trellis.advance(scores, frame)
+            moves.append(move)
+            last_scores = torch.where((last_frames == frame)[:, None], scores, last_scores)
     ends = torch.stack(
         (2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1
     )  # a path ends in the last blank or the last id
-    log_prob, end = torch.stack(all_scores, 1)[rows, frames.lengths - 1].gather(1, ends).max(1)
-    index = ends[rows, end]  # (B,) into `labels`
-    paths = targets.new_full(log_probs.shape[:2], blank_id)
-    for frame in reversed(range(log_probs.size(1))):
-        is_frame = frame < frames.lengths
-        paths[:, frame] = torch.where(is_frame, labels[rows, index], blank_id)
-        if frame > 0:
-            index = torch.where(is_frame, index - moves[frame - 1][rows, index], index)
+    log_prob, end = last_scores.gather(1, ends).max(1)
+    index = ends[rows, end]  # (B,) into the labels
+    paths = targets.new_full(frames.log_probs.shape[:2], blank_id)
+    for start, scores in reversed(list(zip(starts, before, strict=True))):
+        block = range(start, min(start + BLOCK_FRAMES, num_frames))
+        if start != starts[-1]:
+            moves = trellis.moves(scores, block)
+        for frame in reversed(block):
+            is_frame = frame <= last_frames
+            paths[:, frame] = torch.where(is_frame, trellis.labels[rows, index], blank_id)
+            index = torch.where(is_frame, index - moves[frame - start][rows, index], index)
+    if num_frames:
+        paths[:, 0] = torch.where(last_frames >= 0, trellis.labels[rows, index], blank_id)
     return log_prob, paths
+
+
+class _Trellis:
+    """States of the expanded targets (B, 2T + 1) in each frame."""
+
+    def __init__(self, log_probs: Tensor, targets: Tensor, blank_id: int, costs: StateCosts | None) -> None:
+        self.log_probs, self.costs = log_probs, costs
+        self.labels = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank_id)
+        self.labels[:, 1::2] = targets
+        can_skip = (self.labels[:, 2:] != self.labels[:, :-2]) & (self.labels[:, 2:] != blank_id)
+        self.can_skip = F.pad(can_skip, (2, 0))
+
+    def emitted(self, frame: int) -> Tensor:
+        """Return the log-probabilities of the states in a frame, without their costs: (B, 2T + 1)."""
+        log_probs = self.log_probs[:, frame].gather(1, self.labels)
+        return log_probs if self.costs is None else log_probs - self.costs.frames[:, frame, None] * self.costs.states
+
+    def advance(self, scores: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+        """Return the scores of the best paths to each state in a frame, and the number of states that each moved by."""
+        one_before, two_before = F.pad(scores, (1, -1), value=NEG_INF), F.pad(scores, (2, -2), value=NEG_INF)
+        two_before = two_before.masked_fill(~self.can_skip, NEG_INF)
+        scores, move = torch.stack((scores, one_before, two_before)).max(0)
+        return scores + self.emitted(frame), move.to(torch.int8)
+
+    def moves(self, scores: Tensor, block: range) -> list[Tensor]:
+        """Return the moves in a block of frames, from the scores before it."""
+        moves = []
+        for frame in block:
+            scores, move = self.advance(scores, frame)
+            moves.append(move)
+        return moves

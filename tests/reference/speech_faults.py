@@ -62,7 +62,7 @@ SPEECH_FAULTS = (
     Fault(
         "speech.tokens_in_silence",
         "a token may be placed in silence",
-        "costs[index, silent[:, None], within] = SILENCE_COST",
+        "frame_costs[index, : len(is_silent)] = torch.from_numpy(is_silent * SILENCE_COST)",
         "pass",
         ("transcription/test_timing.py", "transcription/test_transcribing.py"),
     ),

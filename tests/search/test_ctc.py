@@ -17,6 +17,7 @@ from reference.ctc_alignments import (
 )
 
 from seqlab.models.interfaces import FrameLogProbs
+from seqlab.search import ctc
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search, viterbi_alignments
@@ -88,6 +89,17 @@ def test_alignments_are_the_most_probable_paths_of_a_target(target: tuple[int, .
             assert alignment_log_prob(path[: len(row_log_probs)], row_log_probs) == pytest.approx(best, rel=1e-6)
             assert collapse(path[: len(row_log_probs)]) == target
             assert set(path[len(row_log_probs) :]) <= {BLANK}
+
+
+@pytest.mark.parametrize("block_frames", [1, 3, 7])
+def test_alignments_do_not_depend_on_the_size_of_blocks(block_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = draw_frames([20, 17, 1, 8])
+    targets, lengths = torch.randint(2, 4, (4, 5)), torch.tensor([5, 4, 0, 2])
+    costs = ctc.StateCosts(torch.rand(4, 20) * 3, torch.rand(4, 11) < 0.5)
+    expected = viterbi_alignments(frames, targets, lengths, BLANK, costs)
+    monkeypatch.setattr(ctc, "BLOCK_FRAMES", block_frames)
+    found = viterbi_alignments(frames, targets, lengths, BLANK, costs)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])

@@ -157,9 +157,9 @@ def test_silence_is_determined_at_the_middle_of_output_frames() -> None:
     """Only frame 4 of the features, the middle of the second output frame, has sound."""
     sound = np.zeros(12, bool)
     sound[3:5] = True
-    assert _silent_frames(sound, 3, TIMING).tolist() == [0, 2]
+    assert np.flatnonzero(_silent_frames(sound, 3, TIMING)).tolist() == [0, 2]
     double_rate = FrameTiming(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
-    assert _silent_frames(sound, 6, double_rate).tolist() == [0, 1, 4, 5]
+    assert np.flatnonzero(_silent_frames(sound, 6, double_rate)).tolist() == [0, 1, 4, 5]
 
 
 def test_a_pause_does_not_split_a_word() -> None:
@@ -174,3 +174,16 @@ def test_a_pause_does_not_split_a_word() -> None:
         [found] = time_tokens(frames, [[1, 2, 3]], [names], [sound], [1.0], TIMING)
         starts[names] = [round((each.start - 0.0125) / 0.04 + 0.5) for each in found]
     assert starts == {("a ", "b", "c"): [0, 5, 6], ("a", " b ", "c"): [0, 2, 6]}
+
+
+def test_words_that_are_joined_across_a_long_pause_keep_their_times() -> None:
+    """The transcript is `ab`, but a pause of two seconds separates `a` and `b`."""
+    probs = torch.full((1, 60, 3), 0.01)
+    probs[0, :, BLANK] = 1
+    probs[0, 2], probs[0, 57] = torch.tensor([0.0, 1, 0]), torch.tensor([0.0, 0, 1])
+    frames = FrameLogProbs((probs + 1e-4).log().log_softmax(2), torch.tensor([60]))
+    sound = np.repeat([frame < 5 or frame >= 55 for frame in range(60)], 4)[2:]
+    [[first, second]] = time_tokens(frames, [[1, 2]], [["a", "b"]], [sound], [3.0], TIMING)
+    assert (first.end, second.start) == (pytest.approx(0.1125), pytest.approx(2.2725))
+    [word] = join_words([first, second], "ab")
+    assert (word.start, word.end) == (first.start, second.end)

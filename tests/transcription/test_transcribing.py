@@ -154,8 +154,8 @@ def test_silence_has_an_empty_transcript_for_any_model(
     [text] = run.transcribe([(speech, RATE)])
     frames = run.codec.frames(speech)
     monkeypatch.setattr(type(run.codec), "frames", lambda codec, samples: frames)
-    zeros = np.zeros(RATE, np.float32)
-    assert run.transcribe([(zeros, RATE), (zeros + 0.1, RATE)]) == ["", text]
+    zeros, tone = np.zeros(RATE, np.float32), 0.1 * np.sin(np.arange(RATE, dtype=np.float32))
+    assert run.transcribe([(zeros, RATE), (zeros + 0.1, RATE), (tone, RATE)]) == ["", "", text]
     assert text
 
 

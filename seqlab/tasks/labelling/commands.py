@@ -90,6 +90,8 @@ def label_text(options: LabelOptions) -> int:
 
 def _check(options: LabelOptions) -> None:
     """Raise UsageError or ValueError for options that cannot be combined."""
+    if options.channel is not None:
+        raise UsageError(f"--channel is for recordings, but {options.runs[0]} labels text")
     if options.conllu is not None:
         if options.conllu.lower() in COLUMNS[: FORM + 1]:
             raise UsageError("--conllu names the column to write labels to: it cannot be `id` or `form`")

@@ -10,7 +10,9 @@ from seqlab.inference.files import output_stream
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import LabelOptions, set_threads
 from seqlab.inference.recording_lists import (
+    MAY_BE_WRONG,
     buffer_size,
+    choose_channel,
     describe_recording,
     log_recording_faults,
     open_recording_list,
@@ -35,12 +37,17 @@ def label_recordings(options: LabelOptions) -> int | None:
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
     with (
-        open_recording_list(options.input, in_folders=True, limit=options.line_limit()) as paths,
+        open_recording_list(
+            options.input, in_folders=True, limit=options.line_limit(), reading=labeller.reading
+        ) as paths,
         output_stream(options.output) as output,
     ):
-        for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
+        for block in in_batches(
+            choose_channel(paths, options.channel), buffer_size(options.buffer_lines, options.input)
+        ):
             results = labeller.label_detailed(block)
             faults += log_recording_faults(each.fault for each in results)
+            faults += log_recording_faults((each.warning for each in results), MAY_BE_WRONG)
             pairs = zip(block, results, strict=True)
             write_lines(output, (_format_line(entry, each, options) for entry, each in pairs))
     return INCOMPLETE if faults else None

@@ -12,10 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
+from seqlab.audio.reading import MIN_PEAK_DB, peak_db
+from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
 from seqlab.inference.engine import length_batches
-from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
+from seqlab.inference.recordings import (
+    BATCH_SECONDS,
+    TOO_SHORT,
+    Waveform,
+    read_waveforms,
+    recording_name,
+    silence_fault,
+)
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.recording_labels.config import RECORDING_LABELLER
@@ -31,6 +40,8 @@ class LabelledRecording:
     """Probability of each label; empty if the recording cannot be read."""
     fault: str = ""
     """Reason why there is no label; empty if there is one."""
+    warning: str = ""
+    """Reason why the label may be wrong; empty if none is known."""
 
 
 class RecordingsLabeller:
@@ -47,6 +58,7 @@ class RecordingsLabeller:
                     "form an ensemble."
                 )
         self.runs, self.device = list(runs), device
+        self.reading = min(run.reading for run in runs)
         for run in runs:
             prepare_inference(run.model, device, dtype)
 
@@ -74,14 +86,15 @@ class RecordingsLabeller:
             recordings: as in `label`.
             batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the labels.
         """
-        waveforms = read_waveforms(recordings, self.sample_rate)  # for an unreadable recording, an error message
+        warnings: dict[int, str] = {}
+        waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings)  # or error messages
         results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
         return [
-            replace(each, fault=f"{recording_name(recording, index)}: {TOO_SHORT}.")
-            if each.fault == TOO_SHORT
-            else each
-            for index, (recording, each) in enumerate(zip(recordings, labelled, strict=True))
+            replace(each, fault=f"{recording_name(recording, index)}: {each.fault}.")
+            if each.fault and not isinstance(waveform, str)
+            else replace(each, warning=warnings.get(index, ""))
+            for index, (recording, waveform, each) in enumerate(zip(recordings, waveforms, labelled, strict=True))
         ]
 
     def label_waveforms(
@@ -89,19 +102,23 @@ class RecordingsLabeller:
     ) -> list[LabelledRecording]:
         """Label waveforms (n,) at the sampling rate of the runs."""
         probs = np.zeros((len(waveforms), self.target.size))
-        is_long_enough = np.ones(len(waveforms), bool)
+        faults = ["" if self._has_sound(each) else silence_fault(each) for each in waveforms]
         for run in self.runs:
             codec: RecordingCodec = run.codecs[0]
             counts = np.array([codec.num_frames(len(each)) for each in waveforms])
-            is_long_enough &= counts > 0
+            faults = [fault if count else TOO_SHORT for fault, count in zip(faults, counts, strict=True)]
             long_enough = np.flatnonzero(counts)
             for positions in length_batches(counts[long_enough].tolist(), codec.frames_in(batch_seconds)):
                 rows = long_enough[positions]
                 probs[rows] += self._probs(run, [waveforms[i] for i in rows]) / len(self.runs)
         return [
-            self._most_probable(row) if is_long else LabelledRecording("", {}, TOO_SHORT)
-            for row, is_long in zip(probs, is_long_enough, strict=True)
+            LabelledRecording("", {}, fault) if fault else self._most_probable(row)
+            for row, fault in zip(probs, faults, strict=True)
         ]
+
+    def _has_sound(self, waveform: Waveform) -> bool:
+        """Return whether a waveform has a label; version 1 of the reading labels silence, too."""
+        return self.reading == FIRST_READING_VERSION or peak_db(waveform) >= MIN_PEAK_DB
 
     @torch.inference_mode()
     def _probs(self, run: LoadedRun, waveforms: Sequence[Waveform]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
+from seqlab.base.reading import ReadingNotes
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
 from seqlab.data.labels import warn_of_labels
@@ -60,6 +61,8 @@ class LabelledRecordings:
     labels: list[str]
     report: RecordingsReport
     content_hashes: dict[str, str]
+    reading: ReadingNotes
+    """What was converted or left out when the recordings were read."""
 
     @property
     def train(self) -> Indices:
@@ -83,7 +86,8 @@ class RecordingLabelsTask(Task):
         """Fit the codec of the recordings to the training split, and save it."""
         data = _data_config(config)
         labelled = read_labelled_recordings(data, folder.cache, on_progress)
-        codec = fit_recording_codec(data, [labelled.recordings.waveform(i) for i in labelled.train.tolist()])
+        waveforms = [labelled.recordings.waveform(i) for i in labelled.train.tolist()]
+        codec = fit_recording_codec(data, waveforms, has_times=False)
         save_codec(codec, folder, "src")
         return {}
 
@@ -202,7 +206,8 @@ def read_labelled_recordings(
     splits = split_recordings(config, recordings, labels, by_text=False)
     test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).entries()]
     report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
-    return LabelledRecordings(recordings, splits, [label or "" for label in labels], report, hashes)
+    notes = recordings.reading_notes()
+    return LabelledRecordings(recordings, splits, [label or "" for label in labels], report, hashes, notes)
 
 
 def recording_steps(data: LabelledRecordings, config: Config, codecs: Codecs) -> RecordingSteps[ValueBatch]:

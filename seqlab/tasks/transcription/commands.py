@@ -20,7 +20,9 @@ from seqlab.inference.lines import TextCounts, exit_status, json_line, write_lin
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import (
     BUFFER_RECORDINGS,
+    MAY_BE_WRONG,
     buffer_size,
+    choose_channel,
     describe_recording,
     is_recording_list,
     log_recording_faults,
@@ -62,6 +64,8 @@ class TranscribeOptions(DeviceOptions):
     """weight of the language model's log-probabilities (default: 0.5)"""
     length_reward: Annotated[Finite, "R"] | None = None
     """score added per token, with --lm (default: 0)"""
+    channel: Annotated[str, "N"] | None = None
+    """channel of all recordings: a number from 1, `left` or `right` (default: the column `channel`, else their mean)"""
     batch_seconds: Annotated[Positive, "S"] | None = None
     """seconds of audio per batch; affects speed and memory, not the transcripts (default: 120)"""
     buffer_lines: Count | None = None
@@ -97,12 +101,17 @@ def run(options: TranscribeOptions) -> int | None:
     if options.batch_seconds is not None:
         settings["batch_seconds"] = options.batch_seconds
     faults, counts = 0, TextCounts("transcripts")
-    with _open_paths(options) as paths, output_stream(options.output) as out, count_progress("recordings") as advance:
+    with (
+        _open_paths(options, transcriber.reading) as paths,
+        output_stream(options.output) as out,
+        count_progress("recordings") as advance,
+    ):
         for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
             results = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **settings)
             if options.on_fault == "refuse" and (fault := next((each.fault for each in results if each.fault), "")):
                 raise ValueError(fault)
             faults += log_recording_faults(each.fault for each in results)
+            faults += log_recording_faults((each.warning or "" for each in results), MAY_BE_WRONG)
             counts.add_outputs([each.text for each in results])
             pairs = zip(block, results, strict=True)
             write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))
@@ -147,16 +156,16 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         return found
 
     limit = options.line_limit()
-    write_scores(options, world, score, _read_pairs(options, options.src, limit))
+    write_scores(options, world, score, _read_pairs(options, options.src, limit, transcriber.reading))
     return INCOMPLETE if faults else world.broadcast(exit_status(limit))
 
 
-def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[ScoreInput]:
+def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit, reading: int) -> Iterator[ScoreInput]:
     """Read paths of recordings and their texts in blocks; raises ValueError if the files differ in length."""
     from seqlab.data.columns import parse_column
 
     texts = [parse_column(spec, limit) for spec in options.tgt]
-    with open_recording_list(src, limit=limit) as paths:
+    with open_recording_list(src, limit=limit, reading=reading) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or BUFFER_RECORDINGS):
             block_paths, *targets = zip(*block, strict=True)
@@ -164,13 +173,13 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[S
 
 
 @contextmanager
-def _open_paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]]:
+def _open_paths(options: TranscribeOptions, reading: int) -> Iterator[Iterator[str | ManifestEntry]]:
     """Yield the recordings of the arguments or of the list."""
     if options.recordings:
-        yield iter(options.recordings)
+        yield choose_channel(options.recordings, options.channel)
     else:
-        with open_recording_list(options.input) as paths:
-            yield paths
+        with open_recording_list(options.input, reading=reading) as paths:
+            yield choose_channel(paths, options.channel)
 
 
 def _as_json(transcript: "Transcript", entry: str | ManifestEntry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
 from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.survey import PreparationProgress
@@ -23,6 +24,8 @@ class PreparedTranscripts:
     """Normalized transcripts; an empty string for a recording without a transcript."""
     report: RecordingsReport
     content_hashes: dict[str, str]
+    reading: ReadingNotes
+    """What was converted or left out when the recordings and transcripts were read."""
     rows: list[list[int]]
     """Ids of each transcript; an empty list if no tokenizer was given."""
 
@@ -62,4 +65,8 @@ def read_transcripts(
     report = RecordingsReport.from_splits(recordings, splits, texts, by_text=True, test=test)
     transcripts = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(transcripts)
-    return PreparedTranscripts(recordings, splits, transcripts, report, hashes, rows)
+    notes = recordings.reading_notes()
+    for example, text in zip(recordings.examples, transcripts, strict=True):
+        if normalize_transcript(example.text or "", config.transcripts, FIRST_READING_VERSION) != text:
+            notes.add("transcripts have punctuation between words or numbers", example.location, since=2)
+    return PreparedTranscripts(recordings, splits, transcripts, report, hashes, notes, rows)

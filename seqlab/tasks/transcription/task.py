@@ -14,12 +14,13 @@ from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import seeded_generator
-from seqlab.data.manifests import MAX_NAMED
+from seqlab.data.kaldi import MAX_NAMED
 from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation import evaluate
+from seqlab.models.config import UnreachableTargets
 from seqlab.models.interfaces import FrameModel, Scorer
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
@@ -35,6 +36,8 @@ from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_word_metric
 
 logger = logging.getLogger(__name__)
+CER_WEIGHT = 1e-9
+"""Weight of the character error rate in the rank of a checkpoint by WER: less than one word in a billion."""
 MAX_UNKNOWN_LISTED = 10
 """Maximum number of unknown characters or words in a warning."""
 NONSPEECH_STREAM = 3
@@ -51,6 +54,15 @@ def from_recordings(overrides: Sequence[Override]) -> Config:
 def _data_config(config: Config) -> TranscriptionConfig:
     assert isinstance(config.data, TranscriptionConfig)
     return config.data
+
+
+class TranscriptValidation(Validation):
+    """Validation of transcripts: equal word error rates, such as 100 at the start, are ranked by characters."""
+
+    def score(self, metric: str) -> float:
+        """Return the score that ranks checkpoints: higher is better."""
+        ties = CER_WEIGHT * super().score("cer") if metric == "wer" else 0.0
+        return super().score(metric) + ties
 
 
 class TranscriptionTask(Task):
@@ -97,7 +109,11 @@ class TranscriptionTask(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Compute the loss, and the error rates of the decoded transcripts."""
         model, data = inference_model(run, weights), run.data
-        batches = recording_steps(data, run.config, run.codecs).batches(data.valid)
+        # Texts without a path are left out here, as in the loss of training.
+        left_out = _unreachable(data.valid, data, run.config, run.codecs[0])
+        is_left_out = np.zeros(len(data.valid), bool) if left_out is None else left_out.mask
+        scored = data.valid if is_left_out.all() else data.valid[~is_left_out]
+        batches = recording_steps(data, run.config, run.codecs).batches(scored)
         nll = mean_nll(run, model, (batch for _, batch in batches))
         transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.device_context.device)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
@@ -112,7 +128,8 @@ class TranscriptionTask(Task):
             logger.warning("validation: the model outputs only blanks, so that all transcripts are empty")
         names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
         metrics = [name for name in names if name != "nll"]
-        return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty_share})
+        scores = evaluate(hypotheses, [references], metrics)
+        return TranscriptValidation(scores, nll, more={"empty_share": empty_share})
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted transcript of each recording of the test fold, or without one of the validation split."""
@@ -174,11 +191,7 @@ def _warn_of_unknown(name: str, indices: Indices, data: PreparedTranscripts, tok
 
 def _warn_of_unreachable(name: str, indices: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:
     """Warn of transcripts with more tokens than frames; raise ValueError if all training transcripts have more."""
-    src_lengths = np.array([codec.num_frames(data.recordings.examples[i].length) for i in indices], np.int64)
-    rows = [data.rows[i] for i in indices]
-    tgt_lengths = np.array([len(row) for row in rows], np.int64)
-    num_repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
-    unreachable = config.model.unreachable_targets(src_lengths, tgt_lengths, lambda: num_repeated)
+    unreachable = _unreachable(indices, data, config, codec)
     if unreachable is None or not unreachable.mask.any():
         return
     if unreachable.mask.all() and name == "training":
@@ -186,3 +199,12 @@ def _warn_of_unreachable(name: str, indices: Indices, data: PreparedTranscripts,
     counts = f"{int(unreachable.mask.sum()):,} of {len(indices):,} {name} recordings"
     first = "; ".join(data.recordings.locate(index) for index in indices[unreachable.mask].tolist()[:MAX_NAMED])
     logger.warning("%s %s; the first: %s.", counts, unreachable.reason, first)
+
+
+def _unreachable(indices: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> UnreachableTargets | None:
+    """Find the recordings whose transcripts have more tokens than frames."""
+    src_lengths = np.array([codec.num_frames(data.recordings.examples[i].length) for i in indices], np.int64)
+    rows = [data.rows[i] for i in indices]
+    tgt_lengths = np.array([len(row) for row in rows], np.int64)
+    num_repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
+    return config.model.unreachable_targets(src_lengths, tgt_lengths, lambda: num_repeated)

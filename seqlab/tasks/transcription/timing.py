@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seqlab.models.interfaces import FrameLogProbs
-from seqlab.search.ctc import viterbi_alignments
+from seqlab.search.ctc import StateCosts, viterbi_alignments
 from seqlab.text import Tokenizer
 
 SILENCE_COST = 30.0
 """Cost in nats of each frame of silence within a word, which is subtracted from the score of an alignment."""
+
+PAUSE_SECONDS = 0.5
+"""Minimum silence that separates two words which the model has joined."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def time_tokens(
     A token lasts from its first to its last frame on that path. With CTC these are the few frames in which the model
     outputs the token, fewer than those of its sound. A model with future context can output a word in the silence
     before it. `SILENCE_COST` penalizes silence within words, so that words are aligned to sound without pauses, if
-    possible. Confidences are those of the most probable path without this cost, which may output tokens in silence.
+    possible. A pause that the path without this cost has between two sounds of a word is kept: the model has joined
+    two words. Confidences are those of the most probable path without this cost, which may output tokens in silence.
 
     Args:
         frames: log-probabilities of the output frames.
@@ -72,14 +77,20 @@ def time_tokens(
     """
     lengths = torch.tensor([len(row) for row in rows], device=frames.lengths.device)
     targets = torch.zeros(len(rows), max(1, int(lengths.max())), dtype=torch.int64, device=lengths.device)
-    costs = torch.zeros(*frames.log_probs.shape[:2], 2 * targets.size(1) + 1)
-    for index, (row, row_texts, mask) in enumerate(zip(rows, texts, is_sound, strict=True)):
+    for index, row in enumerate(rows):
         targets[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        silent = _silent_frames(mask, int(frames.lengths[index]), timing)
-        within = np.flatnonzero(_is_within_word(row_texts))
-        costs[index, silent[:, None], within] = SILENCE_COST
-    log_probs, paths = viterbi_alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     _, free_paths = viterbi_alignments(frames, targets, lengths, timing.blank_id)
+    frame_costs = torch.zeros(frames.log_probs.shape[:2])
+    has_cost = torch.zeros(len(rows), 2 * targets.size(1) + 1, dtype=torch.bool)
+    for index, (row_texts, mask, path) in enumerate(zip(texts, is_sound, free_paths.tolist(), strict=True)):
+        is_silent = _silent_frames(mask, int(frames.lengths[index]), timing)
+        frame_costs[index, : len(is_silent)] = torch.from_numpy(is_silent * SILENCE_COST)
+        within = _is_within_word(row_texts)
+        for token in _tokens_after_pauses(_token_spans(path, timing.blank_id), is_silent, timing.hop):
+            within[2 * token] = False
+        has_cost[index, : len(within)] = torch.tensor(within)
+    costs = StateCosts(frame_costs.to(frames.log_probs), has_cost.to(lengths.device))
+    log_probs, paths = viterbi_alignments(frames, targets, lengths, timing.blank_id, costs)
     free_log_probs = frames.log_probs.gather(2, free_paths[..., None])[..., 0]
     timed: list[list[TimedText]] = []
     for row_texts, path, free_path, scores, total, duration in zip(
@@ -107,12 +118,21 @@ def _seconds(span: tuple[int, int], duration: float, timing: FrameTiming) -> tup
     return max(0.0, min(start, duration)), max(0.0, min(end, duration))
 
 
-def _silent_frames(is_sound: NDArray[np.bool_], num_frames: int, timing: FrameTiming) -> NDArray[np.int64]:
-    """Return the indices of the output frames without sound, given the mask of the feature frames with sound."""
+def _silent_frames(is_sound: NDArray[np.bool_], num_frames: int, timing: FrameTiming) -> NDArray[np.bool_]:
+    """Return a mask of the output frames without sound, given that of the feature frames with sound."""
     before = math.floor(timing.frame_step / 2 - timing.first_frame)
     size = num_frames * timing.frame_step
     padded = np.pad(is_sound, (before, max(0, size - before - len(is_sound))))[:size]
-    return np.flatnonzero(~padded.reshape(num_frames, timing.frame_step).any(1))
+    return np.asarray(~padded.reshape(num_frames, timing.frame_step).any(1))
+
+
+def _tokens_after_pauses(spans: Sequence[tuple[int, int]], is_silent: NDArray[np.bool_], hop: float) -> list[int]:
+    """Return the indices of the tokens before which a path has a pause, but is in sound on both sides of it."""
+    return [
+        index
+        for index, ((_, end), (start, _)) in enumerate(pairwise(spans), start=1)
+        if not is_silent[end] and not is_silent[start] and is_silent[end + 1 : start].sum() * hop >= PAUSE_SECONDS
+    ]
 
 
 def token_texts(tokenizer: Tokenizer, row: Sequence[int]) -> list[str]:

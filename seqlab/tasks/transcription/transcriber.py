@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.features import active_frames
+from seqlab.audio.reading import MIN_PEAK_DB, peak_db
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import refuse_non_strings, replace_control_characters
-from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
+from seqlab.inference.recordings import (
+    BATCH_SECONDS,
+    TOO_SHORT,
+    Waveform,
+    read_waveforms,
+    recording_name,
+)
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
@@ -51,6 +59,7 @@ class Transcriber:
         device: torch.device,
         lm: WeightedLm | None = None,
         transcripts: TranscriptForm = "none",
+        reading: int = READING_VERSION,
     ) -> None:
         """Wrap a model that is prepared for inference.
 
@@ -61,9 +70,11 @@ class Transcriber:
             device: device of the model.
             lm: a language model over the same vocabulary, for shallow fusion.
             transcripts: normalization of the texts that `score` receives.
+            reading: version of the reading of the run.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
         self.codec, self.tokenizer = codecs
+        self.reading = reading
 
     def __repr__(self) -> str:
         return f"Transcriber({type(self.model).__name__}, {self.codec.sample_rate} Hz)"
@@ -103,7 +114,8 @@ class Transcriber:
         Raises:
             ValueError: an option is unknown or does not apply. An unreadable recording has a `fault` instead.
         """
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
+        warnings: dict[int, str] = {}
+        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading, warnings)  # or error messages
         readable = [each for each in waveforms if not isinstance(each, str)]
         config = self._search_config(search)
         transcripts = iter(
@@ -112,7 +124,10 @@ class Transcriber:
         return [
             replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), fault=each)
             if isinstance(each, str)
-            else self._with_fault_if_too_short(next(transcripts), recording_name(recording, index), each)
+            else replace(
+                self._with_fault_if_too_short(next(transcripts), recording_name(recording, index), each),
+                warning=warnings.get(index),
+            )
             for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))
         ]
 
@@ -120,6 +135,10 @@ class Transcriber:
         """Add a fault to the transcript of a recording that has sound, but no complete frame."""
         is_usable = self.codec.num_frames(len(waveform)) > 0 or not np.any(waveform)
         return transcript if is_usable else replace(transcript, fault=f"{name}: {TOO_SHORT}.")
+
+    def _has_sound(self, waveform: Waveform) -> bool:
+        """Return whether the model is applied to a waveform; the transcript of all others is empty."""
+        return bool(np.any(waveform)) if self.reading == FIRST_READING_VERSION else peak_db(waveform) >= MIN_PEAK_DB
 
     def transcribe_waveforms(
         self,
@@ -137,8 +156,7 @@ class Transcriber:
             replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
             for each in waveforms
         ]
-        # The transcript of digital silence is empty; the model does not run.
-        with_sound = {i: each for i, each in enumerate(waveforms) if np.any(each)}
+        with_sound = {i: each for i, each in enumerate(waveforms) if self._has_sound(each)}
         num_done = 0
         for indices in self._index_batches(with_sound, batch_seconds):
             batch_transcripts = self._transcribe_batch([waveforms[i] for i in indices], config, times)
@@ -177,9 +195,9 @@ class Transcriber:
             raise ValueError(
                 f"`texts` must have one text for each recording ({len(recordings)}), but has {len(texts)} instead."
             )
-        normalized = [normalize_transcript(text, self.transcripts) for text in texts]
+        normalized = [normalize_transcript(text, self.transcripts, self.reading) for text in texts]
         rows = self.tokenizer.encode(normalized)
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
+        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading)  # or error messages
         # Without frames, an empty text has probability 1 and any other text 0.
         token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -213,7 +231,7 @@ class Transcriber:
         Raises:
             ValueError: a recording cannot be read.
         """
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
+        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading)  # or error messages
         if fault := next((each for each in waveforms if isinstance(each, str)), None):
             raise ValueError(fault)
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -368,4 +386,5 @@ def load_transcriber(
         chosen_device,
         weighted,
         data.transcripts,
+        loaded.reading,
     )

@@ -32,6 +32,8 @@ class Transcript:
     """Times of the tokens; None if times were not requested."""
     words: list[TimedText] | None = None
     """Times of the words; None if times were not requested."""
+    warning: str | None = None
+    """Reason why the transcript may be wrong; None if none is known."""
 
 
 @dataclass(frozen=True)
