@@ -1,5 +1,6 @@
 """Log-mel features, compared with librosa and numpy; independence of blocks, types and threads."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from seqlab.audio import features as features_module
+from seqlab.audio.codec import RECORDING_CODEC_FILE, RecordingCodec, load_recording_codec
 from seqlab.audio.features import LOG_FLOOR, LogMel
 from seqlab.audio.waveform import to_float, to_int16
 
@@ -180,3 +182,55 @@ def test_invalid_settings_are_refused(fields: dict[str, Any], message: str) -> N
 def test_arrays_of_other_shapes_and_types_are_refused(samples: Any) -> None:
     with pytest.raises(ValueError, match="must have one dimension and type int16, float32 or float64, but has shape"):
         LogMel(16000)(samples)
+
+
+def spoken(rng: np.random.Generator) -> np.ndarray:
+    """Return half a second of a varying sound, with silence at both ends."""
+    time = np.arange(4000) / 8000
+    sound = np.sin(2 * np.pi * (300 + 400 * time) * time) * np.hanning(4000) + rng.normal(0, 0.01, 4000)
+    return 0.3 * np.concatenate([np.zeros(1000), sound, np.zeros(1000)])
+
+
+def test_features_of_equal_level_depend_on_neither_level_nor_offset() -> None:
+    log_mel = LogMel(8000, 40, equal_level=True)
+    sound = spoken(np.random.default_rng(1))
+    expected = log_mel(sound)
+    for changed in (sound * 10**-1.5, sound * 3, sound + 0.3, sound / 2 - 0.2):
+        torch.testing.assert_close(log_mel(changed), expected, atol=2e-3, rtol=0)
+    sixteen_bits = np.rint(sound * 10**-1.5 * 32768).astype(np.int16)
+    loud = expected > np.log(1e-4)
+    torch.testing.assert_close(log_mel(sixteen_bits)[loud], expected[loud], atol=0.1, rtol=0)
+    assert not torch.allclose(LogMel(8000, 40)(sound * 10**-1.5), LogMel(8000, 40)(sound), atol=1)
+
+
+def test_the_level_of_a_recording_depends_on_neither_silence_nor_clicks() -> None:
+    log_mel = LogMel(8000, 40, equal_level=True)
+    sound = spoken(np.random.default_rng(1))
+    padded = np.concatenate([np.zeros(24000), sound])
+    torch.testing.assert_close(log_mel(padded)[300:], log_mel(sound), atol=1e-4, rtol=0)
+    clicked = np.concatenate([np.zeros(7999), [1.0], sound])
+    assert (log_mel(clicked)[100:] - log_mel(sound)).abs().max() < np.log(2)
+
+
+@pytest.mark.parametrize("sound", [np.zeros(8000), np.full(8000, 0.3), np.eye(1, 8000, 4000)[0], np.zeros(200)])
+def test_features_of_equal_level_are_finite_for_any_recording(sound: np.ndarray) -> None:
+    assert torch.isfinite(LogMel(8000, 40, equal_level=True)(sound)).all()
+
+
+def test_a_codec_without_levels_is_that_of_an_older_run(tmp_path: Path) -> None:
+    """The codec of a run up to version 0.3.0 has neither `level` nor `trims_silence`."""
+    sizes = {"sample_rate": 8000, "num_bands": 40, "window_ms": 25.0, "hop_ms": 10.0, "normalise": "none"}
+    (tmp_path / RECORDING_CODEC_FILE).write_text(json.dumps(sizes | {"means": [], "deviations": []}), "utf-8")
+    sound = spoken(np.random.default_rng(1))
+    torch.testing.assert_close(load_recording_codec(tmp_path).frames(sound), LogMel(8000, 40)(sound), atol=0, rtol=0)
+
+
+def test_silence_at_the_ends_is_trimmed_where_there_are_no_times() -> None:
+    codec = RecordingCodec(8000, 40, 25.0, 10.0, "none", level="equal", trims_silence=True)
+    sound = spoken(np.random.default_rng(1))
+    expected = codec.frames(sound)
+    assert len(expected) < codec.num_frames(len(sound))
+    for before, after in ((8000, 0), (24000, 800), (0, 16000)):
+        padded = np.concatenate([np.zeros(before), sound, np.zeros(after)])
+        torch.testing.assert_close(codec.frames(padded), expected, atol=1e-4, rtol=0)
+    assert len(codec.frames(np.zeros(8000))) == codec.num_frames(8000)

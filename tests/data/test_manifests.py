@@ -219,3 +219,92 @@ def test_invalid_folders_are_refused(folder: Path) -> None:
     (path / "wav.scp").write_text("u0 sox a.wav -t wav - |\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"wav.scp, line 1: a command .* is not executed"):
         list(open_manifest(str(path)).entries())
+
+
+def write_rows(folder: Path, *records: dict[str, Any], name: str = "rows.jsonl") -> str:
+    """Write records as lines of JSON; return the path."""
+    (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("columns", "segment"),
+    [
+        ({"offset": 1.5, "duration": 2}, (1.5, 3.5)),  # NeMo
+        ({"offset": "1.5", "duration": ""}, (1.5, None)),
+        ({"start": 1.5, "duration": 2}, (1.5, 3.5)),
+        ({"start": 1.5, "end": 2, "duration": 9}, (1.5, 2)),
+        ({"duration": 5.2}, (0, None)),  # of the recording
+        ({"offset": None, "duration": 5.2}, (0, None)),
+    ],
+)
+def test_offset_and_duration_are_a_segment(
+    columns: dict[str, Any], segment: tuple[float, float | None], folder: Path
+) -> None:
+    path = write_rows(folder, {"audio_filepath": "0.wav", "text": "one", **columns}, name="nemo.json")
+    [entry] = open_manifest(path, "audio_filepath").entries()
+    assert (entry.start, entry.end) == segment
+    [older] = open_manifest(path, "audio_filepath", reading=1).entries()
+    assert (older.start, older.end) == (columns.get("start", 0), columns.get("end"))
+    assert bool(entry.notes) == ((older.start, older.end) != segment)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"offset": 1, "start": 1, "end": 2}, "has an 'offset' and a 'start' or 'end': keep one of them"),
+        ({"offset": -1, "duration": 2}, "'offset' must be a time in seconds, but is -1"),
+        ({"offset": 1, "duration": "2 s"}, "'duration' must be a time in seconds, but is '2 s'"),
+        ({"offset": 1, "duration": 0}, "'duration' must be above 0, but is 0"),
+        ({"text": ["a", "b"]}, r"'text' must be a text, but is \[\"a\", \"b\"\]"),
+    ],
+)
+def test_contradictory_columns_are_refused(columns: dict[str, Any], message: str, folder: Path) -> None:
+    path = write_rows(folder, {"audio": "0.wav", "text": "one"} | columns)
+    with pytest.raises(ValueError, match=f"rows.jsonl, line 1: {message}"):
+        list(open_manifest(path).entries())
+
+
+def test_segments_that_are_not_read_are_refused(folder: Path) -> None:
+    rows_of_parts = [{"audio": "0.wav", "text": "one", "stop": 800}, {"audio": "0.wav", "text": "two", "stop": 900}]
+    with pytest.raises(ValueError, match=r"line 2: names the same recording as .*line 1, but its column 'stop' is not"):
+        list(open_manifest(write_rows(folder, *rows_of_parts)).entries())
+    others = [{**row, "audio": f"{number}.wav"} for number, row in enumerate(rows_of_parts)]
+    assert len(list(open_manifest(write_rows(folder, *others)).entries())) == 2
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "text", "utt2spk", "segments"])
+def test_duplicate_ids_are_refused_with_both_lines(name: str, folder: Path) -> None:
+    path = write_kaldi(folder)
+    (path / "segments").write_text("".join(f"u{number} u{number} 0 0.1\n" for number in range(3)), "utf-8")
+    with (path / name).open("a", encoding="utf-8") as file:
+        file.write("\nu1 u2 0 0.1\n")
+    with pytest.raises(ValueError, match=rf"{name}, line 5: the id 'u1' is also in line 2: give each line an id"):
+        list(open_manifest(str(path)).entries())
+
+
+def test_duplicate_columns_and_keys_are_refused(folder: Path) -> None:
+    (folder / "a.csv").write_text("audio,text,text\n0.wav,one,two\n", "utf-8")
+    (folder / "b.jsonl").write_text('{"audio": "0.wav", "text": "one", "text": "two"}\n', "utf-8")
+    for name, message in (("a.csv", "line 1: names the column 'text' twice"), ("b.jsonl", "has the key 'text' twice")):
+        with pytest.raises(ValueError, match=message):
+            list(open_manifest(str(folder / name)).entries())
+
+
+def test_channels_urls_and_other_texts_are_read_and_noted(folder: Path) -> None:
+    url = "https://example.com/a.wav"
+    rows_of_texts = ({"audio": url, "text": "one", "sentence": "One.", "channel": 2}, {"audio": "0.wav", "text": "nan"})
+    first, second = open_manifest(write_rows(folder, *rows_of_texts)).entries()
+    assert (first.audio, first.channel, second.text) == (url, "2", "nan")
+    assert dict(first.notes) == {
+        "rows have a text in the column 'sentence' as well, which is not used": 1,
+        "rows name a channel": 2,
+    }
+    (folder / "nan.jsonl").write_text('{"audio": "0.wav", "text": NaN}\n', "utf-8")
+    [missing] = open_manifest(str(folder / "nan.jsonl")).entries()
+    assert missing.text is None
+
+
+def test_the_suffix_of_a_list_may_be_in_upper_case(folder: Path) -> None:
+    path = write_table(folder, ",").rename(folder / "LIST.CSV")
+    assert [entry.text for entry in open_manifest(str(path)).entries()] == TEXTS
