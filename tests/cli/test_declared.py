@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.cli.declared import DeclaredCommand
-from seqlab.commands import AsOption, Command, UsageError
+from seqlab.commands import AsArgument, AsOption, Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, File
 from seqlab.registry import Parts
 
@@ -118,3 +118,27 @@ def test_single_process_commands_refuse_torchrun(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="`seqlab nothing` runs in a single process"):
         run("a", "word", "--out", "c")
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ListOptions:
+    """Read any number of files."""
+
+    run: File
+    """run folder"""
+    files: Annotated[list[File], AsArgument] = ()  # type: ignore[assignment]
+    """to read"""
+    flag: bool = False
+    """or not"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["run a.wav b.wav --flag", "run --flag a.wav b.wav", "--flag run a.wav b.wav", "run a.wav --flag b.wav"],
+)
+def test_arguments_may_follow_options(arguments: str) -> None:
+    parser = DeclaredCommand("list", Command(ListOptions, lambda _: None)).make_parser()
+    parsed = parser.parse(arguments.split())
+    assert (parsed.run, parsed.files, parsed.flag) == ("run", ["a.wav", "b.wav"], True)
+    with pytest.raises(UsageError, match="there is no option `--flaw`; the nearest is `--flag`"):
+        parser.parse(["run", "--flaw", "a.wav"])

@@ -68,11 +68,13 @@ def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -
     folder = Path(corpus).parent
     rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     paths = [str(folder / row["audio"]) for row in rows]
-    stdin = "".join(f"{path}\n" for path in [*paths, "", "nowhere.wav"]).encode()
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    stdin = "".join(f"{path}\n" for path in [*paths, "", "nowhere.wav", tmp_path / "silent.wav"]).encode()
     status, done = run_in_process("label", tmp_path / "run", stdin=stdin)
     labels = done.stdout.decode().split("\n")
     assert status == 3
-    assert labels[60:] == ["", "", ""]
+    assert labels[60:] == ["", "", "", ""]
+    assert "silent.wav: is silent: its peak is -inf dB of full scale" in done.stderr.decode()
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     assert sum(label == row["text"] for label, row in zip(labels, rows, strict=False)) >= 57
     spec = f"{corpus}#audio"

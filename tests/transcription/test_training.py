@@ -14,12 +14,16 @@ from reference.tiny_runs import comparable_metrics
 from system.conftest import run_in_process
 
 import seqlab
+from seqlab.data.survey import no_progress
+from seqlab.evaluation import evaluate
 from seqlab.models import GruRecogniserConfig
 from seqlab.objectives import CtcConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
 from seqlab.tasks.recording_labels.task import from_labelled_recordings
-from seqlab.tasks.transcription.task import from_recordings
+from seqlab.tasks.transcription.config import TranscriptionConfig
+from seqlab.tasks.transcription.examples import read_transcripts
+from seqlab.tasks.transcription.task import TranscriptValidation, from_recordings
 from seqlab.training import train
 
 from .conftest import RATE, TRAINED_MODEL, tiny_config
@@ -125,6 +129,7 @@ def test_unknown_characters_are_reported_and_never_output(
 
 def write_list(folder: Path, rows: list[tuple[str, np.ndarray | bytes, str]]) -> str:
     """Write recordings, samples or bytes of a file, with their texts."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content, _ in rows:
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)
@@ -199,6 +204,53 @@ def test_texts_with_too_few_frames_are_reported(tmp_path: Path, caplog: pytest.L
     all_rows = [(name, samples, "ab" * 20) for name, samples, _ in rows]
     with pytest.raises(ValueError, match=r"All .* training recordings have texts that need more output frames"):
         train(tiny_config(write_list(tmp_path, all_rows)), tmp_path / "other")
+
+
+def test_validation_leaves_out_the_texts_that_the_loss_leaves_out(tmp_path: Path) -> None:
+    rows = [(f"{i}.wav", tone(0.5), "ab") for i in range(10)]
+    steps = {"max_steps": 2, "save_every": 2, "valid_every": 2}
+    found = []
+    for name, valid in (
+        ("few", rows[:6]),
+        ("all", [*rows[:6], *((path, tone(0.5), "ab" * 40) for path, *_ in rows[6:])]),
+    ):
+        corpus, held_out = write_list(tmp_path / name / "train", rows), write_list(tmp_path / name / "valid", valid)
+        run = train(tiny_config(corpus, valid=held_out, **steps), tmp_path / name / "run")
+        found.append(comparable_metrics(run, ["valid"])[-1]["nll_per_tgt_token"])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_equal_word_error_rates_are_ranked_by_characters() -> None:
+    worse, better, best = (
+        TranscriptValidation(evaluate([text], [["one two"]], ["wer", "cer"]), nll)
+        for text, nll in (("", 1.0), ("on tw", 2.0), ("one tw", 3.0))
+    )
+    assert worse.scores["wer"].value == better.scores["wer"].value == 100
+    assert worse.score("wer") < better.score("wer") < best.score("wer")
+    assert best.score("nll") < worse.score("nll")
+
+
+def test_rows_that_older_versions_read_differently_are_noted(tmp_path: Path) -> None:
+    sound, rows = tone(0.5), []
+    for name, samples, text in [
+        ("a", np.stack([sound, -sound], 1), "a"),
+        ("b", sound * 6, "b"),
+        ("c", sound * 40000, "a"),
+        ("d", sound, "a,b"),
+        *((str(number), sound, "ab") for number in range(8)),
+    ]:
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE, subtype="FLOAT")
+        rows.append({"audio": f"{name}.wav", "text": text})
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    config = tiny_config(str(tmp_path / "list.jsonl")).data
+    assert isinstance(config, TranscriptionConfig)
+    notes = read_transcripts(config, tmp_path / "cache", no_progress).reading
+    assert [str(note).partition(" (")[0] for note in notes.changes_after(1)] == [
+        "1 recordings were left out, each a recording whose channels cannot be mixed",
+        "1 recordings with floats beyond [-1, 1] were divided by their peak",
+        "1 recordings were left out, each a recording with samples of another scale",
+        "1 transcripts have punctuation between words or numbers",
+    ]
 
 
 def test_a_model_that_outputs_only_blanks_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
