@@ -224,6 +224,8 @@ class RecordingsReport:
     """Label -> number of training recordings, the most frequent first; empty for transcripts."""
     new_labels: tuple[str, ...] = field(default=())
     """Labels of the held-out splits that are not in the training split."""
+    held_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Locations of the recordings of `data.train` that were held out for validation or in the test fold, by split."""
 
     @classmethod
     def from_splits(
@@ -274,6 +276,10 @@ class RecordingsReport:
             tuple(recordings.examples[i].location for i in (*splits.train, *held_out) if by_text and not texts[i]),
             {} if by_text else dict(labels.most_common()),
             () if by_text else tuple(sorted({texts[i] or "" for i in held_out} - set(labels))),
+            {
+                name: tuple(recordings.examples[i].location for i in part if recordings.examples[i].field == "train")
+                for name, part in (("valid", splits.valid), ("test", splits.test))
+            },
         )
 
     def lines(self) -> list[str]:

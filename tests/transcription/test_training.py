@@ -180,8 +180,11 @@ FAULTS = {
 def test_unusable_recordings_are_reported_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     run = train(tiny_config(write_faulty_list(tmp_path), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
-    faults = json.loads((run / "run.json").read_text("utf-8"))["data"]["faults"]
+    report = json.loads((run / "run.json").read_text("utf-8"))["data"]
+    faults = report["faults"]
     assert len(faults) == len(FAULTS)
+    assert len(report["held_out"]["valid"]) == report["counts"]["valid"]
+    assert {location.rpartition(", line ")[0] for location in report["held_out"]["valid"]} == {f"{tmp_path}/list.jsonl"}
     assert "left out" in caplog.text
     for name, message in FAULTS.items():
         [fault] = [fault for fault in faults.values() if name in fault]
