@@ -166,7 +166,8 @@ class Manifest(FileColumn):
         channel = ""
         if self.reading > FIRST_READING_VERSION:
             without_offset, channel = (start, end), columns.get("channel", "")
-            start, end = segment_of_record(others, location)
+            if content is None:  # recordings in a dataset are already cut
+                start, end = segment_of_record(others, location)
             if (start, end) != without_offset:
                 notes["rows have a segment in the columns `offset` and `duration`"] = 2
             if channel:

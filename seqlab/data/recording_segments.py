@@ -69,7 +69,7 @@ class SegmentChecker:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value == ""
+    return value is None or value == "" or value != value  # NaN
 
 
 def _seconds(value: Any, key: str, location: str) -> float | None:

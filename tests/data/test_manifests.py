@@ -236,6 +236,7 @@ def write_rows(folder: Path, *records: dict[str, Any], name: str = "rows.jsonl")
         ({"start": 1.5, "end": 2, "duration": 9}, (1.5, 2)),
         ({"duration": 5.2}, (0, None)),  # of the recording
         ({"offset": None, "duration": 5.2}, (0, None)),
+        ({"offset": float("nan"), "duration": 5.2}, (0, None)),
     ],
 )
 def test_offset_and_duration_are_a_segment(
