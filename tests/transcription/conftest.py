@@ -101,7 +101,7 @@ def trained(shared: SharedFolder) -> Path:
         manifests = {
             name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))
         }
-        steps = {"max_steps": 240, "log_every": 80, "save_every": 240, "valid_every": 240}
+        steps = {"max_steps": 200, "log_every": 100, "save_every": 200, "valid_every": 200}
         options = {"augment_nonspeech": 0.2, "batch_seconds": 6, "micro_batch_seconds": 6, **steps}
         config = tiny_config(manifests["train"], TRAINED_MODEL, valid=manifests["valid"], **options)
         optim = replace(config.optim, schedule=LinearScheduleConfig(warmup_steps=5))

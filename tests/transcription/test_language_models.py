@@ -46,7 +46,7 @@ def test_a_language_model_increases_the_number_of_known_words(
     texts = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
     recordings = [(synthesize(text, rng), RATE) for text in texts]
     transcripts = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
-    fused_model = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=20.0)
+    fused_model = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
     fused_transcripts = fused_model.transcribe(recordings)
     known_words = {word for text in TEXTS for word in text.split()}
     assert sum(word in known_words for text in fused_transcripts for word in text.split()) > sum(
