@@ -17,7 +17,7 @@ from seqlab.data.column import zip_equal
 from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import TextCounts, exit_status, json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
+from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, given_options, set_threads
 from seqlab.inference.recording_lists import (
     BUFFER_RECORDINGS,
     MAY_BE_WRONG,
@@ -96,10 +96,7 @@ def run(options: TranscribeOptions) -> int | None:
         lm_weight=options.lm_weight,
         length_reward=options.length_reward,
     )
-    settings = {name: getattr(options, name) for name in ("beam_size", "num_hypotheses")}
-    settings = {name: value for name, value in settings.items() if value is not None}
-    if options.batch_seconds is not None:
-        settings["batch_seconds"] = options.batch_seconds
+    settings = given_options(options, "beam_size", "num_hypotheses", "batch_seconds")
     faults, counts = 0, TextCounts("transcripts")
     with (
         _open_paths(options, transcriber.reading) as paths,
