@@ -5,6 +5,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("seqlab.cli.train", "train a model"),
         "lr-find": ("seqlab.cli.lr_find", "find a learning rate by a range test"),
         "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, result"),
+        "corpora": (
+            "seqlab.cli.corpora:CORPORA_COMMAND",
+            "list corpora, show their data cards, get them",
+        ),
         "info": ("seqlab.cli.info:INFO", "describe a run"),
     },
     "use a trained model": {

@@ -57,8 +57,6 @@ def is_user_error(error: BaseException) -> bool:
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    package = Path(seqlab.__file__).parent
-    corpora = package.parent / "corpora"  # in an editable install
-    is_from_seqlab = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
+    is_from_seqlab = Path(seqlab.__file__).parent in Path(code.co_filename).parents
     is_from_seqlab |= str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in plugin_packages()
     return is_from_seqlab and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]

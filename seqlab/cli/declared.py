@@ -120,7 +120,8 @@ def add_argument(
         text += f" (default: {' '.join(map(str, default)) if is_list else default})"
     settings: dict[str, Any] = {"help": escape_percent(text), "nargs": "+" if is_list else None}
     if is_positional:
-        settings["nargs"] = "*" if is_list and not is_required else settings["nargs"]
+        if not is_required:
+            settings["nargs"] = "*" if is_list else "?"
         group.add_argument(name, metavar=metavar or name.upper(), **settings)
     else:
         group.add_argument(

@@ -74,12 +74,14 @@ def test_the_error_for_an_unknown_corpus_lists_all_corpora():
         ValueError, match=r"`name` must be one of .*, multi30k, .*number_words, .*, but is 'multi30' instead\."
     ):
         locate("multi30")
+    with pytest.raises(ValueError, match=r"fsdd has no lists of its recordings"):
+        locate("fsdd")
 
 
 def test_descriptions_are_complete():
     for name, corpus in CORPORA.items():
         assert corpus.name == name
-        assert {"train", "valid"} <= set(corpus.splits) or set(corpus.splits) == {"all"}
+        assert {"train", "valid"} <= set(corpus.splits) or set(corpus.splits) == {"all"} or corpus.recordings
         for split in corpus.splits.values():
             assert set(split.files) == set(corpus.columns)
             assert set(split.hub) in (set(), set(corpus.columns))

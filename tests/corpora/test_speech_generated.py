@@ -83,7 +83,7 @@ def test_each_letter_has_its_pair_of_tones_for_every_voice() -> None:
     """The two strongest frequencies in the spectrum of a letter are its tones, for all letters and some voices."""
     pairs = set()
     for number in range(4):
-        voice = tones._draw_tone_voice(1, number)
+        voice = tones.draw_tone_voice(1, number)
         for position, letter in enumerate(tones.LETTERS):
             generator = np.random.default_rng((number, position))
             waveform = tones.generate_tones(letter, voice, generator)
@@ -104,7 +104,7 @@ def test_each_letter_has_its_pair_of_tones_for_every_voice() -> None:
 def test_letters_last_40_to_90_ms_and_a_space_is_a_longer_pause() -> None:
     generator = np.random.default_rng(2)
     for _ in range(20):
-        waveform = tones.generate_tones("ab cde", tones._draw_tone_voice(1, 2), generator)
+        waveform = tones.generate_tones("ab cde", tones.draw_tone_voice(1, 2), generator)
         sounding = np.convolve(np.abs(waveform), np.ones(16), mode="same") > 1e-3
         changes = np.flatnonzero(np.diff(sounding.astype(int))) / tones.SAMPLE_RATE
         starts, ends = changes[::2], changes[1::2]

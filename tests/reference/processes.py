@@ -26,7 +26,7 @@ FORKSERVER.set_forkserver_preload(
         *LAZY_IMPORTS,
         *(
             ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-            for path in sorted(PACKAGE.rglob("*.py"))
+            for path in sorted([*PACKAGE.rglob("*.py"), *(PACKAGE / "corpora").rglob("*.py")])  # not through a link
             if "reports" not in path.parts
         ),
     ]

@@ -1,0 +1,124 @@
+"""Getting a corpus: download with checksum, which resumes after an interruption, or generation of its files."""
+
+import shutil
+from http.client import HTTPException
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from seqlab.corpora.card import card_path
+from seqlab.corpora.description import CorpusDescription, TextFile, find_file, sha256_of_text
+
+PARTIAL = ".part"
+"""Ending of a file that is not complete yet."""
+TIMEOUT = 60
+"""Seconds to wait for a server."""
+CANNOT_CONTINUE = 416
+"""HTTP status for a range after the end of the file: all of it was downloaded before."""
+IS_PART = 206
+"""HTTP status of an answer that starts at the requested position."""
+
+
+def fetch_files(corpus: CorpusDescription, folder: Path) -> list[Path]:
+    """Download the files of a corpus that `folder` does not contain yet, and return all of them.
+
+    Raises:
+        FileNotFoundError: the server has no such file.
+        ConnectionError: the server cannot be reached, or the connection was cut; another call continues.
+        ValueError: a file has another checksum than the card.
+    """
+    paths = []
+    for split in corpus.splits.values():
+        for file in split.files.values():
+            try:
+                paths.append(find_file(corpus, folder, file))
+            except FileNotFoundError:
+                paths.append(download(file, folder))
+    return paths
+
+
+def generate_files(corpus: CorpusDescription, function: str, folder: Path) -> None:
+    """Call the function of a corpus's module that writes its files, or its sample, to a folder."""
+    getattr(import_module(f"seqlab.corpora.{corpus.name}"), function)(folder)
+
+
+def write_sample(corpus: CorpusDescription, folder: Path) -> None:
+    """Write the sample of a corpus, which has the same file names but which we made.
+
+    Raises:
+        ValueError: there is no sample, or the folder has other files of these names.
+    """
+    stored = card_path(corpus.name).with_name("sample")
+    if not stored.is_dir() and corpus.sample is None:
+        raise ValueError(f"The corpus {corpus.name} has no sample.")
+    with TemporaryDirectory() as generated:
+        if corpus.sample is not None:
+            generate_files(corpus, corpus.sample, Path(generated))
+        paths = sorted((Path(generated) if corpus.sample is not None else stored).iterdir())
+        for path in paths:
+            target = folder / path.name
+            if target.exists() and target.read_bytes() != path.read_bytes():
+                raise ValueError(f"{target} is not the sample's: choose another folder with --folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            shutil.copyfile(path, folder / path.name)
+
+
+def download(file: TextFile, folder: Path) -> Path:
+    """Download a file, and return its path. It gets its name when it is complete and its checksum is right.
+
+    Until then it is `NAME.part`, which the next call continues. Raises the errors of `fetch_files`.
+    """
+    assert file.address is not None
+    target = folder / (file.names[0] + (".gz" if file.address.endswith(".gz") else ""))
+    partial = target.with_name(target.name + PARTIAL)
+    folder.mkdir(parents=True, exist_ok=True)
+    for is_last in (not partial.exists(), True):  # a part of another version of the file is downloaded anew once
+        _receive(file.address, partial, target)
+        checksum = _complete(partial, target, file)
+        if checksum == file.sha256:
+            return target
+        if is_last:
+            break
+    raise ValueError(
+        f"{file.address} differs from the data card: the SHA-256 of its text is {checksum}, but must be {file.sha256}. "
+        f"Nothing was stored. If you trust another source, put its file at {target}."
+    )
+
+
+def _receive(address: str, partial: Path, target: Path) -> None:
+    """Append what is missing of a file to `partial`."""
+    start = partial.stat().st_size if partial.exists() else 0
+    headers = {"User-Agent": "seqlab", **({"Range": f"bytes={start}-"} if start else {})}
+    advice = f"Without a network, fetch {address} elsewhere, and put it at {target}."
+    try:
+        with urlopen(Request(address, headers=headers), timeout=TIMEOUT) as response:
+            with partial.open("ab" if response.status == IS_PART else "wb") as file:
+                shutil.copyfileobj(response, file)
+            if response.length:  # bytes that were announced and did not come: `read` does not raise an error for them
+                raise ConnectionError(f"{address}: the connection was cut. The same command continues. {advice}")
+    except HTTPError as error:
+        if error.code != CANNOT_CONTINUE:
+            raise FileNotFoundError(f"{address}: {error.code} {error.reason}. {advice}") from error
+    except (URLError, HTTPException, TimeoutError, ConnectionResetError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(f"{address} cannot be reached: {reason}. {advice}") from error
+
+
+def _complete(partial: Path, target: Path, file: TextFile) -> str:
+    """Rename a file whose checksum is right, or remove it; return the checksum of its text."""
+    content = partial.with_name(f".{target.name}")  # `sha256_of_text` decompresses by the ending
+    partial.replace(content)
+    try:
+        if file.encoding != "utf-8":
+            content.write_bytes(content.read_bytes().decode(file.encoding).encode())
+        checksum = sha256_of_text(content)
+        if checksum == file.sha256:
+            content.replace(target)
+        return checksum
+    except ValueError:  # compressed and damaged
+        return "that of a damaged file"
+    finally:
+        content.unlink(missing_ok=True)
