@@ -56,14 +56,13 @@ def write_sample(corpus: CorpusDescription, folder: Path) -> None:
     with TemporaryDirectory() as generated:
         if corpus.sample is not None:
             generate_files(corpus, corpus.sample, Path(generated))
-        paths = sorted((Path(generated) if corpus.sample is not None else stored).iterdir())
-        for path in paths:
-            target = folder / path.name
-            if target.exists() and target.read_bytes() != path.read_bytes():
+        source = Path(generated) if corpus.sample is not None else stored
+        names = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+        for name in names:
+            target = folder / name
+            if target.exists() and target.read_bytes() != (source / name).read_bytes():
                 raise ValueError(f"{target} is not the sample's: choose another folder with --folder.")
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            shutil.copyfile(path, folder / path.name)
+        shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def download(file: TextFile, folder: Path) -> Path:

@@ -11,8 +11,9 @@ from seqlab.corpora.number_tones.tones import (
     SAMPLE_RATE,
     draw_phrases,
     write,
+    write_sample,
 )
 
 CORPUS = read_card("number_tones")
 
-__all__ = ["CORPUS", "MAX_CHARACTERS", "NUM_PHRASES", "SAMPLE_RATE", "draw_phrases", "write"]
+__all__ = ["CORPUS", "MAX_CHARACTERS", "NUM_PHRASES", "SAMPLE_RATE", "draw_phrases", "write", "write_sample"]

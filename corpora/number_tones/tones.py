@@ -22,6 +22,8 @@ GENERATOR_VERSION = 2
 SAMPLE_RATE = 8_000
 NUM_PHRASES = {"train": 1_500, "valid": 100, "test": 200}
 """Split -> number of phrases."""
+SAMPLE_NUM_PHRASES = {"train": 60, "valid": 10, "test": 20}
+"""Split -> number of phrases of the sample, which is generated within a second."""
 NUM_VOICES = {"train": 40, "valid": 5, "test": 10}
 """Split -> number of voices; no voice is in two splits."""
 
@@ -115,6 +117,11 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
     texts_by_split = draw_phrases(seed, num_phrases)
     splits = {split: _generate_recordings(split, texts, seed) for split, texts in texts_by_split.items()}
     return write_recordings(folder, splits, SAMPLE_RATE)
+
+
+def write_sample(folder: str | Path) -> None:
+    """Write a small corpus, to try commands: too little to learn from."""
+    write(folder, num_phrases=SAMPLE_NUM_PHRASES)
 
 
 def _generate_recordings(split: str, texts: list[str], seed: int) -> Iterator[GeneratedRecording]:

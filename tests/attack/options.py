@@ -54,6 +54,7 @@ WORKING_ARGUMENTS: dict[str, Sequence[str]] = {
     "import": ("corpora/lm.arpa", "--run_dir", "runs/imported", "--overwrite"),
     "info": (TRANSLATOR,),
     "recipes": (),
+    "corpora": (),
     "lr-find": ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de"),
 }
 """Command -> arguments for which it succeeds."""
