@@ -63,7 +63,10 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Manifest(FileColumn):
-    """A manifest of recordings; its hash covers the manifest and all of its recordings."""
+    """A manifest of recordings; its hash covers the manifest and all of its recordings.
+
+    Version 1 of the reading does not read the columns `offset`, `duration` and `channel`.
+    """
 
     audio_column: str = "audio"
     text_column: str = "text"
@@ -71,8 +74,6 @@ class Manifest(FileColumn):
     """Whether a folder with one subfolder of recordings for each label is a manifest."""
     needs_labels: bool = True
     """Whether the recordings of such a folder need labels; without them, it may have recordings in it."""
-    reading: int = READING_VERSION
-    """Version of the reading; version 1 does not read the columns `offset`, `duration` and `channel`."""
 
     def stamp(self) -> Stamp:
         """Return the total size and the latest times of all files; errors as in `entries`."""
@@ -236,8 +237,15 @@ def open_manifest(
 ) -> Manifest:
     """Return the manifest at a path, or the dataset `hub:NAME[:CONFIG]:SPLIT`, without reading it."""
     if spec.startswith(HUB_PREFIX):
-        return HubManifest(Path(), None, audio_column, text_column, reading=reading, spec=spec)
-    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders, needs_labels, reading)
+        return HubManifest(Path(), reading=reading, audio_column=audio_column, text_column=text_column, spec=spec)
+    return Manifest(
+        Path(spec).expanduser(),
+        reading=reading,
+        audio_column=audio_column,
+        text_column=text_column,
+        in_folders=in_folders,
+        needs_labels=needs_labels,
+    )
 
 
 def _kind_of(path: Path) -> str:
