@@ -291,6 +291,8 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
 def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the location and the record of each row; None for a blank line."""
     table = DelimitedRows(read_lines(path, ROW_LIMIT), str(path), "," if kind == "csv" else "\t", quotes=False)
+    if repeated := next((cell for number, cell in enumerate(table.header) if cell in table.header[:number]), None):
+        raise ValueError(f"{path}, line 1: names the column {repeated!r} twice: rename or remove one of them.")
     for line, cells in table.rows():
         yield f"{path}, line {line}", dict(zip(table.header, cells, strict=True)) if cells else None
 
