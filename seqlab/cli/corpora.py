@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.atomic_io import atomic_write
 from seqlab.commands import AsArgument, Command, UsageError
-from seqlab.inference.options import SETTINGS
+from seqlab.inference.options import SETTINGS, File
 
 if TYPE_CHECKING:
     from seqlab.corpora import CorpusDescription
@@ -31,7 +31,7 @@ class CorporaOptions:
     """get its files"""
     sample: bool = False
     """write a small sample with the same file names instead, which we made, to try commands without a network"""
-    folder: Annotated[str | None, "DIR"] = None
+    folder: Annotated[File | None, "DIR"] = None
     """folder for the files instead of $SEQLAB_DATA/NAME"""
     json: bool = False
     """list as one JSON object per line"""
@@ -49,6 +49,8 @@ def run(options: CorporaOptions) -> None:
             raise UsageError("--get, --sample and --folder need the name of a corpus; `seqlab corpora` lists them")
         list_corpora(as_json=options.json)
         return
+    if options.get and options.sample:
+        raise UsageError("--get and --sample exclude each other: the sample has the same file names")
     corpus = find_corpus(options.name)
     if not (options.get or options.sample):
         print(card_path(corpus.name).read_text(encoding="utf-8"), end="")

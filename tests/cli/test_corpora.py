@@ -64,6 +64,7 @@ def test_a_sample_is_written_but_is_not_the_corpus(data_folder, capsys):
     [
         (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead"),
         (["--get"], "--get, --sample and --folder need the name of a corpus"),
+        (["trec", "--get", "--sample"], "--get and --sample exclude each other"),
         (["ptb", "--get"], "ptb cannot be fetched automatically. Download and unpack the archive"),
     ],
 )
