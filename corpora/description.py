@@ -145,6 +145,12 @@ def is_automatic(corpus: CorpusDescription) -> bool:
     return corpus.generator is not None or has_addresses or has_hub
 
 
+def has_checksums(corpus: CorpusDescription) -> bool:
+    """Return whether other files, such as those of a sample, cannot be taken for the corpus."""
+    files = [file for split in corpus.splits.values() for file in split.files.values()]
+    return corpus.generator is not None or all(file.sha256 for file in files)
+
+
 def is_complete(corpus: CorpusDescription, folder: Path) -> bool:
     """Return whether a folder has all files of a corpus: a fast test of names and sizes, without checksums."""
     files = [file for split in corpus.splits.values() for file in split.files.values()]

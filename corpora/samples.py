@@ -4,9 +4,12 @@
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from zlib import crc32
 
-from seqlab.corpora.card import card_path
+from seqlab.corpora.card import card_path, read_card
+from seqlab.corpora.number_words import generate
 from seqlab.corpora.number_words.phrases import StableRandom
 
 Tagged = list[tuple[str, str]]
@@ -46,7 +49,7 @@ PATTERNS = (
     "DET ADJ NOUN ADP DET NOUN VERB PROPN PUNCT",
     "ADV PRON VERB DET NOUN PUNCT",
 )
-NUM_SENTENCES = {"train": 160, "dev": 40}
+NUM_SENTENCES = {"train": 160, "valid": 40, "test": 40}
 
 SPEAKERS = ("FIRST SAILOR", "SECOND SAILOR", "CAPTAIN", "INNKEEPER")
 VERSES = (
@@ -59,6 +62,14 @@ VERSES = (
 NOUNS = ("moon", "lantern", "harbor", "rope", "kettle", "wind", "song", "anchor")
 QUALITIES = ("pale", "heavy", "silent", "merry", "cold", "golden", "crooked")
 NUM_SPEECHES = 120
+
+OPINIONS = (("dull", "slow", "silly", "tiresome", "confused"), ("moving", "warm", "funny", "clever", "brilliant"))
+"""Words of negative and positive reviews."""
+WORKS = ("film", "story", "comedy", "first half", "ending", "performance")
+CONSONANTS, VOWELS = "bdfgklmnprst", "aeiou"
+SPLITS = ("train", "valid", "test")
+NUM_LINES = {"train": 60, "valid": 20, "test": 20}
+"""Split -> lines of a sample without a number of its own."""
 
 
 def questions() -> str:
@@ -73,7 +84,7 @@ def questions() -> str:
 
 
 def treebank(split: str) -> str:
-    """Return sentences in CoNLL-U, as `train.conllu` and `dev.conllu` of ud_ewt have them.
+    """Return sentences in CoNLL-U, as the files of ud_ewt have them.
 
     Only words, lemmas and universal parts of speech are filled in; each word depends on the one before it.
     """
@@ -82,12 +93,16 @@ def treebank(split: str) -> str:
 
 
 def _sentence(random: StableRandom, name: str) -> str:
-    tagged: Tagged = [(random.one_of(WORDS[tag]), tag) for tag in random.one_of(PATTERNS).split()]
+    tagged = _tagged_words(random)
     lines = [f"# sent_id = {name}", f"# text = {' '.join(word for word, _ in tagged)}"]
     for position, (word, tag) in enumerate(tagged):
         relation = "dep" if position else "root"
         lines.append(f"{position + 1}\t{word}\t{word.lower()}\t{tag}\t_\t_\t{position}\t{relation}\t_\t_")
     return "\n".join(lines) + "\n\n"
+
+
+def _tagged_words(random: StableRandom) -> Tagged:
+    return [(random.one_of(WORDS[tag]), tag) for tag in random.one_of(PATTERNS).split()]
 
 
 def plays() -> str:
@@ -103,12 +118,71 @@ def plays() -> str:
     return "\n".join(speeches)
 
 
-SAMPLES: dict[tuple[str, str], Callable[[], str]] = {
-    ("trec", "train.txt"): questions,
-    ("ud_ewt", "train.conllu"): lambda: treebank("train"),
-    ("ud_ewt", "dev.conllu"): lambda: treebank("dev"),
-    ("tinyshakespeare", "input.txt"): plays,
+def reviews(split: str) -> str:
+    """Return lines with 1 (positive) or 0 (negative) and a sentence, as the files of sst2 have them."""
+    random = StableRandom(5 + SPLITS.index(split))
+    lines = []
+    for _ in range(NUM_LINES[split]):
+        label = random.below(2)
+        lines.append(f"{label} a {random.one_of(OPINIONS[label])} {random.one_of(WORKS)} .\n")
+    return "".join(lines)
+
+
+def sentences(corpus: str, split: str) -> str:
+    """Return a tokenized sentence in each line, as the corpora of language models have them."""
+    random = StableRandom(_seed(f"{corpus} {split}"))
+    lines = (" ".join(word for word, _ in _tagged_words(random)) for _ in range(NUM_LINES[split]))
+    return "".join(f" {line} \n" for line in lines)
+
+
+def phrases(corpus: str, split: str, column: str) -> str:
+    """Return phrases of number_words, English (`en`) or German (`de`), in the format of any parallel text."""
+    pairs = generate(5)["test_short"]
+    StableRandom(_seed(corpus)).shuffle(pairs)
+    start = sum(NUM_LINES[other] for other in SPLITS[: SPLITS.index(split)])
+    return "".join(f"{getattr(pair, column)}\n" for pair in pairs[start : start + NUM_LINES[split]])
+
+
+def words(file: str, split: str, form: str) -> str:
+    """Return invented words with their `phonemes`, or with their plural and its features (`plural`)."""
+    random = StableRandom(_seed(file))
+    lines = []
+    for _ in range(NUM_LINES[split]):
+        syllables = [random.one_of(CONSONANTS) + random.one_of(VOWELS) for _ in range(random.between(2, 3))]
+        word = "".join(syllables)
+        lines.append(f"{word}\t{' '.join(word)}\n" if form == "phonemes" else f"{word}\t{word}k\tN;PL\n")
+    return "".join(lines)
+
+
+MAKERS: dict[str, Callable[[str, str, str, str], str]] = {
+    **dict.fromkeys(
+        ("multi30k", "iwslt14", "wmt14"), lambda corpus, file, split, column: phrases(corpus, split, column)
+    ),
+    **dict.fromkeys(("ptb", "wikitext2", "wikitext103"), lambda corpus, file, split, column: sentences(corpus, split)),
+    **dict.fromkeys(("g2p2021", "cmudict"), lambda corpus, file, split, column: words(file, split, "phonemes")),
+    "inflection2017": lambda corpus, file, split, column: words(file, split, "plural"),
+    "sst2": lambda corpus, file, split, column: reviews(split),
+    "ud_ewt": lambda corpus, file, split, column: treebank(split),
 }
+"""Corpus -> the function of corpus, file, split and column that makes the sample of each of its files."""
+
+
+def _seed(name: str) -> int:
+    """Return a seed for a name, the same in all processes."""
+    return crc32(name.encode())
+
+
+def _samples() -> Iterator[tuple[tuple[str, str], Callable[[], str]]]:
+    """Yield corpus and file with the function that makes its sample."""
+    yield ("trec", "train.txt"), questions
+    yield ("tinyshakespeare", "input.txt"), plays
+    for name, make in MAKERS.items():
+        for split, description in read_card(name).splits.items():
+            for column, file in description.files.items():
+                yield (name, file.names[0]), partial(make, name, file.names[0], split, column)
+
+
+SAMPLES = dict(_samples())
 """Corpus and file -> the function that makes its sample."""
 
 

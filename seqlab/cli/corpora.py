@@ -41,7 +41,7 @@ def run(options: CorporaOptions) -> None:
     """List the corpora, print a card, or get the files of a corpus and print their folder."""
     from seqlab.corpora import find_corpus
     from seqlab.corpora.card import card_path
-    from seqlab.corpora.description import DATA_VARIABLE, data_folder
+    from seqlab.corpora.description import DATA_VARIABLE, data_folder, has_checksums
     from seqlab.corpora.fetching import write_sample
 
     if options.name is None:
@@ -59,6 +59,11 @@ def run(options: CorporaOptions) -> None:
     if folder is None:
         raise UsageError(f"{DATA_VARIABLE} is not set: set it to the folder of your corpora, or name one with --folder")
     if options.sample:
+        if options.folder is None and not has_checksums(corpus):
+            raise UsageError(
+                f"in {folder} the sample would be taken for {corpus.name}, whose files have no checksums: "
+                "name another folder with --folder"
+            )
         write_sample(corpus, folder)
     else:
         get_files(corpus, folder)
@@ -120,6 +125,9 @@ def _write_column(spec: str, path: Path, num_lines: int) -> None:
     from seqlab.data.hub import parse_hub
 
     if path.exists():
+        with path.open("rb") as stored:
+            if (count := sum(1 for _ in stored)) != num_lines:
+                raise ValueError(f"{path} has {count:,} lines, but the data card has {num_lines:,}: remove the file.")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -55,8 +55,8 @@ def test_a_sample_is_written_but_is_not_the_corpus(data_folder, capsys):
     assert main(["corpora", "trec", "--sample"]) == 2
     assert "train.txt is not the sample's: choose another folder with --folder" in capsys.readouterr().err
     assert (data_folder / "trec" / "train.txt").read_text("utf-8") == "0 What is this ?\n"
-    assert main(["corpora", "ptb", "--sample"]) == 2
-    assert "ptb has no sample" in capsys.readouterr().err
+    assert main(["corpora", "fillets_nl", "--sample"]) == 2
+    assert "fillets_nl has no sample" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,7 @@ def test_a_sample_is_written_but_is_not_the_corpus(data_folder, capsys):
         (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead"),
         (["--get"], "--get, --sample and --folder need the name of a corpus"),
         (["trec", "--get", "--sample"], "--get and --sample exclude each other"),
+        (["ptb", "--sample"], "the sample would be taken for ptb, whose files have no checksums: name another folder"),
         (["ptb", "--get"], "ptb cannot be fetched automatically. Download and unpack the archive"),
     ],
 )
@@ -108,6 +109,10 @@ def test_a_dataset_is_written_as_lines(data_folder, monkeypatch, capsys):
     monkeypatch.setitem(corpora.CORPORA, "toy", corpus)
     assert main(["corpora", "toy", "--get"]) == 0
     assert (data_folder / "toy" / "train.txt").read_bytes() == b"eins\n\n"
+    assert main(["corpora", "toy", "--get"]) == 0
+    (data_folder / "toy" / "train.txt").write_bytes(b"a sample\n")
+    assert main(["corpora", "toy", "--get"]) == 2
+    assert "train.txt has 1 lines, but the data card has 2: remove the file." in capsys.readouterr().err
     (data_folder / "toy" / "train.txt").unlink()
     (source / "train.jsonl").unlink()
     assert main(["corpora", "toy", "--get"]) == 2

@@ -103,7 +103,7 @@ def test_samples_are_what_their_functions_make():
     for name, file_name in SAMPLES:
         files = [file for split in CORPORA[name].splits.values() for file in split.files.values()]
         assert file_name in [file.names[0] for file in files]
-    assert sum(path.stat().st_size for path in FOLDER.glob("*/sample/*")) < 100_000
+    assert sum(path.stat().st_size for path in FOLDER.glob("*/sample/*")) < 150_000
 
 
 def test_the_sample_of_fsdd_has_its_format(tmp_path):
