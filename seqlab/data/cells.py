@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.number_text import exact_text
+from seqlab.data.column import NumberCell
 from seqlab.data.column_reading import ColumnReading, read_column
 from seqlab.data.number_formats import PLAIN, NumberFormat, are_truth_values, is_plain
 
@@ -20,10 +21,6 @@ MAX_DISTINCT_NUMBERS = 100_000
 """Maximum number of distinct values of a column of numbers for use as classes, groups or folds, to limit memory."""
 NO_CODE = -1
 """Code of a number after `MAX_DISTINCT_NUMBERS` others; its text is not kept."""
-
-
-class NumberCell(str):
-    """Text of a cell that is a number in its file, as in JSON or parquet: its format is that of programs."""
 
 
 @dataclass

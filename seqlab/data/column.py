@@ -19,6 +19,10 @@ Programs cannot set the ctime: it changes even if a file is replaced by one of t
 """
 
 
+class NumberCell(str):
+    """Text of a cell that is a number in its file, as in JSON or parquet: its format is that of programs."""
+
+
 class Column(ABC):
     """One side of a corpus: text records that can be read repeatedly."""
 

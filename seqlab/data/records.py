@@ -12,8 +12,7 @@ from typing import Any
 
 from seqlab.base.parsing import parse_json
 from seqlab.base.reading import READING_VERSION
-from seqlab.data.cells import NumberCell
-from seqlab.data.column import text_of_value
+from seqlab.data.column import NumberCell, text_of_value
 from seqlab.data.delimited import Reject, Row, raise_error
 
 NumberedRecord = tuple[int, Any]

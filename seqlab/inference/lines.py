@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE
 from seqlab.data.readers import DiscardedLine
-from seqlab.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from seqlab.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class TextCounts:
     lists_with_equal_texts: int = 0
     outputs_with_replacements: int = 0
 
-    def add_inputs(self, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
+    def add_inputs(self, tokenizer: "Tokenizer", lines: Sequence[str]) -> None:
         """Count the lines with items that the vocabulary lacks."""
         self.num_inputs += len(lines)
         for items in filter(None, map(tokenizer.unknown_items, lines)) if tokenizer.has_unknown else ():
