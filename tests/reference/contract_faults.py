@@ -83,8 +83,8 @@ RANKS = (
     Fault(
         "ranks.sums_of_one_rank",
         "losses and counts are those of one rank",
-        "values = self.device_context.world.sum(torch.stack([value.double() for value in sums.values()]))",
-        "values = torch.stack([value.double() for value in sums.values()])",
+        "values = world.sum(torch.stack([sums[name].double() if name in sums else zero for name in self._names]))",
+        "values = torch.stack([sums[name].double() if name in sums else zero for name in self._names])",
         (TABLE,),
         select="linear_model",
     ),

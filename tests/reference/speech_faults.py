@@ -86,8 +86,8 @@ SPEECH_FAULTS = (
     Fault(
         "speech.silence_transcribed",
         "a silent recording gets a transcript",
-        "if np.any(each)}",
-        "}",
+        "else peak_db(waveform) >= MIN_PEAK_DB",
+        "else True",
         ("transcription/test_transcribing.py",),
     ),
 )
