@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from contracts.outside import outside_parts
 from contracts.row import Row
 from contracts.trained import Trained, copying_checkpoints
 from reference.ranks import run_in_ranks
-from reference.tiny_runs import assert_equal_runs, comparable_metrics
+from reference.tiny_runs import assert_close_runs, assert_equal_runs, comparable_metrics
 
 import seqlab.training.loop
 from seqlab.base.world import World
 from seqlab.data.step import TrainingStep
-from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_state, read_tensors
+from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_state, read_tensors
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
@@ -29,10 +28,6 @@ OTHER_SETTINGS: tuple[dict[str, int], ...] = (
 )
 """Data settings of the runs resumed at each checkpoint, which must not change the result."""
 PARTS_OF_A_STEP = 3
-LOSS_TOLERANCE = 1e-5
-"""Relative tolerance of losses and validations for another division of a step."""
-PADDING = ("src_padding", "tgt_padding")
-"""Metrics that depend on the division of a step."""
 
 
 @pytest.mark.rows(lambda row: not row.is_count_based)
@@ -132,27 +127,3 @@ def divided_steps(run: TrainingRun) -> Iterator[TrainingStep[Any]]:
     for step in zip(*shares, strict=True):
         micro_steps = [batch for share in step for batch in share.micro_steps]
         yield replace(step[0], micro_steps=micro_steps)
-
-
-def assert_close_runs(run_dir: Path, expected: Path, rounding: float) -> None:
-    """Compare losses, validations, and last weights and averages of two runs, up to a relative rounding error."""
-    lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
-    kinds = [[(line.pop("kind"), line["step"]) for line in run_lines] for run_lines in (lines, expected_lines)]
-    assert kinds[0] == kinds[1]
-    for line, expected_line in zip(lines, expected_lines, strict=True):
-        for name in PADDING:
-            line.pop(name, None), expected_line.pop(name, None)
-        norms = line.pop("grad_norm", 0.0), expected_line.pop("grad_norm", 0.0)
-        assert norms[0] == pytest.approx(norms[1], rel=rounding), line["step"]
-        assert line == pytest.approx(expected_line, rel=LOSS_TOLERANCE, abs=1e-6), line["step"]
-    steps = checkpoint_steps(expected / "checkpoints")
-    assert checkpoint_steps(run_dir / "checkpoints") == steps
-    last, expected_last = (folder / "checkpoints" / checkpoint_name(steps[-1]) for folder in (run_dir, expected))
-    stems = [path.stem for path in expected_last.glob("*.safetensors") if path.stem in (WEIGHTS, AVERAGED)]
-    for stem in stems:
-        weights, expected_weights = (read_tensors(checkpoint, stem) for checkpoint in (last, expected_last))
-        assert weights.keys() == expected_weights.keys()
-        for name, value in expected_weights.items():
-            if not torch.equal(weights[name], value):  # of n-gram models, some are -inf
-                difference = (weights[name].double() - value.double()).norm()
-                assert difference <= rounding * value.double().norm() + 1e-6, (stem, name)

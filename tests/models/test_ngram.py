@@ -122,24 +122,6 @@ def test_packed_lines_do_not_share_contexts() -> None:
     assert torch.equal(model.score(packed)[0], torch.cat(separate))
 
 
-def test_prompts_give_the_same_scores_as_steps() -> None:
-    model = fit_model(4, "continuous")
-    rows = torch.tensor(draw_texts(4, EOS))
-    for length in (1, 2, 3, 6):
-        last_ids, state = model.start(make_prompt(*rows[:, :length].tolist()))
-        assert torch.equal(last_ids, rows[:, length - 1])
-        scores = model.step(last_ids, state).scores.gather(1, rows[:, length, None])[:, 0]
-        assert torch.equal(scores, score_stepwise(model, rows)[:, length - 1])
-
-
-def test_search_may_change_scores_in_place() -> None:
-    model, prompt = fit_model(4), make_prompt(*draw_texts(5, BOS, 3, 4))
-    first = model.step(*model.start(prompt)).scores
-    scores = first.clone()
-    first.fill_(0)
-    assert torch.equal(model.step(*model.start(prompt)).scores, scores)
-
-
 def test_searches_find_the_exhaustive_optimum() -> None:
     model, reference = fit_model(3), make_reference(3)
     config = SearchConfig(beam_size=60, num_hypotheses=3, max_length=4, early_stopping=False)

@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
 from seqlab.base.atomic_io import write_json
 from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -18,6 +22,12 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 
 TIME_FIELDS = ("minutes", "tgt_tokens_per_second", "units_per_second")
+
+
+LOSS_TOLERANCE = 1e-5
+"""Relative tolerance of losses and validations for another division of a step."""
+PADDING = ("src_padding", "tgt_padding")
+"""Metrics that depend on the division of a step."""
 
 
 def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> tuple[str, str]:
@@ -146,6 +156,30 @@ def assert_equal_runs(run_dir: Path, expected: Path) -> None:
     different = [name for name in expected_checkpoints if checkpoints[name] != expected_checkpoints[name]]
     assert different == []
     assert comparable_metrics(run_dir) == comparable_metrics(expected)
+
+
+def assert_close_runs(run_dir: Path, expected: Path, rounding: float) -> None:
+    """Compare losses, validations, and last weights and averages of two runs, up to a relative rounding error."""
+    lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
+    kinds = [[(line.pop("kind"), line["step"]) for line in run_lines] for run_lines in (lines, expected_lines)]
+    assert kinds[0] == kinds[1]
+    for line, expected_line in zip(lines, expected_lines, strict=True):
+        for name in PADDING:
+            line.pop(name, None), expected_line.pop(name, None)
+        norms = line.pop("grad_norm", 0.0), expected_line.pop("grad_norm", 0.0)
+        assert norms[0] == pytest.approx(norms[1], rel=rounding), line["step"]
+        assert line == pytest.approx(expected_line, rel=LOSS_TOLERANCE, abs=1e-6), line["step"]
+    steps = checkpoint_steps(expected / "checkpoints")
+    assert checkpoint_steps(run_dir / "checkpoints") == steps
+    last, expected_last = (folder / "checkpoints" / checkpoint_name(steps[-1]) for folder in (run_dir, expected))
+    stems = [path.stem for path in expected_last.glob("*.safetensors") if path.stem in (WEIGHTS, AVERAGED)]
+    for stem in stems:
+        weights, expected_weights = (read_tensors(checkpoint, stem) for checkpoint in (last, expected_last))
+        assert weights.keys() == expected_weights.keys()
+        for name, value in expected_weights.items():
+            if not torch.equal(weights[name], value):  # of n-gram models, some are -inf
+                difference = (weights[name].double() - value.double()).norm()
+                assert difference <= rounding * value.double().norm() + 1e-6, (stem, name)
 
 
 def convert_to_format_1(run_dir: Path) -> None:

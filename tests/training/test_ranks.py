@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import torch.distributed as dist
 from reference.ranks import run_in_ranks, train_in_ranks, train_until_killed, train_with_signal
 from reference.shared import SharedFolder
-from reference.tiny_runs import assert_equal_runs, comparable_metrics, tiny_config, with_training
+from reference.tiny_runs import assert_close_runs, assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab.base.world import LostRank
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
-from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
+from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training import FailedStep, Interrupted, train
@@ -33,28 +32,6 @@ def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
     return tiny_config(corpus, model={"dropout": 0.0}, optim=optim, **limits)
 
 
-def weights_at(run_dir: Path, step: int, stem: str = WEIGHTS) -> torch.Tensor:
-    tensors = read_tensors(run_dir / "checkpoints" / checkpoint_name(step), stem)
-    return torch.cat([value.flatten() for _, value in sorted(tensors.items())]).double()
-
-
-def assert_close_runs(run_dir: Path, expected: Path) -> None:
-    """Compare the losses of all steps, the validations and the last weights of two runs, up to rounding."""
-    lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
-    kinds_and_steps = [[(line.pop("kind"), line["step"]) for line in each] for each in (lines, expected_lines)]
-    assert kinds_and_steps[0] == kinds_and_steps[1]
-    for line, expected_line in zip(lines, expected_lines, strict=True):
-        for each in (line, expected_line):  # ranks split a micro-step, so its rows need less padding
-            for side in ("src_padding", "tgt_padding"):
-                each.pop(side, None)
-        assert line == pytest.approx(expected_line, rel=1e-5, abs=1e-9), line["step"]
-    steps = checkpoint_steps(expected / "checkpoints")
-    assert checkpoint_steps(run_dir / "checkpoints") == steps
-    for stem in (WEIGHTS, "averaged"):
-        last = weights_at(expected, steps[-1], stem)
-        assert (weights_at(run_dir, steps[-1], stem) - last).norm() <= 1e-6 * last.norm()
-
-
 @pytest.fixture(scope="session")
 def single_process_run(corpus: Path, shared: SharedFolder) -> Path:
     """Return a run of a single process."""
@@ -64,7 +41,7 @@ def single_process_run(corpus: Path, shared: SharedFolder) -> Path:
 def test_three_ranks_equal_a_single_process_with_steps_too_small_to_split(corpus: Path, tmp_path: Path) -> None:
     config = exact_config(corpus, SGD, max_steps=6, parallel="fsdp")
     config = replace(config, data=replace(config.data, batch_tokens=16, micro_batch_tokens=16))
-    assert_close_runs(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "single_process"))
+    assert_close_runs(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "single_process"), 1e-6)
 
 
 @pytest.mark.parametrize(("first", "then", "parallel"), [(1, 2, "ddp"), (2, 1, "fsdp")])
@@ -86,7 +63,7 @@ def test_a_run_resumes_with_another_number_of_ranks(
                 train(half, run_dir)
         else:
             train_in_ranks(world_size, half, run_dir)
-    assert_close_runs(run_dir, single_process_run)
+    assert_close_runs(run_dir, single_process_run, 1e-6)
     [event] = comparable_metrics(run_dir, ["event"])
     assert event["machine"] == [f"world_size {first} -> {then}"]
     if then == 1:
