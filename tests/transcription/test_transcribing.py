@@ -159,6 +159,15 @@ def test_silence_has_an_empty_transcript_for_any_model(
     assert text
 
 
+def test_sound_that_is_too_quiet_is_reported_but_digital_silence_is_not(trained: Path) -> None:
+    tone = np.sin(np.arange(RATE))
+    sounds = [np.round(level * tone).astype(np.int16) for level in (0, 5, 8000)]
+    results = seqlab.load(trained, device="cpu").transcribe_detailed([(sound, RATE) for sound in sounds])
+    assert [result.text for result in results[:2]] == ["", ""]
+    expected = [None, "recording 2: is silent: its peak is -76 dB of full scale", None]
+    assert [result.warning for result in results] == expected
+
+
 def test_arrays_bytes_and_paths_have_the_same_transcript(
     trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]
 ) -> None:

@@ -25,6 +25,7 @@ from seqlab.inference.recordings import (
     Waveform,
     read_waveforms,
     recording_name,
+    silence_fault,
 )
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
@@ -117,6 +118,9 @@ class Transcriber:
         warnings: dict[int, str] = {}
         waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading, warnings)  # or error messages
         readable = [each for each in waveforms if not isinstance(each, str)]
+        for index, each in enumerate(waveforms):
+            if not isinstance(each, str) and len(each) and np.ptp(each) and not self._has_sound(each):
+                warnings[index] = f"{recording_name(recordings[index], index)}: {silence_fault(each)}"
         config = self._search_config(search)
         transcripts = iter(
             self.transcribe_waveforms(readable, config, times=times, batch_seconds=batch_seconds, progress=progress)
