@@ -31,10 +31,10 @@ def test_four_trials(workspace: Workspace, name: str) -> None:
 
 @pytest.mark.learning
 def test_memory_does_not_grow_with_the_number_of_lines(workspace: Workspace) -> None:
-    """Three random commands, 300,000 and 900,000 lines: fragmentation of the heap has ended by 300,000 lines."""
+    """A random command, 300,000 and 900,000 lines: fragmentation of the heap has ended by 300,000 lines."""
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    attack(workspace, "memory", 900, seed, max_trials=3)
+    attack(workspace, "memory", 900, seed, max_trials=1)
 
 
 @pytest.mark.learning

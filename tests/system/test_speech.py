@@ -13,12 +13,13 @@ import pytest
 import soundfile
 
 from seqlab.audio.nonspeech import NONSPEECH_KINDS, draw_nonspeech
+from seqlab.commands import INCOMPLETE
 from seqlab.corpora import number_speech
 from seqlab.models import GruRecogniserConfig
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config, write_config
 
-from .conftest import run_command
+from .conftest import run_command, run_in_process
 
 pytestmark = pytest.mark.learning
 
@@ -92,6 +93,8 @@ def count_empty(folder: Path, run_dir: Path, kind: str) -> int:
     for path in paths:
         sound = plucked_strings(rng) if kind == "strings" else draw_nonspeech(2 * SAMPLE_RATE, SAMPLE_RATE, rng, kind)
         soundfile.write(path, sound, SAMPLE_RATE)
-    lines = run_command("transcribe", run_dir, *paths).stdout.decode().split("\n")[:-1]
+    status, done = run_in_process("transcribe", run_dir, *paths)
+    assert status in (0, INCOMPLETE), done.stderr.decode()  # warnings of clipped or very quiet sounds
+    lines = done.stdout.decode().split("\n")[:-1]
     assert len(lines) == NUM_SOUNDS
     return lines.count("")
