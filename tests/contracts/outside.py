@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seqlab import registry
+from reference.temporary_parts import temporary_parts
+
 from seqlab.plugins import load_plugin
 
 PLUGIN_PATH = Path(__file__).parents[1] / "plugin"
@@ -17,13 +18,10 @@ def outside_parts(are_needed: bool = True) -> Iterator[None]:
     if not are_needed:
         yield
         return
-    before = {kind: dict(parts) for kind, parts in registry._parts.items()}
     sys.path.insert(0, str(PLUGIN_PATH))
     try:
-        load_plugin("seqlab_outside.table")
-        yield
+        with temporary_parts():
+            load_plugin("seqlab_outside.table")
+            yield
     finally:
         sys.path.remove(str(PLUGIN_PATH))
-        for kind, parts in before.items():
-            registry._parts[kind].clear()
-            registry._parts[kind].update(parts)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from reference.temporary_parts import temporary_parts
 from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
-from examples.custom_model import NeuralNgramConfig
 from seqlab import registry
 from seqlab.data.batch import IGNORE
 from seqlab.models import (
@@ -270,6 +270,8 @@ def test_wrong_arguments_are_named(arguments: tuple[Any, Any], message: str) -> 
 
 
 def test_the_model_of_the_example_passes() -> None:
+    with temporary_parts():
+        from examples.custom_model import NeuralNgramConfig
     check_model(NeuralNgramConfig(d_model=16), texts())
 
 
