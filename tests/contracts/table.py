@@ -34,7 +34,7 @@ LINES: Settings = {
 WORDS = {**LINES, "train_tgt": ["@tags.txt"], "valid_tgt": ["@test_tags.txt"], "labels_of": "words"}
 TEXT: Settings = {
     **{"kind": "language_modelling", "train": ["@numbers.de"], "valid": ["@test_numbers.de"]},
-    **{"tokenizer": {"kind": "words"}, "block_length": 12, "batch_tokens": 576, "micro_batch_tokens": 288},
+    **{"tokenizer": {"kind": "words"}, "block_length": 12, "batch_tokens": 576, "micro_batch_tokens": 96},
     **{"chunk_lines": 130, "prefetch_steps": 2},
 }
 CONTINUOUS = {
