@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference.shared import SharedFolder
+from system.conftest import run_in_process
 
 from seqlab.models import MlpConfig, ModelConfig
 from seqlab.objectives import SigmoidConfig, SoftmaxConfig, SquaredErrorConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.training import train
 
+ONCE = {"save_every": 300, "valid_every": 300}
+"""Checkpoint and validation only at the end."""
 OBJECTIVES = {"numbers": SquaredErrorConfig(), "class": SoftmaxConfig(), "labels": SigmoidConfig()}
 
 
@@ -39,14 +44,14 @@ def table(tmp_path: Path) -> str:
 
 
 def tiny(
-    train: str, target: str, predicts: str = "numbers", model: ModelConfig | None = None, **options: Any
+    train_file: str, target: str, predicts: str = "numbers", model: ModelConfig | None = None, **options: Any
 ) -> Config:
     """Return the config of a run that trains within a second; `options` are fields of `data` or `training`."""
     training = {"max_steps": 24, "log_every": 8, "save_every": 8, "valid_every": 8}
     training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
     data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 32} | options
     return Config(
-        data=PredictionConfig(train=[train], target=[target], predicts=predicts, **data),
+        data=PredictionConfig(train=[train_file], target=[target], predicts=predicts, **data),
         model=model or MlpConfig(hidden_sizes=(16,), dropout=0.1),
         objective=OBJECTIVES[predicts],
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
@@ -60,3 +65,16 @@ def _restore_num_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+def run(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
+    """Run a command in this process: status, standard output and standard error."""
+    status, done = run_in_process(*arguments, stdin=stdin.encode())
+    return status, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture
+def houses(table: str, shared: SharedFolder) -> Path:
+    """Train a regression model of the price."""
+    config = tiny(table, "price", model=MlpConfig(hidden_sizes=(32,)), max_steps=200, **ONCE)
+    return shared.build("houses", lambda folder: train(config, folder / "run")) / "run"

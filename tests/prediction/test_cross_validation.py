@@ -13,8 +13,7 @@ from seqlab.evaluation import evaluate
 from seqlab.runs.config import write_config
 from seqlab.training import train, train_folds
 
-from .conftest import tiny, write_csv
-from .test_predicting import run
+from .conftest import run, tiny, write_csv
 
 
 def test_each_row_is_predicted_once_and_the_report_has_mean_scores(table: str, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from seqlab.runs.config import write_config
 from seqlab.training import range_test
 from seqlab.training.range_test import smooth_losses
 
-from .conftest import tiny
-from .test_predicting import run
+from .conftest import run, tiny
 
 
 def test_lr_rises_geometrically_until_the_loss_diverges(table: str, tmp_path: Path) -> None:
