@@ -38,7 +38,8 @@ def load(
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available.
         precision: dtype of matrix products: `bf16`, `fp32` or `auto`: fp32 for predictors and language models, for
-            comparable results; for other runs bf16 if the device supports it.
+            comparable results; for other runs bf16 if the device supports it, except for the scores of given
+            texts.
         engine: `torch` (the default) or another registered one.
         quantization: type of the weights, for engines that quantize.
         threads: number of CPU threads; None for all cores.

@@ -3,8 +3,10 @@
 import logging
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
+from torch import nn
 
 from seqlab.base.malloc import prepare_heap
 from seqlab.base.world import ProgressCallback
@@ -16,7 +18,7 @@ from seqlab.inference.engine import PairScore
 from seqlab.inference.scorer import SCORING_BATCH_TOKENS, score_rows
 from seqlab.models.interfaces import FixedContextModel, PositionModel, Stepper
 from seqlab.nn.precision import prepare_inference
-from seqlab.runs.load import LoadedRun
+from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import WeightedLm
@@ -32,8 +34,16 @@ LENGTH_MARGIN = 1.25
 class TorchEngine:
     """An `Engine` for the model of a trained run, or for an ensemble of several. Batching does not change results."""
 
-    def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        members: Sequence[LoadedRun],
+        device: torch.device,
+        dtype: torch.dtype,
+        scoring_dtype: torch.dtype | None = None,
+    ) -> None:
         """Move the models to the device and set the dtype of their matrix products, in place.
+
+        `score` computes in `scoring_dtype` if it is given: with copies of the models, loaded when they are needed.
 
         Raises:
             ValueError: `members` is empty, or the members have different vocabularies.
@@ -41,6 +51,7 @@ class TorchEngine:
         refuse_different_vocabularies(members)
         self.members = list(members)
         self.device = device
+        self.dtype, self.scoring_dtype = dtype, scoring_dtype or dtype
         if device.type == "cpu":
             prepare_heap()
         for member in members:
@@ -62,6 +73,11 @@ class TorchEngine:
     def stepper(self) -> Stepper:
         """The autoregressive model or ensemble; raises ValueError if the model is non-autoregressive."""
         return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
+
+    @cached_property
+    def scoring_models(self) -> list[nn.Module]:
+        """The models that score, in `scoring_dtype`."""
+        return models_for_scoring(self.members, self.device, self.dtype, self.scoring_dtype)
 
     def fuse(self, lm: LoadedRun, weight: float, length_reward: float, dtype: torch.dtype) -> None:
         """Add a language model for shallow fusion (see `WeightedLm`); scores then include its log-probabilities.
@@ -160,7 +176,7 @@ class TorchEngine:
     ) -> list[PairScore]:
         """Score with `score_rows`."""
         return score_rows(
-            [member.scorer for member in self.members],
+            self.scoring_models,  # type: ignore[arg-type]
             src_rows,
             tgt_rows,
             self.tokenizer,
@@ -168,6 +184,22 @@ class TorchEngine:
             device=self.device,
             progress=progress,
         )
+
+
+def models_for_scoring(
+    members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype, scoring_dtype: torch.dtype
+) -> list[nn.Module]:
+    """Return the models of runs whose matrix products are in `dtype`, or copies of their checkpoints in another dtype.
+
+    Raises:
+        ValueError: a copy is needed, but the checkpoint of a run has been removed.
+    """
+    if scoring_dtype == dtype:
+        return [member.model for member in members]
+    copies = [load_run(member.folder.path, str(member.step)).model for member in members]
+    for model in copies:
+        prepare_inference(model, device, scoring_dtype)
+    return copies
 
 
 def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:

@@ -22,6 +22,8 @@ import re
 import unicodedata
 from typing import Literal
 
+from seqlab.text.scripts import is_phrase_spaced
+
 NormalizationForm = Literal["nfc", "nfkc", "nfd", "nfc+nfd", "none"]
 
 _INVISIBLE = re.compile(
@@ -31,6 +33,7 @@ _INVISIBLE = re.compile(
 )
 """Characters that show nothing within a line and leave the letters beside them unchanged, unlike joiners (U+200C,
 U+200D)."""
+_ZERO_WIDTH_SPACES = re.compile("\u200b+")
 _NOT_SINGLE_SPACES = re.compile(rf"[^\S ]|  |^ | \Z|{_INVISIBLE.pattern}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -57,13 +60,21 @@ def normalize(line: str, form: NormalizationForm) -> str:
 def single_spaces(line: str, *, has_tags: bool = False) -> str:
     """Replace each run of white space by a space; remove invisible characters, and spaces at the ends of the line.
 
-    White space is that of Unicode: also tabs, no-break spaces and U+3000. With `has_tags` the tags after the first tab
-    are kept.
+    White space is that of Unicode: also tabs, no-break spaces and U+3000. So are zero-width spaces that divide words:
+    those beside a letter of a script with spaces between phrases only, such as Khmer or Thai. With `has_tags` the tags
+    after the first tab are kept.
     """
     text, tab, tags = line.partition("\t") if has_tags else (line, "", "")
     if _NOT_SINGLE_SPACES.search(text):
+        text = _ZERO_WIDTH_SPACES.sub(_space_between_words, text)
         text = " ".join(_INVISIBLE.sub("", text).split())
     return f"{text}{tab}{tags}"
+
+
+def _space_between_words(match: re.Match[str]) -> str:
+    """Return the replacement of zero-width spaces in a line: a space between words, else nothing."""
+    line, (start, end) = match.string, match.span()
+    return " " if any(map(is_phrase_spaced, line[max(0, start - 1) : start] + line[end : end + 1])) else ""
 
 
 def recompose(line: str, form: NormalizationForm) -> str:

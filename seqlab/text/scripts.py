@@ -54,7 +54,12 @@ def is_ideographic(character: str) -> bool:
 @lru_cache(maxsize=1 << 14)
 def is_unspaced(character: str) -> bool:
     """Return whether a character is of a script without spaces between words, such as Chinese or Thai."""
-    return is_ideographic(character) or unicodedata.name(character, "").startswith(PHRASE_SPACED_SCRIPTS)
+    return is_ideographic(character) or is_phrase_spaced(character)
+
+
+def is_phrase_spaced(character: str) -> bool:
+    """Return whether a character is of a script with spaces between phrases, but not between words, such as Thai."""
+    return unicodedata.name(character, "").startswith(PHRASE_SPACED_SCRIPTS)
 
 
 def is_ideographic_text(character: str) -> bool:

@@ -120,6 +120,15 @@ def test_scores_cover_each_target_token_and_eos(run: Run) -> None:
         run.score(LINES, [""])
 
 
+def test_scores_are_in_fp32_by_default(run: Run, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if translations are in bf16."""
+    monkeypatch.setattr("seqlab.nn.precision.supports_bf16", lambda device: True)
+    default, half = seqlab.load(run_folder), seqlab.load(run_folder, precision="bf16")
+    assert default.translate(LINES, beam_size=2, max_length=12) == half.translate(LINES, beam_size=2, max_length=12)
+    assert default.engine.members[0].model.projection.weight.dtype == torch.bfloat16
+    assert default.score(LINES, LINES) == run.score(LINES, LINES) != half.score(LINES, LINES)
+
+
 def test_bf16_scores_are_close_to_fp32(run: Run, run_folder: Path) -> None:
     half = seqlab.load(run_folder, precision="bf16")
     assert half.engine.members[0].model.projection.weight.dtype == torch.bfloat16

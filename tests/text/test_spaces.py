@@ -62,6 +62,23 @@ def test_joiners_and_single_spaces_are_kept(line: str) -> None:
     assert single_spaces(line) == line
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ខ្ញុំ\u200bទៅ\u200b\u200bផ្សារ\u200b។", "ខ្ញុំ ទៅ ផ្សារ ។"),  # Khmer
+        ("ผม\u200bใช้\u200bFacebook\u200bทุกวัน", "ผม ใช้ Facebook ทุกวัน"),  # Thai
+        ("ສະ\u200bບາຍ\u200b ດີ\u200b", "ສະ ບາຍ ດີ"),  # Lao
+        ("မြန်\u00ad\u200bမာ", "မြန် မာ"),  # Burmese
+        ("wi\u200bth 3\u200b words", "with 3 words"),
+        ("東京\u200bタワー", "東京タワー"),  # no word is divided by spaces in Japanese: the mark is for line breaks
+        ("\u200bไทย", "ไทย"),
+    ],
+)
+def test_zero_width_spaces_divide_words_of_scripts_with_spaces_between_phrases(line: str, expected: str) -> None:
+    assert single_spaces(line) == expected
+    assert single_spaces(f"{line}\tV;PST", has_tags=True) == f"{expected}\tV;PST"
+
+
 def test_tags_are_kept() -> None:
     tokenizer = train_tokenizer(CharactersConfig(tags=True), ["walk\tV;PST", "go\tV;PRS"])
     source = tokenizer.with_single_spaces()

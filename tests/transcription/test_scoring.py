@@ -99,6 +99,19 @@ def test_impossible_texts_and_unreadable_recordings_have_no_finite_score(trained
         run.score([too_short], ["a", "b"])
 
 
+def test_scores_are_in_fp32_by_default(trained: Path, new_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if transcripts are in bf16."""
+    monkeypatch.setattr("seqlab.nn.precision.supports_bf16", lambda device: True)
+    default, half, full = (
+        [
+            each.log_prob
+            for each in seqlab.load(trained, device="cpu", precision=name).score(new_corpus.paths, new_corpus.texts)
+        ]
+        for name in ("auto", "bf16", "fp32")
+    )
+    assert default == full != half
+
+
 def test_the_score_command_writes_one_score_per_recording(trained: Path, new_corpus: Corpus, tmp_path: Path) -> None:
     """Paths in a column are relative to its file; paths in a plain list, to the current folder."""
     table = ["--src", f"{new_corpus.manifest}#audio", "--tgt", f"{new_corpus.manifest}#text"]

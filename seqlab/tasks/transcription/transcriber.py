@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,8 +28,9 @@ from seqlab.inference.recordings import (
     recording_name,
     silence_fault,
 )
+from seqlab.inference.torch_engine import models_for_scoring
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF
-from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
+from seqlab.nn.precision import choose_device, choose_dtype, choose_scoring_dtype, prepare_inference
 from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig, SearchOptions
 from seqlab.search.fusion import WeightedLm
@@ -61,6 +63,7 @@ class Transcriber:
         lm: WeightedLm | None = None,
         transcripts: TranscriptForm = "none",
         reading: int = READING_VERSION,
+        scoring_model: Callable[[], Any] | None = None,
     ) -> None:
         """Wrap a model that is prepared for inference.
 
@@ -72,10 +75,11 @@ class Transcriber:
             lm: a language model over the same vocabulary, for shallow fusion.
             transcripts: normalization of the texts that `score` receives.
             reading: version of the reading of the run.
+            scoring_model: returns the model for `score`, if it is another one.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
         self.codec, self.tokenizer = codecs
-        self.reading = reading
+        self.reading, self._scoring_model = reading, scoring_model or (lambda: model)
 
     def __repr__(self) -> str:
         return f"Transcriber({type(self.model).__name__}, {self.codec.sample_rate} Hz)"
@@ -184,6 +188,8 @@ class Transcriber:
     ) -> list[TranscriptScore]:
         """Compute the log-probability of a text for each recording, over all CTC paths, without a language model.
 
+        Scores are in fp32 unless the run was loaded with another `precision`.
+
         Args:
             recordings: as in `transcribe_detailed`.
             texts: one text per recording; they are normalized like the transcripts in training (`data.transcripts`).
@@ -206,8 +212,9 @@ class Transcriber:
         token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
         for indices in self._index_batches(readable, batch_seconds):
-            frames = self.model.frames(self._batch([readable[i] for i in indices]).to(self.device))
-            for i, scores in zip(indices, self.model.score_sequences(frames, [rows[i] for i in indices]), strict=True):
+            model = self._scoring_model()
+            frames = model.frames(self._batch([readable[i] for i in indices]).to(self.device))
+            for i, scores in zip(indices, model.score_sequences(frames, [rows[i] for i in indices]), strict=True):
                 token_log_probs[i] = scores
             if progress is not None:
                 progress(len(indices))
@@ -273,9 +280,8 @@ class Transcriber:
         transcripts = []
         for waveform, hypotheses, tokens in zip(waveforms, n_best, timed, strict=True):
             texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
-            alternatives = [
-                Alternative(text, each.score, each.log_prob) for text, each in zip(texts, hypotheses, strict=True)
-            ]
+            scored = zip(texts, hypotheses, strict=True)
+            alternatives = [Alternative(text, each.score, each.log_prob) for text, each in scored]
             transcripts.append(
                 Transcript(
                     texts[0],
@@ -366,10 +372,8 @@ def load_transcriber(
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    if len(runs) != 1 or len(checkpoints) != 1:
-        raise ValueError(
-            f"Speech recognizers cannot form an ensemble: name one run, not {len(runs) * len(checkpoints)}."
-        )
+    if (count := len(runs) * len(checkpoints)) != 1:
+        raise ValueError(f"Speech recognizers cannot form an ensemble: name one run, not {count}.")
     for name, value in (("lm_weight", lm_weight), ("length_reward", length_reward)):
         if value is not None and lm is None:
             raise ValueError(f"`{name}` needs a language model, `lm`.")
@@ -383,6 +387,7 @@ def load_transcriber(
         tokenizer = loaded.codecs[1]
         weighted = load_fusion_lm(lm, tokenizer, chosen_device, dtype, weight=lm_weight, length_reward=length_reward)
     prepare_inference(loaded.model, chosen_device, dtype)
+    scoring_dtype = choose_scoring_dtype(precision, chosen_device)
     return Transcriber(
         loaded.model,
         (loaded.codecs[0], loaded.codecs[1]),
@@ -391,4 +396,5 @@ def load_transcriber(
         weighted,
         data.transcripts,
         loaded.reading,
+        cache(lambda: models_for_scoring([loaded], chosen_device, dtype, scoring_dtype)[0]),
     )

@@ -49,8 +49,8 @@ def load_translator(
             given step or quantization must be that of the export.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
-        precision: for torch, dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it; fp32
-            for the runs of `rescore`).
+        precision: for torch, dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it; scores
+            of given texts and those of `rescore` are in fp32).
         engine: `torch` (default), `ctranslate2` (the run is exported at first use), or the engine of a plugin.
         quantization: for CTranslate2, type of the weights: `float32` (default), `int8`, ...
         threads: number of CPU threads; None for all cores.

@@ -130,7 +130,8 @@ class Run:
     ) -> list[PairScore]:
         """Compute the log-probability in nats of each target line given its source line, and its number of tokens.
 
-        Scores are in the precision of the run; load it with `precision="fp32"` to compare them, as `seqlab score` does.
+        Scores are in fp32 unless the run was loaded with another `precision`; if its translations are in bf16, the
+        first call loads the model again.
 
         Args:
             src_lines: text without newlines.

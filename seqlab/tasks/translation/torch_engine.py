@@ -15,7 +15,7 @@ from seqlab.inference.torch_engine import (
     refuse_different_vocabularies,
 )
 from seqlab.models.interfaces import PositionModel
-from seqlab.nn.precision import choose_device, choose_dtype
+from seqlab.nn.precision import choose_device, choose_dtype, choose_scoring_dtype
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import OutputLimits
 from seqlab.tasks.translation.config import TRANSLATOR
@@ -65,8 +65,8 @@ def load_with_torch(
         run: a run folder, or several with the same vocabularies.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it; fp32 for the runs
-            of `rescore`).
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it; scores of given
+            texts and those of `rescore` are in fp32).
         processes: on the CPU, number of forked processes that share the lines, with one thread each; None for one per
             thread, at most `MAX_WORKERS`. Forking is unsafe in a program with threads.
         lm: the run of a language model over the same target vocabulary, for shallow fusion.
@@ -88,9 +88,9 @@ def load_with_torch(
         raise ValueError(
             f"`processes` must be 1 on {chosen}, but is {forks.count} instead: worker processes are for the CPU."
         )
-    dtype = choose_dtype(precision, chosen)
+    dtype, scoring_dtype = choose_dtype(precision, chosen), choose_scoring_dtype(precision, chosen)
     members = [load_run(path, step, model_noun=TRANSLATOR) for path in runs for step in checkpoints]
-    engine = TorchEngine(members, chosen, dtype)
+    engine = TorchEngine(members, chosen, dtype, scoring_dtype)
     if lm is not None:
         engine.fuse(load_run(lm, model_noun=LANGUAGE_MODEL), lm_weight, length_reward, dtype)
     rescorers = [
@@ -103,7 +103,6 @@ def load_with_torch(
             f"{members[0].folder.path} outputs a single hypothesis, which ends at the first eos: `rescore` has nothing "
             "to choose from."
         )
-    scoring_dtype = choose_dtype("fp32" if precision == "auto" else precision, chosen)
     # Runs of earlier versions (`data.src_spaces: keep`) can read single spaces, which other runs need.
     src_tokenizers = [run.src_tokenizer for run in all_runs]
     translator = Run(
