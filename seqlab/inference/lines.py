@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE
@@ -24,6 +24,29 @@ REPLACEMENT = "\ufffd"
 MAX_UNKNOWN_SHOWN = 5
 """Maximum number of unknown items in a warning."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class HasText(Protocol):
+    """A hypothesis with a text."""
+
+    @property
+    def text(self) -> str:
+        """The text of the hypothesis."""
+        ...
+
+
+H = TypeVar("H", bound=HasText)
+
+
+def distinct_texts(hypotheses: Iterable[H]) -> list[H]:
+    """Return the first hypothesis with each text of an n-best list; different tokens may give the same text.
+
+    Every search uses it: beams, CTC, non-autoregressive models, ensembles. Samples are draws, which may be equal.
+    """
+    best: dict[str, H] = {}
+    for hypothesis in hypotheses:
+        best.setdefault(hypothesis.text, hypothesis)
+    return list(best.values())
 
 
 def replace_control_characters(text: str) -> tuple[str, int]:
@@ -44,7 +67,9 @@ class TextCounts:
     lines_with_unknown: int = 0
     empty_outputs: int = 0
     num_lists: int = 0
-    lists_with_equal_texts: int = 0
+    num_hypotheses: int = 1
+    """Requested length of n-best lists."""
+    shorter_lists: int = 0
     outputs_with_replacements: int = 0
 
     def add_inputs(self, tokenizer: "Tokenizer", lines: Sequence[str]) -> None:
@@ -63,11 +88,11 @@ class TextCounts:
         """Count the empty outputs of lines that are not blank."""
         self.empty_outputs += sum(not text and bool(line.strip()) for line, text in zip(lines, texts, strict=True))
 
-    def add_hypotheses(self, n_best: Iterable[Sequence[str]]) -> None:
-        """Count the n-best lists in which a text occurs twice: different tokens may give the same text."""
-        for texts in n_best:
+    def add_hypotheses(self, n_best: Iterable[Sequence[Any]]) -> None:
+        """Count the n-best lists that have fewer hypotheses than requested."""
+        for hypotheses in n_best:
             self.num_lists += 1
-            self.lists_with_equal_texts += len(set(texts)) < len(texts)
+            self.shorter_lists += len(hypotheses) < self.num_hypotheses
 
     def warn(self, unknown_level: int = logging.WARNING) -> None:
         """Log a warning for each kind of line that was counted.
@@ -82,9 +107,9 @@ class TextCounts:
         if self.empty_outputs:
             text = "%s of %s %s are empty, although their lines are not"
             logger.warning(text, f"{self.empty_outputs:,}", f"{self.num_outputs:,}", self.outputs)
-        if self.lists_with_equal_texts:
-            text = "%s of %s n-best lists have hypotheses with the same text, which differ in their tokens only"
-            logger.warning(text, f"{self.lists_with_equal_texts:,}", f"{self.num_lists:,}")
+        if self.shorter_lists:
+            text = "%s of %s n-best lists have fewer than %d hypotheses: equal texts are listed once"
+            logger.warning(text, f"{self.shorter_lists:,}", f"{self.num_lists:,}", self.num_hypotheses)
         if self.outputs_with_replacements:
             text = "%s of %s %s have U+FFFD: the model's output has bytes there that are no character"
             logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs)

@@ -56,7 +56,8 @@ class SearchConfig:
     """Number of hypotheses per sentence that are extended at each step; 1 is greedy search. For models that predict
     target lengths: the number of lengths to try and, with a language model, of prefixes to keep for each length."""
     num_hypotheses: BeamSize = 1
-    """Number of hypotheses per sentence to return, best first; at most `beam_size`."""
+    """Number of hypotheses per sentence to return, best first; at most `beam_size`. Of hypotheses with the same text,
+    only the best is returned."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
     """Divisor of the log-probability: len^alpha (`plain`) or ((5 + len) / 6)^alpha (`gnmt`, arXiv:1609.08144)."""
     length_alpha: Annotated[float, Field(ge=-10, le=10)] = 1.0

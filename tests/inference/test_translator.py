@@ -7,7 +7,7 @@ import pytest
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.tasks.translation.translator import Translator
-from seqlab.text import WordsConfig, train_tokenizer
+from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 
 class CopyingEngine:
@@ -39,6 +39,20 @@ def test_each_segment_copies_its_unknown_words() -> None:
     line = "we see Kako . Bugen , Ka . see Kako"
     [found] = translator.translate([line], SearchConfig())
     assert (found.num_pieces, found.text) == (3, line)
+
+
+def test_hypotheses_with_the_text_of_a_better_one_are_left_out() -> None:
+    class EngineWithEqualTexts:
+        def decode(self, src_rows: Sequence[list[int]], config: SearchConfig, **_: object) -> list[list[Hypothesis]]:
+            rows = tokenizer.encode(["a b", "a\x07b", "b", "a b"])
+            return [[Hypothesis(row, -float(rank), -1.0, True, []) for rank, row in enumerate(rows)] for _ in src_rows]
+
+    tokenizer = train_tokenizer(CharactersConfig(), ["a b\x07"])
+    translator = Translator(
+        EngineWithEqualTexts(), tokenizer, tokenizer, max_src_tokens=9, output_limits=OutputLimits(9)
+    )  # type: ignore[arg-type]
+    [found] = translator.translate(["a"], SearchConfig(beam_size=4, num_hypotheses=4))
+    assert [(each.text, each.score) for each in found.hypotheses] == [("a b", 0.0), ("b", -2.0)]
 
 
 def test_the_coverage_penalty_of_a_split_line_is_the_sum_over_its_segments() -> None:

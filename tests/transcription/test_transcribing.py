@@ -264,7 +264,9 @@ def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[st
     assert status == 0
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [each["audio"] for each in records] == paths[:2]
-    assert all(len(each["alternatives"]) == 3 for each in records)
+    for each in records:
+        texts = [alternative["text"] for alternative in each["alternatives"]]
+        assert 1 < len(texts) == len(set(texts)) <= 3  # outputs that differ in spaces only are one transcript
     assert records[0]["text"] == records[0]["alternatives"][0]["text"]
     assert {"start", "end", "confidence", "text"} == set(records[1]["words"][0])
 

@@ -13,7 +13,7 @@ import torch
 
 from seqlab.data.batch import collate_prompts
 from seqlab.inference.decode import evaluation_mode
-from seqlab.inference.lines import refuse_non_strings
+from seqlab.inference.lines import distinct_texts, refuse_non_strings
 from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
@@ -216,7 +216,7 @@ class Generator:
                 )
                 found = [[each] for each in samples]
         continuations = [
-            [self._continuation(job, each, detokenizer) for each in hypotheses]
+            distinct_texts(self._continuation(job, each, detokenizer) for each in hypotheses)
             for job, hypotheses in zip(group, found, strict=True)
         ]
         if streamer is not None:

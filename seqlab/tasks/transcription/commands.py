@@ -97,7 +97,7 @@ def run(options: TranscribeOptions) -> int | None:
         length_reward=options.length_reward,
     )
     settings = given_options(options, "beam_size", "num_hypotheses", "batch_seconds")
-    faults, counts = 0, TextCounts("transcripts")
+    faults, counts = 0, TextCounts("transcripts", num_hypotheses=options.num_hypotheses or 1)
     with (
         _open_paths(options, transcriber.reading) as paths,
         output_stream(options.output) as out,
@@ -110,6 +110,7 @@ def run(options: TranscribeOptions) -> int | None:
             faults += log_recording_faults(each.fault for each in results)
             faults += log_recording_faults((each.warning or "" for each in results), MAY_BE_WRONG)
             counts.add_outputs([each.text for each in results])
+            counts.add_hypotheses(each.alternatives for each in results if each.alternatives)
             pairs = zip(block, results, strict=True)
             write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))
     counts.warn()

@@ -19,7 +19,7 @@ from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
-from seqlab.inference.lines import refuse_non_strings, replace_control_characters
+from seqlab.inference.lines import distinct_texts, refuse_non_strings, replace_control_characters
 from seqlab.inference.recordings import (
     BATCH_SECONDS,
     TOO_SHORT,
@@ -281,7 +281,7 @@ class Transcriber:
         for waveform, hypotheses, tokens in zip(waveforms, n_best, timed, strict=True):
             texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
             scored = zip(texts, hypotheses, strict=True)
-            alternatives = [Alternative(text, each.score, each.log_prob) for text, each in scored]
+            alternatives = distinct_texts(Alternative(text, each.score, each.log_prob) for text, each in scored)
             transcripts.append(
                 Transcript(
                     texts[0],

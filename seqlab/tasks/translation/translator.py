@@ -8,7 +8,13 @@ from itertools import chain, islice
 
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import TextCounts, locations_or_numbers, refuse_newlines, replace_control_characters
+from seqlab.inference.lines import (
+    TextCounts,
+    distinct_texts,
+    locations_or_numbers,
+    refuse_newlines,
+    replace_control_characters,
+)
 from seqlab.inference.splitting import Segment, join_segments, split_line
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, combined_score
@@ -55,7 +61,7 @@ class Translation:
     """The translation of one line."""
 
     hypotheses: list[ScoredText]
-    """Hypotheses, best first; an empty line has an empty hypothesis with score 0.
+    """Hypotheses, best first, with different texts; an empty line has an empty hypothesis with score 0.
 
     For a line that was split, hypothesis i joins the i-th hypotheses of all segments, so the scores may be unsorted."""
     truncated: bool
@@ -329,7 +335,9 @@ def _join_translations(
         score = chosen[0].score if len(chosen) == 1 else combined_score(log_prob, num_tokens, filled, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
     is_empty = not any(segment.ids for segment in segments)
-    return Translation(hypotheses, len(segments) > 1, 0 if is_empty else len(segments), replaced, alignments)
+    return Translation(
+        distinct_texts(hypotheses), len(segments) > 1, 0 if is_empty else len(segments), replaced, alignments
+    )
 
 
 def align_attention(

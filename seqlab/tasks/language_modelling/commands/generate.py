@@ -145,7 +145,7 @@ def _write_continuations(
     """
     separator = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
     done = replaced = cut = total = 0
-    counts = TextCounts("continuations")
+    counts = TextCounts("continuations", num_hypotheses=search.get("num_hypotheses", 1))
     with (
         _prompt_blocks(options, given_prompts, limit) as (stream, blocks),
         output_stream(options.output) as output,
@@ -155,8 +155,7 @@ def _write_continuations(
             found = model.generate(prompts, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
             counts.add_outputs([each.text for _, each in pairs])
-            if "beam_size" in search:
-                counts.add_hypotheses([each.text for each in some] for some in found)
+            counts.add_hypotheses(found)
             texts = (_as_json(*pair) if options.json else _as_text(model, pair[0], pair[1].text) for pair in pairs)
             output.write(((separator if done else "") + separator.join(f"{text}\n" for text in texts)).encode())
             output.flush()

@@ -88,7 +88,7 @@ def run(options: TranslateOptions) -> int:
             output_stream(options.output) as output,
         ):
             prefixes, replaced, done, cut = PrefixReader(options.prefix, options.max_line_bytes), 0, 0, 0
-            counts = TextCounts("translations")
+            counts = TextCounts("translations", num_hypotheses=options.num_hypotheses)
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.enter_on_main(line_progress(source.stream, output)) as advance:
                 for lines, locations, forced in world.broadcast_items(blocks):
@@ -99,7 +99,7 @@ def run(options: TranslateOptions) -> int:
                     texts = [each.text for each in found]
                     translator.translator.count_texts(counts, lines, texts)
                     counts.add_empty(lines, texts)
-                    counts.add_hypotheses([each.text for each in best.hypotheses] for best in found)
+                    counts.add_hypotheses(each.hypotheses for each in found if each.num_pieces)
                     write_lines(output, map(as_json, found, lines) if options.json else texts)
                     replaced += sum(each.control_characters for each in found)
                     done, cut = done + len(found), cut + count_unfinished(found)
