@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import Corpus, row_unit
 from seqlab.data.input_hashes import corpus_key, hash_json
+from seqlab.data.line_sample import LineSample
 from seqlab.data.survey import PreparationProgress, Survey, no_progress, survey_corpus
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 Side = Literal["src", "tgt", "both"]
 TOKENIZER_CACHE_FORMAT = 2  # increase it when training on the same text gives a different tokenizer
+SAMPLED_LINES = 1000
+"""Maximum number of lines of each file to check for text without spaces between words."""
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
@@ -66,16 +70,32 @@ def training_lines(
 
 
 def train_or_load_tokenizer(
-    config: TokensConfig, side: Side, cache: Path, on_progress: PreparationProgress = no_progress
+    config: TokensConfig,
+    side: Side,
+    cache: Path,
+    on_progress: PreparationProgress = no_progress,
+    *,
+    is_text: bool = True,
 ) -> Tokenizer:
     """Train a tokenizer on the training text, or load it from the workspace of an interrupted call.
+
+    Warns of text without spaces between words if it is divided into words. `is_text` is false for labels.
 
     Raises:
         FileNotFoundError, ValueError: as in `prepare` and `train_tokenizer`.
     """
     settings = config.tokenizers[side == "tgt"]
-    if (existing := settings.load_existing()) is not None:
-        return existing
+    existing = settings.load_existing()
+    tokenizer = _train_or_reload(config, side, settings, cache, on_progress) if existing is None else existing
+    if is_text and tokenizer.has_words:
+        _warn_of_text_without_spaces(config.corpora("train"), side)
+    return tokenizer
+
+
+def _train_or_reload(
+    config: TokensConfig, side: Side, settings: TokenizerConfig, cache: Path, on_progress: PreparationProgress
+) -> Tokenizer:
+    """Train a tokenizer, or load it from the workspace; see `train_or_load_tokenizer`."""
     corpora = config.corpora("train")
     made_from = [
         *(
@@ -105,6 +125,21 @@ def train_or_load_tokenizer(
             _warn_of_invisible_variants(tokenizer)
         tokenizer.save(path)
         return tokenizer
+
+
+def _warn_of_text_without_spaces(corpora: Sequence[Corpus], side: Side) -> None:
+    """Warn of files whose lines a tokenizer of words reads as one word each."""
+    for corpus in corpora:
+        columns = list(zip(*islice(corpus.rows(), SAMPLED_LINES), strict=True))
+        named = list(zip(corpus.columns, columns, strict=False))
+        for column, lines in {"src": named[:1], "tgt": named[-1:], "both": named}[side]:
+            if LineSample(list(lines)).lacks_word_spaces:
+                logger.warning(
+                    "%s is written without spaces between words, so that a tokenizer of `kind: words` reads each line "
+                    "as one word: choose `characters` or `bpe` (with labels: `data.labels_of: lines`), or divide the "
+                    "text into words",
+                    column,
+                )
 
 
 def _warn_of_invisible_variants(tokenizer: Tokenizer) -> None:

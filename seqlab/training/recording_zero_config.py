@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.data.line_sample import word_metric_advice
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import no_progress
@@ -118,3 +119,6 @@ def _choose_fields(builder: ConfigBuilder, recordings: Recordings, augmentation:
     builder.set_kind("optim.schedule.family", "cosine", "the last updates should be small")
     builder.set("optim.schedule.warmup_steps", min(500, round_2_digits(0.1 * steps) or 1), f"{steps:,} steps in total")
     choose_intervals(builder, steps)
+    metric, texts = builder.get("training.valid_metric"), [each.text or "" for each in recordings.examples]
+    if metric == "wer" and word_metric_advice(metric, texts):
+        builder.set("training.valid_metric", "cer", "the texts have no spaces between words, which WER needs")

@@ -26,6 +26,7 @@ from seqlab.data.survey import no_progress
 from seqlab.data.tokenizer_training import Side, training_lines
 from seqlab.models import TransformerLabellerConfig
 from seqlab.runs import Config
+from seqlab.runs.folder import RunFolder
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.task import LabellingTask
 from seqlab.text import Tokenizer, label_names, train_tokenizer
@@ -243,7 +244,6 @@ def test_cells_with_several_labels_need_spaces(cells: list[str], message: str) -
         ("a b", ["yes", "no", "yes|no"], {}, "the label 'yes|no' looks like several labels, separated by"),
         ("a b", ["yes", "Yes"], {}, "the labels 'Yes' and 'yes' differ only in case"),
         ("Anna", ["f", "m"], {"labels_of": "words"}, "Each line has one word, so that the model sees no other words"),
-        ("我们今天去北京大学图书馆", ["f", "m"], {}, "The text is written without spaces between words"),
         ("a " * 30, ["f", "m"], {}, "The longest training line has 31 tokens, but `seqlab label` reads at most"),
         ("sentence", ["Class", "m"], {}, "{folder}/src and {folder}/tgt, line 1: looks like a header (sent"),
         ("a b c", ["f", "m"], {}, ""),
@@ -270,6 +270,19 @@ def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     warning = warning.format(folder=tmp_path)
     assert [each[: len(warning)] for each in warnings] == [warning] * bool(warning)
+
+
+def test_texts_that_are_not_divided_into_words_are_reported_but_labels_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, line in (("src", "我们今天去北京大学图书馆"), ("tgt", "没有任何意见的句子")):
+        (tmp_path / name).write_text("".join(f"{line}{i % 9}\n" for i in range(40)), encoding="utf-8")
+    data = LabellingConfig(train_src=[f"{tmp_path}/src"], train_tgt=[f"{tmp_path}/tgt"])
+    LabellingTask().write_codecs(
+        Config(data=data, model=TransformerLabellerConfig()), RunFolder(tmp_path / "run"), no_progress
+    )
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith(f"{tmp_path}/src is written without spaces between words")
 
 
 @pytest.mark.parametrize(("labels_of", "count"), [("lines", 2), ("words", 0)])

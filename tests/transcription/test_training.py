@@ -26,7 +26,7 @@ from seqlab.tasks.transcription.examples import read_transcripts
 from seqlab.tasks.transcription.task import TranscriptValidation, from_recordings
 from seqlab.training import train
 
-from .conftest import RATE, TRAINED_MODEL, tiny_config
+from .conftest import RATE, TRAINED_MODEL, tiny_config, write_corpus
 
 
 def test_init_from_copies_the_encoder(corpus: str, trained: Path, tmp_path: Path) -> None:
@@ -107,6 +107,16 @@ def test_zero_config_follows_init_from(corpus: str, trained: Path) -> None:
     assert from_recordings(given[:2]).data.num_bands != original.data.num_bands
     for family in ("gru_recogniser", ["gru_recogniser"]):
         assert from_recordings([*given, ("model.family", family)]).model == original.model
+
+
+@pytest.mark.parametrize(("text", "metric"), [("我们今天去北京大学图书馆", "cer"), ("we go today", "wer")])
+def test_zero_config_validates_text_without_spaces_by_characters(text: str, metric: str, tmp_path: Path) -> None:
+    manifest = Path(write_corpus(tmp_path, "train", 2, seed=1))
+    records = [json.loads(line) | {"text": text} for line in manifest.read_text("utf-8").splitlines()]
+    manifest.write_text("".join(f"{json.dumps(each)}\n" for each in records), encoding="utf-8")
+    given = [("data.kind", "transcription"), ("data.train", str(manifest))]
+    assert from_recordings(given).training.valid_metric == metric
+    assert from_recordings([*given, ("training.valid_metric", "nll")]).training.valid_metric == "nll"
 
 
 def test_unknown_characters_are_reported_and_never_output(

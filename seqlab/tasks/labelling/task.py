@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from seqlab.data.conll import looks_like_header
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_labels
-from seqlab.data.line_sample import LineSample
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
@@ -171,7 +169,8 @@ class LabellingTask(Task):
 
 def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> int:
     """Train and save the tokenizer of one side; return its vocabulary size."""
-    tokenizer = train_or_load_tokenizer(_data_config(config), side, folder.cache, on_progress)
+    data = _data_config(config)
+    tokenizer = train_or_load_tokenizer(data, side, folder.cache, on_progress, is_text=side == "src")
     tokenizer.save(folder.path / f"{side}_tokenizer")
     return tokenizer.vocab_size
 
@@ -193,13 +192,6 @@ def _warn_of_text(config: Config, train: EncodedCorpus, tokenizer: Tokenizer) ->
             f"{longest:,}",
             f"{limit:,}",
         )
-    if tokenizer.has_words and train.src_text is not None:
-        sample = train.src_text.take(np.arange(min(SAMPLE_LINES, len(train))))
-        if LineSample(sample.texts()).lacks_word_spaces:
-            logger.warning(
-                "The text is written without spaces between words, so that each line is read as one long word: set "
-                "`data.tokenizer.kind: characters` and `data.labels_of: lines`"
-            )
 
 
 def _warn_of_headers(data: LabellingConfig) -> None:
