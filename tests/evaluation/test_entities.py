@@ -1,9 +1,11 @@
-"""Entity F1, compared with published values of seqeval and with brute force over all spans."""
+"""Entity F1, compared with seqeval, with published values and with brute force over all spans."""
 
 from itertools import product
 
 import numpy as np
 import pytest
+import seqeval.metrics
+import seqeval.scheme
 
 from seqlab.evaluation import METRICS, evaluate
 
@@ -101,3 +103,54 @@ def test_all_label_sequences(metric: str, reference: tuple[str, ...]) -> None:
 def test_labels_of_another_form_are_refused(metric: str, hypothesis: str, reference: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scores([hypothesis], [reference], metric)
+
+
+def random_entities(rng: np.random.Generator, scheme: str) -> list[str]:
+    """Return the labels of a line with random entities in a scheme."""
+    labels = []
+    for kind in rng.choice(["", "X", "Y-Z"], size=rng.integers(1, 8)):
+        size = rng.integers(1, 4)
+        inside = [f"I-{kind}"] * (size - 1)
+        if not kind:
+            labels += ["O"] * size
+        elif scheme == "IOB2":
+            labels += [f"B-{kind}", *inside]
+        else:
+            begin, end, single = "BES" if scheme == "IOBES" else "BLU"
+            labels += [f"{single}-{kind}"] if size == 1 else [f"{begin}-{kind}", *inside[1:], f"{end}-{kind}"]
+    return labels
+
+
+def random_changes(rng: np.random.Generator, labels: list[str]) -> list[str]:
+    """Replace some labels by others of the same scheme."""
+    known = sorted({*labels, "O"})
+    return [str(rng.choice(known)) if rng.random() < 0.2 else label for label in labels]
+
+
+def assert_equal_to_seqeval(
+    hypotheses: list[list[str]], references: list[list[str]], metric: str, **options: object
+) -> None:
+    names = ("f1_score", "precision_score", "recall_score")
+    expected = [
+        100 * getattr(seqeval.metrics, name)(references, hypotheses, zero_division=0, **options) for name in names
+    ]
+    assert scores([*map(" ".join, hypotheses)], [*map(" ".join, references)], metric) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("scheme", ["IOB2", "IOBES", "BILOU"])
+def test_scores_equal_those_of_seqeval(scheme: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    references = [random_entities(rng, scheme) for _ in range(12)]
+    hypotheses = [random_changes(rng, labels) for labels in references]
+    options = {"mode": "strict", "scheme": getattr(seqeval.scheme, scheme)}
+    assert_equal_to_seqeval(hypotheses, references, "entity_f1_strict", **options)
+    if scheme != "BILOU":  # the lenient mode of seqeval does not know it
+        assert_equal_to_seqeval(hypotheses, references, "entity_f1")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_of_any_labels_equal_the_lenient_ones_of_seqeval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    references, hypotheses = ([rng.choice(LABELS, size=9).tolist() for _ in range(12)] for _ in range(2))
+    assert_equal_to_seqeval(hypotheses, references, "entity_f1")
