@@ -26,6 +26,22 @@ MAX_UNKNOWN_SHOWN = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def continues_word(prefix: str, text: str) -> bool:
+    """Return whether a text that starts with `prefix` goes on within the last word of the prefix.
+
+    Letters without case, such as Chinese ones, do not show where a word ends.
+    """
+    end = len(prefix.rstrip(" "))
+    seam = text[max(0, end - 1) : end + 1]
+    return len(seam) == 2 and all(each.lower() != each.upper() for each in seam)
+
+
+def is_divided_anew(prefix: str, text: str, tokenizer: "Tokenizer") -> bool:
+    """Return whether the tokens of `prefix` are not those that the start of `text` had in training."""
+    ids, whole = tokenizer.encode([prefix.rstrip(" "), text])
+    return whole[: len(ids)] != ids
+
+
 class HasText(Protocol):
     """A hypothesis with a text."""
 

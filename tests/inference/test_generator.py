@@ -14,9 +14,9 @@ from reference.tiny_language_models import FAMILIES, MAX_LENGTH, TinyRuns, rando
 
 from seqlab.data.batch import collate_prompts
 from seqlab.search.config import SearchConfig
-from seqlab.tasks.language_modelling.generator import Continuation
+from seqlab.tasks.language_modelling.generator import Continuation, Generator
 from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
-from seqlab.text import CharactersConfig, train_tokenizer
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, TokenizerConfig, train_tokenizer
 
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -289,3 +289,20 @@ def test_invalid_arguments_are_refused(runs: TinyRuns, options: dict[str, Any], 
     with pytest.raises(ValueError, match=message):
         load_language_model(runs("ngram_lm")).generate(**options)
     assert load_language_model(runs("ngram_lm")).generate([]) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "is_reported"), [(SentencePieceBpeConfig(vocab_size=280), True), (CharactersConfig(), False)]
+)
+def test_words_of_a_prompt_that_go_on_in_other_subwords_are_reported(
+    config: TokenizerConfig, is_reported: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = train_tokenizer(config, ["the woman sees the woman"] * 9)
+    generator = Generator([object()], tokenizer, 0, is_continuous=True, limit=None, device=torch.device("cpu"))  # type: ignore[list-item]
+    prompts = ["the wom", "the woman", "the", "sees\nthe wom", ""]
+    found = [[Continuation(text, 0.0, 1, True, 0, False)] for text in ("an\nthe", " sees", " wom", "an", "an")]
+    generator._warn_of_continued_words(prompts, found)
+    expected = (
+        "2 of 5 continuations continue the last word of their prompt, such as `wom` in `the woman`, in other tokens"
+    )
+    assert [message.startswith(expected) for message in caplog.messages] == [True] * is_reported

@@ -13,7 +13,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.translator import MAX_WARNINGS, ScoredText, Translation, warn_of_continued_words
-from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
 
@@ -231,11 +231,19 @@ def test_a_space_at_the_end_of_a_prefix_is_that_of_the_next_word(run: Run) -> No
     assert run.translate(LINES[:1], prefixes=["a woman "], **options) == expected  # type: ignore[arg-type]
 
 
-def test_translations_that_continue_the_word_of_a_prefix_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", ["characters", "sentencepiece_bpe"])
+def test_translations_that_continue_the_word_of_a_prefix_are_counted(
+    kind: str, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Characters are the same in each word; `woman` is one subword, which `wom` does not start."""
     prefixes, texts = ["a wom", "a wom", "a wom ", "", "a", "数"], ["a woman", "a wom an", "a woman", "x", "a", "数字"]
     translations = [Translation([ScoredText(text, 0.0, 0.0, 1, True)], False, 1, 0) for text in texts]
-    warn_of_continued_words(prefixes, translations)
-    assert caplog.messages == ["2 of 6 translations continue the last word of their prefix, such as `wom` in `a woman`"]
+    characters = train_tokenizer(CharactersConfig(), texts)
+    warn_of_continued_words(prefixes, translations, characters if kind == "characters" else tokenizer)
+    expected = "2 of 6 translations continue the last word of their prefix, such as `wom` in `a woman`"
+    if kind != "characters":
+        expected += ": 2 of these words have other tokens than in training, so end prefixes with complete words"
+    assert caplog.messages == [expected]
 
 
 @pytest.mark.parametrize("old_is_first", [True, False])

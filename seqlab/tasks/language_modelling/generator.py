@@ -13,7 +13,7 @@ import torch
 
 from seqlab.data.batch import collate_prompts
 from seqlab.inference.decode import evaluation_mode
-from seqlab.inference.lines import distinct_texts, refuse_non_strings
+from seqlab.inference.lines import continues_word, distinct_texts, is_divided_anew, refuse_non_strings
 from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
@@ -135,7 +135,25 @@ class Generator:
         found: list[list[Continuation]] = [[] for _ in prompts]
         for job in jobs:
             found[job.prompt] += done[job.seed]
+        self._warn_of_continued_words(prompts, found)
         return found
+
+    def _warn_of_continued_words(self, prompts: Sequence[str], found: Sequence[Sequence[Continuation]]) -> None:
+        """Warn of continuations of the last word of a prompt in other tokens than those of the word in training."""
+        pairs = [(prompt, prompt + each.text) for prompt, some in zip(prompts, found, strict=True) for each in some]
+        seams = [
+            (prompt.rpartition("\n")[2], text[prompt.rfind("\n") + 1 :].partition("\n")[0]) for prompt, text in pairs
+        ]
+        unusual = [each for each in seams if continues_word(*each) and is_divided_anew(*each, self.tokenizer)]
+        if unusual:
+            logger.warning(
+                "%d of %d continuations continue the last word of their prompt, such as `%s` in `%s`, in other tokens "
+                "than in training: end prompts with complete words",
+                len(unusual),
+                len(pairs),
+                unusual[0][0].split()[-1],
+                unusual[0][1],
+            )
 
     def _encode(self, prompt: str, number: int) -> list[int]:
         """Return the start id and the ids of a prompt; `number` is for messages."""

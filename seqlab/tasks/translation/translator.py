@@ -10,7 +10,9 @@ from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine
 from seqlab.inference.lines import (
     TextCounts,
+    continues_word,
     distinct_texts,
+    is_divided_anew,
     locations_or_numbers,
     refuse_newlines,
     replace_control_characters,
@@ -158,7 +160,7 @@ class Translator:
                 text = "%s is too long for the model, which reads at most %d tokens: translated in %d segments"
                 logger.warning(text, location, self.max_src_tokens, len(line_segments))
         if prefixes is not None:
-            warn_of_continued_words(prefixes, translations)
+            warn_of_continued_words(prefixes, translations, self.tgt_tokenizer)
         return translations
 
     def _decode(
@@ -273,17 +275,23 @@ class Translator:
         return prefix.rstrip(" ") if ids != with_word[: len(ids)] else prefix
 
 
-def warn_of_continued_words(prefixes: Sequence[str], translations: Sequence[Translation]) -> None:
-    """Warn of translations that continue the last word of their prefix."""
-    continued = []
-    for prefix, translation in zip(prefixes, translations, strict=True):
-        end = len(prefix.rstrip(" "))
-        seam = translation.text[max(0, end - 1) : end + 1]
-        if prefix.strip() and len(seam) == 2 and all(each.lower() != each.upper() for each in seam):
-            continued.append((prefix.split()[-1], translation.text))
+def warn_of_continued_words(prefixes: Sequence[str], translations: Sequence[Translation], tokenizer: Tokenizer) -> None:
+    """Warn of translations that continue the last word of their prefix, and of words in other tokens than usual."""
+    pairs = zip(prefixes, (each.text for each in translations), strict=True)
+    continued = [(prefix, text) for prefix, text in pairs if prefix.strip() and continues_word(prefix, text)]
     if continued:
-        text = "%d of %d translations continue the last word of their prefix, such as `%s` in `%s`"
-        logger.warning(text, len(continued), len(prefixes), *continued[0])
+        prefix, text = continued[0]
+        unusual = sum(is_divided_anew(*each, tokenizer) for each in continued)
+        logger.warning(
+            "%d of %d translations continue the last word of their prefix, such as `%s` in `%s`%s",
+            len(continued),
+            len(prefixes),
+            prefix.split()[-1],
+            text,
+            f": {unusual} of these words have other tokens than in training, so end prefixes with complete words"
+            if unusual
+            else "",
+        )
 
 
 def count_unfinished(translations: Sequence[Translation]) -> int:
