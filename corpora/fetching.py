@@ -4,6 +4,7 @@ import shutil
 from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
+from ssl import SSLError
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -28,6 +29,7 @@ def fetch_files(corpus: CorpusDescription, folder: Path) -> list[Path]:
         FileNotFoundError: the server has no such file.
         ConnectionError: the server cannot be reached, or the connection was cut; another call continues.
         ValueError: a file has another checksum than the card.
+        OSError: a file cannot be written, for example because the disk is full; another call continues.
     """
     paths = []
     for split in corpus.splits.values():
@@ -73,7 +75,6 @@ def download(file: TextFile, folder: Path) -> Path:
     assert file.address is not None
     target = folder / (file.names[0] + (".gz" if file.address.endswith(".gz") else ""))
     partial = target.with_name(target.name + PARTIAL)
-    folder.mkdir(parents=True, exist_ok=True)
     for is_last in (not partial.exists(), True):  # a part of another version of the file is downloaded anew once
         _receive(file.address, partial, target)
         checksum = _complete(partial, target, file)
@@ -88,22 +89,28 @@ def download(file: TextFile, folder: Path) -> Path:
 
 
 def _receive(address: str, partial: Path, target: Path) -> None:
-    """Append what is missing of a file to `partial`."""
+    """Append what is missing of a file to `partial`; make its folder when the server answers."""
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": "seqlab", **({"Range": f"bytes={start}-"} if start else {})}
     advice = f"Without a network, fetch {address} elsewhere, and put it at {target}."
     try:
         with urlopen(Request(address, headers=headers), timeout=TIMEOUT) as response:
+            partial.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("ab" if response.status == IS_PART else "wb") as file:
                 shutil.copyfileobj(response, file)
-            if response.length:  # bytes that were announced and did not come: `read` does not raise an error for them
-                raise ConnectionError(f"{address}: the connection was cut. The same command continues. {advice}")
+            is_cut = bool(response.length)  # announced bytes that did not come: `read` does not raise an error for them
     except HTTPError as error:
         if error.code != CANNOT_CONTINUE:
             raise FileNotFoundError(f"{address}: {error.code} {error.reason}. {advice}") from error
-    except (URLError, HTTPException, TimeoutError, ConnectionResetError) as error:
+        is_cut = False
+    except (URLError, HTTPException, TimeoutError, ConnectionError, SSLError) as error:
         reason = getattr(error, "reason", error)
         raise ConnectionError(f"{address} cannot be reached: {reason}. {advice}") from error
+    except OSError as error:
+        text = f"{error.strerror}. If you make room, the same command continues"
+        raise OSError(error.errno, text, str(partial)) from error
+    if is_cut:
+        raise ConnectionError(f"{address}: the connection was cut. The same command continues. {advice}")
 
 
 def _complete(partial: Path, target: Path, file: TextFile) -> str:

@@ -4,6 +4,7 @@ Corpora are imported in functions: some need numpy, which `--help` must not load
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,8 @@ def run(options: CorporaOptions) -> None:
     folder = Path(options.folder) if options.folder is not None else data_folder(corpus)
     if folder is None:
         raise UsageError(f"{DATA_VARIABLE} is not set: set it to the folder of your corpora, or name one with --folder")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, but must be a folder: name another one with --folder")
     if options.sample:
         if options.folder is None and not has_checksums(corpus):
             raise UsageError(
@@ -139,6 +142,8 @@ def _write_column(spec: str, path: Path, num_lines: int) -> None:
             if written != num_lines:
                 raise ValueError(f"{spec} has {written:,} records, but the data card has {num_lines:,}.")
     except ValueError as error:
+        with suppress(OSError):  # recipes take a folder for the corpus, even if it is empty
+            path.parent.rmdir()
         raise ValueError(f"{error} Without a network, put the lines of the dataset at {path}.") from error
 
 

@@ -1,5 +1,6 @@
 """Downloads from a server that cuts connections, answers ranges or not, and has wrong or no files."""
 
+import errno
 import gzip
 import hashlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,6 +108,23 @@ def test_missing_files_and_missing_networks_name_the_address_and_the_place(serve
     with pytest.raises(ConnectionError, match=r":9/plain cannot be reached: .*refused.*put it at .*train\.txt"):
         download(unreachable, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConnectionError, match="cannot be reached"):
+        download(unreachable, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_download_continues_after_a_full_disk(server, tmp_path, monkeypatch):
+    def fill(source, target):
+        target.write(source.read(50_000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("seqlab.corpora.fetching.shutil.copyfileobj", fill)
+        with pytest.raises(OSError, match=r"left on device\. If you make room, the same command continues") as error:
+            download(server.file("plain"), tmp_path)
+    assert error.value.filename == str(tmp_path / "train.txt.part")
+    assert download(server.file("plain"), tmp_path).read_bytes() == TEXT
+    assert server.starts == [0, 50_000]
 
 
 def test_existing_files_are_kept_and_different_ones_refused(server, tmp_path):
