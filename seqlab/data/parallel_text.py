@@ -22,10 +22,31 @@ _MARKUP = {
     "have escapes of the Moses tokenizer, such as `&apos;`, which are read as text: inputs need them, too": re.compile(
         r"&(apos|quot|amp|lt|gt|bar|bra|ket|#124|#91|#93);"
     ),
+    "have HTML entities, such as `&nbsp;`, which are read as text: replace them by their characters": re.compile(
+        r"&(nbsp|(?!#(124|91|93);)#\d+|#x[\da-f]+|\w(uml|acute|grave|circ|tilde|cedil)|szlig|hellip|[lr][sd]quo|[mn]dash);",
+        re.IGNORECASE,
+    ),
     "start with a language tag, such as `<2de>`, which is read as text: inputs need it, too": re.compile(
-        r"(<2\w+>|>>\w+<<|__\w+__)( |$)"
+        r"^(<2\w+>|>>\w+<<|__\w+__)( |$)"
+    ),
+    "have subword marks (`@@` or `▁`), which are read as text: join the subwords first": re.compile(
+        r"\S@@( |$)|(^| )▁"
+    ),
+    "have tokens such as `<s>` or `[CLS]`, which are read as text: special tokens are added later": re.compile(
+        r"</?s>|<pad>|<\|endoftext\|>|\[(CLS|SEP|PAD)\]"
+    ),
+    "have U+FFFD, which stands for bytes that another program could not decode: convert the original text": re.compile(
+        "\ufffd"
+    ),
+    "seem to be UTF-8 that was decoded as Latin-1, such as `Ã¤` for `ä`: convert the original text": re.compile(
+        "Ã[\x80-\xbf]|â€"
+    ),
+    "are JSON records, which are read as text: for one of their values, name the file .jsonl and a column": re.compile(
+        r'^\{"[^"]*": .*\}$'
     ),
 }
+"""Description of markup for the report -> pattern of a line that has it."""
+TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
 
 
 def refuse_other_layouts(corpus: Corpus) -> None:
@@ -64,14 +85,22 @@ def sample_lines(column: Column, count: int) -> list[str]:
 def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
     """Note cells in quotation marks, which version 1 of the reading left, and markup in the first lines."""
     notes = ReadingNotes()
+    corpora = list(corpora)
     columns = {str(column): column for corpus in corpora for column in corpus.columns}
+    targets = {str(corpus.columns[-1]) for corpus in corpora if len(corpus.columns) > 1}
     for column in columns.values():
         for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
             for text, pattern in _MARKUP.items():
-                if pattern.match(line) if "start" in text else pattern.search(line):
-                    location = f"{column}, line {column.line_numbers(number, 1)[0]}"
-                    notes.add(f"of the first {SAMPLE_LINES:,} lines {text}", location)
+                if pattern.search(line):
+                    notes.add(f"of the first {SAMPLE_LINES:,} lines {text}", location_in(column, number))
+            if str(column) in targets and "\t" in line:
+                notes.add(TABS, location_in(column, number))
         if isinstance(column, FileColumn) and column.kind == "tsv":
             for _ in column.noting(notes).cells():
                 pass
     return notes
+
+
+def location_in(column: Column, number: int) -> str:
+    """Return the location of a value of a column, by its number from 0."""
+    return f"{column}, line {column.line_numbers(number, 1)[0]}"

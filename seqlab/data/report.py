@@ -141,6 +141,8 @@ def _corpus_lines(corpus: CorpusReport) -> list[str]:
         text.append(f"  {corpus.duplicates:,} repeat an earlier pair (kept)")
     if corpus.copies:
         text.append(f"  {corpus.copies:,} have a target equal to the source (kept)")
+    if corpus.copies and corpus.copies == corpus.rows:
+        text.append("  all targets equal their sources: is one of the files named twice?")
     for name, column in zip(("",) if is_text else ("src: ", "tgt: "), corpus.counts, strict=True):
         average = column.tokens / max(corpus.kept + corpus.split_off, 1)
         unknown = column.unknown / max(column.tokens, 1)

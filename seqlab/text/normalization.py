@@ -66,9 +66,13 @@ def single_spaces(line: str, *, has_tags: bool = False) -> str:
     """
     text, tab, tags = line.partition("\t") if has_tags else (line, "", "")
     if _NOT_SINGLE_SPACES.search(text):
-        text = _ZERO_WIDTH_SPACES.sub(_space_between_words, text)
-        text = " ".join(_INVISIBLE.sub("", text).split())
+        text = " ".join(_INVISIBLE.sub("", divide_words(text)).split())
     return f"{text}{tab}{tags}"
+
+
+def divide_words(line: str) -> str:
+    """Replace zero-width spaces that divide words, as in Khmer or Thai text, by spaces; remove the others."""
+    return _ZERO_WIDTH_SPACES.sub(_space_between_words, line) if "\u200b" in line else line
 
 
 def _space_between_words(match: re.Match[str]) -> str:

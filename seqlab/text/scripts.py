@@ -37,7 +37,14 @@ SENTENCE_ENDS = (
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 """Soft hyphen, zero-width spaces, marks of direction, byte order mark; not the joiners, which change the spelling."""
 _ZERO_WIDTH_JOINER = "\u200d"
-_CONTINUING = (_ZERO_WIDTH_JOINER, "\u200c", "\u0e33", "\u0eb3")  # the non-joiner, and a vowel of Thai and of Lao
+_CONTINUING = re.compile(
+    "[\u200c\u200d"  # non-joiner and joiner
+    "\u0e33\u0eb3"  # a vowel of Thai and of Lao
+    "\uff9e\uff9f"  # marks of half-width katakana
+    "\u1160-\u11ff\ud7b0-\ud7ff"  # vowels and final consonants of decomposed Hangul
+    "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"  # skin colors, tags of flags
+)
+"""Characters other than marks that belong to the character before them."""
 _VIRAMA = 9
 """Canonical combining class of viramas, which join consonants."""
 _FIRST_SUPPLEMENTARY_IDEOGRAPH, _LAST_SUPPLEMENTARY_IDEOGRAPH = 0x20000, 0x3FFFF
@@ -92,11 +99,9 @@ def _continues(before: str, character: str) -> bool:
     """Return whether a character belongs to the one before it, unless both are regional indicators."""
     return (
         before == _ZERO_WIDTH_JOINER
-        or character in _CONTINUING
+        or _CONTINUING.match(character) is not None
         or unicodedata.category(character)[0] == "M"
         or unicodedata.combining(before) == _VIRAMA
-        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin colors
-        or "\U000e0020" <= character <= "\U000e007f"  # tags of flags
     )
 
 

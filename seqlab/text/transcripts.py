@@ -6,7 +6,8 @@
    script. Other punctuation and symbols become spaces, so that no words or numbers are merged: `3.14` becomes `3 14`.
    Within a word they are deleted in three cases: the points of an abbreviation (`a.m.`), the commas of an English
    number (`1,000`), and marks that are part of a word or between characters of a script without spaces (`col·legi`).
-   Every typographic apostrophe becomes `'`. Numbers and abbreviations are not spelled out.
+   Zero-width spaces between words, as in Khmer, become
+   spaces. Every typographic apostrophe becomes `'`. Numbers and abbreviations are not spelled out.
 
 Runs up to version 1 of the reading deleted punctuation and symbols, except for hyphens, dashes and slashes: `3.14`
 became `314`.
@@ -18,7 +19,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
-from seqlab.text.normalization import normalize
+from seqlab.text.normalization import divide_words, normalize
 
 TranscriptForm = Literal["none", "lower", "plain"]
 
@@ -65,7 +66,8 @@ def normalize_transcript(text: str, form: TranscriptForm, reading: int = READING
 
 def _without_marks_in_words(text: str) -> str:
     """Delete punctuation that does not separate words or numbers: see the top of this module."""
-    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), _WORD_JOINERS.sub("", text))
+    text = _WORD_JOINERS.sub("", divide_words(text))
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     return _BETWEEN_UNSPACED.sub("", _ABBREVIATION_POINTS.sub(r"\1", text))
 
 

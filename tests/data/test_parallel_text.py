@@ -103,6 +103,32 @@ def test_markup_and_quotation_marks_are_noted(tmp_path: Path) -> None:
         assert part in note.text
 
 
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("Gr\ufffd\ufffde", "have U+FFFD"),
+        ("GrÃ¼ÃŸe", "seem to be UTF-8 that was decoded as Latin-1"),
+        ("itâ€™s", "seem to be UTF-8 that was decoded as Latin-1"),
+        ("ein Sa@@ tz", "have subword marks"),
+        ("▁ein ▁Sa tz", "have subword marks"),
+        ("<s> ein Satz </s>", "have tokens such as `<s>`"),
+        ("[CLS] ein Satz [SEP]", "have tokens such as `<s>`"),
+        ("&Uuml;ber&nbsp;uns &#8211;", "have HTML entities"),
+        ('{"de": "ein Satz"}', "are JSON records"),
+        ("1\tein Satz", "targets have a tab"),
+        ("SÃO João, <unk> @-@ a@b @@ {x} __ — Ü&A; &#124;", None),
+    ],
+)
+def test_text_that_other_programs_wrote_is_noted(line: str, part: str | None, tmp_path: Path) -> None:
+    for name in "st":
+        (tmp_path / name).write_text(f"ein Satz\n{line}\n", "utf-8")
+    notes = note_text([Corpus.from_specs(f"{tmp_path}/s", f"{tmp_path}/t")])
+    found = [note for note in notes if "Moses" not in note.text]
+    assert [part in note.text for note in found if part] == [True] * bool(part)
+    assert len(found) == bool(part)
+    assert all(note.first.endswith(", line 2") for note in found)
+
+
 def test_the_prepared_data_have_the_notes(tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("de\ten\n" + "".join(f'"eins {i}"\tone {i}\n' for i in range(30)), "utf-8")
     config = LanguageModellingConfig(train=[f"{tmp_path}/t.tsv#de"], valid=f"{tmp_path}/t.tsv#en")

@@ -13,6 +13,7 @@ from seqlab.text.scripts import SENTENCE_ENDS, SPACED_SENTENCE_ENDS, cluster_end
     "text",
     [
         *("", "a", "e\u0301a", "👨‍👩‍👧x", "🇩🇪🇫🇷🇮", "👍🏽a", "नमस्ते", "क्ष", "ខ្ញុំ", "กำ", "ຄຳ", "می‌شود", "각", "❤️a", "1️⃣2"),
+        *("ﾀﾞﾊﾟｱ", unicodedata.normalize("NFD", "한국어"), "ᄀᆞᆯ가"),
         "🏴\U000e0067\U000e0062\U000e007fx",
     ],
 )

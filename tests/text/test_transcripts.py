@@ -57,6 +57,7 @@ def test_plain_keeps_only_words(text: str, plain: str) -> None:
         ("1,000,000", "1000000", "1000000"),
         ("5 a.m. in the U.S.", "5 am in the us", "5 am in the us"),
         ("col\u00b7legi", "collegi", "collegi"),
+        ("ไป\u200bตลาด wi\u200bth", "ไป ตลาด with", "ไปตลาด with"),
         ("\u65e5\u672c\u3001\u8a9e", "\u65e5\u672c\u8a9e", "\u65e5\u672c\u8a9e"),
     ],
 )
