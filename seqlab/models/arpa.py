@@ -34,6 +34,8 @@ MAX_BACKOFF = 1000.0
 MAX_COUNT_DIGITS = 18
 """Digits of an n-gram count: such a count fits into 64 bits."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_SUM_ERROR = 0.01
+"""Largest difference from 1 of the sum of the probabilities of all words, which a file rounds."""
 LOG10 = math.log(10)
 LOG10_ZERO = -99.0
 """Decimal logarithm that represents a probability of 0."""
@@ -219,7 +221,7 @@ def _read_unigrams(
 ) -> tuple[TrieLevel, dict[bytes, int]]:
     """Read the unigrams: level 1 of the trie, and the id of each word of the file, `ABSENT` for a word without an id.
 
-    Warns about words that only the file or only the vocabulary has.
+    Warns about words that only the file or only the vocabulary has, and of probabilities whose sum is not 1.
     """
     found: dict[bytes, _Entry] = {}
     for entry in reader.read_entries(1, count):
@@ -228,6 +230,10 @@ def _read_unigrams(
         found[entry.words[0]] = entry
     if EOS not in found:
         raise reader.error(f"`{_decode(EOS)}` is missing from the words before this line")
+    total = math.fsum(math.exp(entry.log_prob) for word, entry in found.items() if word != BOS)
+    if abs(total - 1) > MAX_SUM_ERROR:
+        text = "%s: the probabilities of its 1-grams sum to %.3f instead of 1: are they logarithms to base 10?"
+        logger.warning(text, reader.path, total)
     ids = {name: i for i, name in enumerate(names) if i != pad_id}
     unknown = [word for word in found if word not in ids and word != UNK]
     if len(unknown) == len(found.keys() - {BOS, EOS, UNK}) > 0:

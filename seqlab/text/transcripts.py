@@ -6,8 +6,8 @@
    script. Other punctuation and symbols become spaces, so that no words or numbers are merged: `3.14` becomes `3 14`.
    Within a word they are deleted in three cases: the points of an abbreviation (`a.m.`), the commas of an English
    number (`1,000`), and marks that are part of a word or between characters of a script without spaces (`col·legi`).
-   Zero-width spaces between words, as in Khmer, become
-   spaces. Every typographic apostrophe becomes `'`. Numbers and abbreviations are not spelled out.
+   Zero-width spaces between words, as in Khmer, become spaces. Every typographic apostrophe becomes `'`. Numbers and
+   abbreviations are not spelled out.
 
 Runs up to version 1 of the reading deleted punctuation and symbols, except for hyphens, dashes and slashes: `3.14`
 became `314`.

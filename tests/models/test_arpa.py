@@ -224,6 +224,22 @@ def test_words_missing_from_file_or_vocabulary_are_reported(tmp_path: Path, capl
     assert log10_prob(model, words, "yak dog") == log10_prob(full, KENLM_WORDS, "<unk> dog")
 
 
+@pytest.mark.parametrize("is_natural", [False, True])
+def test_logarithms_to_another_base_are_reported(
+    is_natural: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = KENLM.splitlines()
+    if is_natural:
+        lines = [
+            f"{float(line.split()[0]) * math.log(10)}{line[len(line.split()[0]) :]}" if "\t" in line else line
+            for line in lines
+        ]
+    (tmp_path / "lm.arpa").write_text("\n".join(lines) + "\n")
+    words = [*SPECIAL, "the", "cat", "sat", "saw", "dog", "a"]
+    read_arpa(tmp_path / "lm.arpa", words, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    assert ("the probabilities of its 1-grams sum to 0.071 instead of 1" in caplog.text) == is_natural
+
+
 def test_distributions_stay_normalized_with_missing_words(tmp_path: Path) -> None:
     """The probabilities in each context sum to one for any number of missing words."""
     words = [*KENLM_WORDS, *(f"new{i}" for i in range(50))]
