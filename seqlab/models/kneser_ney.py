@@ -67,6 +67,7 @@ def estimate(
     eos_id: int,
     boundaries: TextBoundaries = "lines",
     min_counts: Sequence[int] = (),
+    fallback_level: int = logging.WARNING,
 ) -> list[TrieLevel]:
     """Estimate an n-gram model with modified Kneser-Ney smoothing: the levels of a trie, from order 1 to `order`.
 
@@ -83,17 +84,22 @@ def estimate(
         boundaries: where contexts end.
         min_counts: n-grams of k ids with a count below `min_counts[k - 1]` are pruned, and their probability mass goes
             to the lower order. The last value also applies to longer n-grams. If empty, nothing is pruned.
+        fallback_level: level of the messages on orders whose discounts cannot be estimated.
 
     Raises:
         ValueError: there are no documents, a document holds a special id or one above the vocabulary, or `boundaries`
             is invalid.
     """
     ids, history = _join(documents, vocab_size, (pad_id, bos_id, eos_id), boundaries)
-    return _smooth(_count(ids, history, order, vocab_size), vocab_size, [pad_id, bos_id], min_counts)
+    return _smooth(_count(ids, history, order, vocab_size), vocab_size, [pad_id, bos_id], min_counts, fallback_level)
 
 
 def _smooth(
-    counted: Iterable[_Counts], vocab_size: int, excluded_ids: Sequence[int], min_counts: Sequence[int]
+    counted: Iterable[_Counts],
+    vocab_size: int,
+    excluded_ids: Sequence[int],
+    min_counts: Sequence[int],
+    fallback_level: int,
 ) -> list[TrieLevel]:
     """Turn the counts of each order into the levels of a trie without empty levels."""
     levels: list[TrieLevel] = []
@@ -104,7 +110,8 @@ def _smooth(
         kept = counts.seen >= min_count if levels else np.full(vocab_size, True)
         if not kept.any():
             break
-        probs, gamma = _interpolate(counts, kept, _discounts(counts.adjusted, order), lower, vocab_size)
+        discounts = _discounts(counts.adjusted, order, fallback_level)
+        probs, gamma = _interpolate(counts, kept, discounts, lower, vocab_size)
         if levels:
             levels[-1] = levels[-1]._replace(backoffs=np.log(gamma[kept_before]))
         else:
@@ -177,7 +184,7 @@ def _count(ids: Int32s, history: Int32s, order: int, vocab_size: int) -> Iterato
     yield level
 
 
-def _discounts(counts: Ints, order: int) -> Floats:
+def _discounts(counts: Ints, order: int, fallback_level: int) -> Floats:
     """Estimate the discounts (4,) of the counts 0, 1, 2 and 3 or more of one order; Chen & Goodman's equation 26.
 
     Returns `FALLBACK_DISCOUNTS` if no n-gram has a count of 1, 2 or 3, or if a discount is not above 0.
@@ -188,7 +195,8 @@ def _discounts(counts: Ints, order: int) -> Floats:
         discounts: Floats = j - (j + 1) * n[1] / (n[1] + 2 * n[2]) * n[j + 1] / n[j]
         if (discounts > 0).all():
             return np.concatenate([np.zeros(1), discounts])
-    logger.warning(
+    logger.log(
+        fallback_level,
         "The counts of %d-grams are too few or too regular to estimate discounts (%s n-grams have the counts 1, 2, 3 "
         "and 4): using %s.",
         order,

@@ -7,6 +7,7 @@ of the trie plus a sum of log backoffs.
 Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all orders and the empty n-gram, N rows while decoding.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
@@ -116,7 +117,12 @@ class NgramModel(nn.Module):
         log_probs[[pad_id, bos_id]] = -math.inf
         self.set_levels([TrieLevel(np.arange(vocab_size), log_probs, np.zeros(0))])
 
-    def fit(self, documents: Iterable[ArrayLike], boundaries: TextBoundaries = "lines") -> None:
+    def fit(
+        self,
+        documents: Iterable[ArrayLike],
+        boundaries: TextBoundaries = "lines",
+        fallback_level: int = logging.WARNING,
+    ) -> None:
         """Fit the model to rows of ids without pad, bos and eos; see `estimate` for the arguments and errors."""
         self.set_levels(
             estimate(
@@ -128,6 +134,7 @@ class NgramModel(nn.Module):
                 eos_id=self.eos_id,
                 boundaries=boundaries,
                 min_counts=self.config.min_counts,
+                fallback_level=fallback_level,
             )
         )
 

@@ -6,6 +6,7 @@ of each unknown item's spelling. Without it, a smaller vocabulary would have a l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -35,7 +36,7 @@ class SpellingModel:
     def fit(cls, items: Iterable[str]) -> SpellingModel:
         """Fit a model to items; use the rarest items of a text, which are most similar to unknown ones."""
         spelling = cls()
-        spelling._model.fit([_ids(item) for item in items], "lines")
+        spelling._model.fit([_ids(item) for item in items], "lines", fallback_level=logging.DEBUG)  # rare items are few
         return spelling
 
     @classmethod

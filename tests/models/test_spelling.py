@@ -1,6 +1,7 @@
 """Spelling model against Kneser-Ney equations, and as a distribution over strings."""
 
 import itertools
+import logging
 import math
 
 import pytest
@@ -24,6 +25,12 @@ def test_spelling_scores_equal_the_equations(spelling: SpellingModel) -> None:
     for string in STRINGS:
         ids = [1, *(byte + 3 for byte in string.encode()), 2]
         assert spelling.log_prob(string) == pytest.approx(sum(reference.log_probs(ids)))
+
+
+def test_fitting_rare_items_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Their counts are always too few to estimate discounts, which would look like a fault of the language model."""
+    SpellingModel.fit(WORDS[:2])
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_string_probabilities_are_positive_and_sum_to_one(spelling: SpellingModel) -> None:
