@@ -106,6 +106,7 @@ def run(options: EvaluateOptions) -> None:
     if all(name in NUMBER_METRICS for name in metrics):
         texts = texts.with_plain_numbers()
     _warn(texts, metrics)
+    _warn_of_unequal_marks(texts.normalized(options.normalize) if ERROR_RATES.keys() >= set(metrics) else texts)
     if not options.metrics and metrics == ["bleu"]:
         _warn_of_short_references(texts.references[0])
     try:
@@ -178,6 +179,21 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
             len(texts.hypotheses),
             ", ".join(exact_metrics),
         )
+
+
+def _warn_of_unequal_marks(texts: _Texts) -> None:
+    """Warn of what only the hypotheses or only the first references have, such as capital letters."""
+    from seqlab.data.markup import begin_with_ids, unequal_marks  # imports the tokenizers, which slows down --help
+
+    if begin_with_ids(texts.hypotheses, texts.references[0]):
+        text = (
+            "the lines begin with the same ids, such as %s, which count as words: sort both files, and remove the ids"
+        )
+        logger.warning(text, texts.references[0][0].split()[0])
+    for name, found, expected in unequal_marks(texts.hypotheses, texts.references[0]):
+        some, others = ("hypotheses", "references") if found else ("references", "hypotheses")
+        text = "%d of %d %s have %s, but none of the %s: they count as different"
+        logger.warning(text, max(found, expected), len(texts.hypotheses), some, name, others)
 
 
 def _warn_of_class_names(references: list[str]) -> None:

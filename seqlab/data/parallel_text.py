@@ -11,6 +11,7 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.column import Column
 from seqlab.data.columns import FileColumn
 from seqlab.data.corpus import Corpus
+from seqlab.data.markup import MARKUP
 
 SAMPLE_LINES = 1000
 """Number of lines at the start of a file in which markup is looked for."""
@@ -18,34 +19,6 @@ MIN_LINES = 2
 """Minimum number of lines that show the layout of a file."""
 _PAGE = re.compile(r"\s*<(!doctype html|html|\?xml|url>|doc docid|seg id)", re.IGNORECASE)
 """Start of a page, of a document of WMT, or of the files `train.tags.*` of IWSLT."""
-_MARKUP = {
-    "have escapes of the Moses tokenizer, such as `&apos;`, which are read as text: inputs need them, too": re.compile(
-        r"&(apos|quot|amp|lt|gt|bar|bra|ket|#124|#91|#93);"
-    ),
-    "have HTML entities, such as `&nbsp;`, which are read as text: replace them by their characters": re.compile(
-        r"&(nbsp|(?!#(124|91|93);)#\d+|#x[\da-f]+|\w(uml|acute|grave|circ|tilde|cedil)|szlig|hellip|[lr][sd]quo|[mn]dash);",
-        re.IGNORECASE,
-    ),
-    "start with a language tag, such as `<2de>`, which is read as text: inputs need it, too": re.compile(
-        r"^(<2\w+>|>>\w+<<|__\w+__)( |$)"
-    ),
-    "have subword marks (`@@` or `▁`), which are read as text: join the subwords first": re.compile(
-        r"\S@@( |$)|(^| )▁"
-    ),
-    "have tokens such as `<s>` or `[CLS]`, which are read as text: special tokens are added later": re.compile(
-        r"</?s>|<pad>|<\|endoftext\|>|\[(CLS|SEP|PAD)\]"
-    ),
-    "have U+FFFD, which stands for bytes that another program could not decode: convert the original text": re.compile(
-        "\ufffd"
-    ),
-    "seem to be UTF-8 that was decoded as Latin-1, such as `Ã¤` for `ä`: convert the original text": re.compile(
-        "Ã[\x80-\xbf]|â€"
-    ),
-    "are JSON records, which are read as text: for one of their values, name the file .jsonl and a column": re.compile(
-        r'^\{"[^"]*": .*\}$'
-    ),
-}
-"""Description of markup for the report -> pattern of a line that has it."""
 TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
 
 
@@ -90,9 +63,10 @@ def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
     targets = {str(corpus.columns[-1]) for corpus in corpora if len(corpus.columns) > 1}
     for column in columns.values():
         for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
-            for text, pattern in _MARKUP.items():
+            for name, (pattern, advice) in MARKUP.items():
                 if pattern.search(line):
-                    notes.add(f"of the first {SAMPLE_LINES:,} lines {text}", location_in(column, number))
+                    text = f"of the first {SAMPLE_LINES:,} lines have {name}, read as text: {advice}"
+                    notes.add(text, location_in(column, number))
             if str(column) in targets and "\t" in line:
                 notes.add(TABS, location_in(column, number))
         if isinstance(column, FileColumn) and column.kind == "tsv":

@@ -70,6 +70,11 @@ def single_spaces(line: str, *, has_tags: bool = False) -> str:
     return f"{text}{tab}{tags}"
 
 
+def has_invisible(line: str) -> bool:
+    """Return whether a line has characters that show nothing, other than joiners."""
+    return _INVISIBLE.search(line) is not None
+
+
 def divide_words(line: str) -> str:
     """Replace zero-width spaces that divide words, as in Khmer or Thai text, by spaces; remove the others."""
     return _ZERO_WIDTH_SPACES.sub(_space_between_words, line) if "\u200b" in line else line

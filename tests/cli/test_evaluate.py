@@ -120,6 +120,45 @@ def test_sources_add_the_lexical_complexity(seqlab, files: dict[str, Path]) -> N
         assert found[name]["of_references"] == pytest.approx(math.exp(lexical_complexity(OTHER_REFERENCES, REFERENCES)))
 
 
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "options", "warning"),
+    [
+        ("the ca@@ t", "the cat", [], "1 of 2 hypotheses have subword marks (`@@` or `▁`), but none of the references"),
+        ("the cat &apos;s", "the cat 's", [], "1 of 2 hypotheses have escapes of the Moses tokenizer"),
+        (
+            "the cat",
+            "the c\u200bat",
+            [],
+            "1 of 2 references have invisible characters, such as U+200B, but none of the",
+        ),
+        ("the cat", "the c\u200bat", ["--normalize", "plain"], ""),
+        ("the c\ufffdt", "the cat", [], "1 of 2 hypotheses have U+FFFD"),
+        ("the cat", "The cat", [], "1 of 2 references have capital letters, but none of the hypotheses"),
+        ("the cat", "The cat", ["--normalize", "lower"], ""),
+        ("it’s", "it's", [], "1 of 2 hypotheses have typographic apostrophes"),
+        ("it’s", "it's", ["--normalize", "plain"], ""),
+        ("the cat", "the cat", [], ""),
+    ],
+)
+def test_marks_that_only_one_text_has_are_reported(
+    hypothesis: str, reference: str, options: list[str], warning: str, seqlab, tmp_path: Path
+) -> None:
+    for name, line in (("hyp", hypothesis), ("ref", reference)):
+        (tmp_path / name).write_text(f"{line}\nand so on\n", encoding="utf-8")
+    result = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "wer", *options)
+    assert warning in result.err
+    assert result.err.count("warning: ") == bool(warning)
+
+
+def test_ids_at_the_start_of_lines_are_reported(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "hyp").write_text("u1 a cat\nu2 a dog\n", encoding="utf-8")
+    (tmp_path / "ref").write_text("u2 a dog\nu1 a cat\n", encoding="utf-8")
+    (tmp_path / "names").write_text("u1\nu2\n", encoding="utf-8")
+    command = ("evaluate", tmp_path / "hyp", "--metrics", "wer", "--ref")
+    assert "the lines begin with the same ids, such as u2" in seqlab(*command, tmp_path / "ref").err
+    assert "same ids" not in seqlab(*command, tmp_path / "names").err
+
+
 def test_lines_that_differ_only_in_unicode_normalization_or_spaces_are_counted(seqlab, tmp_path: Path) -> None:
     (tmp_path / "hyp").write_text("caf\u00e9\na b\nc\nd\n", encoding="utf-8")
     (tmp_path / "ref").write_text("cafe\u0301\na  b \nc\ne\n", encoding="utf-8")
