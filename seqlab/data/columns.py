@@ -156,7 +156,7 @@ class FileColumn(Column):
             raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
         if column not in header:
             noun = "column " if self.kind == "tsv" else ""
-            raise ValueError(unknown_column(str(self.path), f"{noun}{column!r}", header))
+            raise ValueError(unknown_column(str(self.path), column, header, noun))
         return header.index(column)
 
     def _conllu_values(self, column: str) -> Iterator[str]:

@@ -317,14 +317,24 @@ class DelimitedRows:
         return cells
 
 
-def unknown_column(name: str, column: str, header: Sequence[str]) -> str:
+def unknown_column(name: str, column: str, header: Sequence[str], noun: str = "column ") -> str:
     """Return the message for a column that a table lacks, with the columns that it has."""
     hint = ""
     if len(header) == 1 and " " in header[0]:
         hint = " Cells between spaces are not read: separate them by commas or tabs."
     elif any(map(_is_number, header)):
         hint = " If these are data, add a first line with the names of the columns."
-    return f"{name}: has no {column}, only {', '.join(header)}.{hint}"
+    return f"{name}: has no {noun}{column!r}, only {', '.join(header)}.{hint}{lookalike_hint(column, header)}"
+
+
+def lookalike_hint(column: str, header: Sequence[str]) -> str:
+    """Return the sentence on a column whose name only looks like another one; empty if there is none."""
+    from seqlab.text.scripts import visible_text  # imports the tokenizers, which slows down --help
+
+    same = next((each for each in header if visible_text(each).strip() == visible_text(column).strip()), None)
+    if same is None or same == column:
+        return ""
+    return f" The name {same!a} looks like {column!a}, but has other characters: rename the column."
 
 
 def detect_separator(header: str, rows: Sequence[str], default: str) -> str:

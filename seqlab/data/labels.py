@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +18,10 @@ from seqlab.data.conll import first_gap_between_tokens
 from seqlab.data.corpus import Corpus, RowBlock
 from seqlab.data.row_encoder import EncodedBlock, EncodeTask, PairEncoder, RowStatus
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
+from seqlab.text.scripts import visible_text
 
 logger = logging.getLogger(__name__)
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 LabelsOf = Literal["lines", "words"]
 LABEL_SEPARATORS = (";", "|", ",", "#")
 """Characters that separate several labels in a cell, in some files."""
@@ -92,11 +94,15 @@ def refuse_tokens_as_lines(corpus: Corpus, rows: Iterable[Sequence[str]]) -> Non
 
 
 def similar_labels(names: Iterable[str]) -> list[list[str]]:
-    """Group labels that differ only in case, width, Unicode form, spaces or invisible characters."""
+    """Group labels that differ only in case, width, Unicode form, quotation marks, spaces or invisible characters.
+
+    Numbers are similar if they are equal: `1` and `1.0`.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
-        visible = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
-        groups.setdefault(" ".join(visible.casefold().split()), []).append(name)
+        visible = " ".join(visible_text(name).casefold().split())
+        key = visible.strip("\"'") or visible
+        groups.setdefault(str(float(key)) if _NUMBER.fullmatch(key) else key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -129,7 +135,7 @@ def warn_of_labels(names: Sequence[str]) -> None:
         logger.warning(text + "`data.kind: prediction` with `data.predicts: labels`", *joined)
     for group in similar_labels(names)[:MAX_NAMED_GROUPS]:
         logger.warning(
-            "the labels %s differ only in case, spaces or invisible characters: they are different labels; if they "
-            "mean the same, make them equal",
+            "the labels %s differ only in case, spaces, quotation marks, zeros or invisible characters: they are "
+            "different labels; if they mean the same, make them equal",
             " and ".join(map(ascii, group)),
         )

@@ -13,7 +13,7 @@ from typing import Any
 from seqlab.base.parsing import parse_json
 from seqlab.base.reading import READING_VERSION
 from seqlab.data.column import NumberCell, text_of_value
-from seqlab.data.delimited import Reject, Row, raise_error
+from seqlab.data.delimited import Reject, Row, lookalike_hint, raise_error
 
 NumberedRecord = tuple[int, Any]
 """Number of the line or record, from 1, and the record; None for an empty line."""
@@ -179,7 +179,7 @@ def _cells(record: Any, columns: Sequence[str], location: str, reading: int, *, 
     missing = next((column for column in columns if column not in values), None)
     if missing is not None:
         known = f"only {', '.join(values)}" if has_others else "but the first record has"
-        raise ValueError(f"{location}: has no {missing!r}, {known}.")
+        raise ValueError(f"{location}: has no {missing!r}, {known}.{lookalike_hint(missing, list(values))}")
     if reading > 1 and not has_others and len(values) > len(columns):
         extra = next(column for column in values if column not in columns)
         raise ValueError(

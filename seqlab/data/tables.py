@@ -68,7 +68,7 @@ def read_table(
         check_header(names, str(path), wanted)
         for column in wanted:
             if not {column, column.partition(".")[0]} & set(names):
-                raise ValueError(unknown_column(str(path), f"column {column!r}", names))
+                raise ValueError(unknown_column(str(path), column, names))
         return record_rows(records, str(path), "record", wanted, reject, reading)
     if kind == ".json":
         records = read_json_records(read_lines(path, LineLimit(None)), str(path), reject, is_document=True)
@@ -176,7 +176,7 @@ class RawTable:
         names = list(wanted) or list(self.columns) or list(header)
         for column in names:
             if column not in header:
-                raise ValueError(unknown_column(name, f"column {column!r}", header))
+                raise ValueError(unknown_column(name, column, header))
         if not self.columns:
             self.columns = {column: RawColumn(column) for column in names}
         indices = [(self.columns[name], header.index(name)) for name in names]

@@ -75,6 +75,11 @@ def is_ideographic_text(character: str) -> bool:
     return is_wide or is_ideographic(character)
 
 
+def visible_text(text: str) -> str:
+    """Return a text as it looks: in the Unicode form NFKC, without invisible characters."""
+    return "".join(each for each in unicodedata.normalize("NFKC", text) if unicodedata.category(each) != "Cf")
+
+
 def invisible_variants(words: Iterable[str]) -> list[str]:
     """Return the words that differ from another word only in invisible characters, sorted."""
     known = set(words)

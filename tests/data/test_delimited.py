@@ -237,6 +237,16 @@ def test_a_first_line_of_data_is_suspected_if_a_column_is_missing(tmp_path: Path
         RawTable.read([str(path)], ["price"])
 
 
+@pytest.mark.parametrize("name", ["gro\u0308\u00dfe", "gr\u00f6\u00dfe\u200b", "gr\u00f6\u00df\u200de"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_columns_whose_names_look_like_the_missing_one_are_named(name: str, suffix: str, tmp_path: Path) -> None:
+    """In another Unicode form, or with invisible characters: the message would show two equal names."""
+    text = f"{name},x\n1,2\n" if suffix == ".csv" else f'{{"{name}": 1, "x": 2}}\n'
+    path = write(tmp_path / f"t{suffix}", text)
+    with pytest.raises(ValueError, match=r"has no .*The name '\S*\\\S*' looks like 'gr\\xf6\\xdfe', but has other"):
+        RawTable.read([str(path)], ["gr\u00f6\u00dfe"])
+
+
 def test_an_open_quotation_mark_of_a_ragged_row_between_tabs_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", 'a\tb\tc\n1\t"two\nlines\t3\n')
     with pytest.raises(

@@ -242,6 +242,8 @@ def test_cells_with_several_labels_need_spaces(cells: list[str], message: str) -
     ("text", "labels", "settings", "warning"),
     [
         ("a b", ["yes", "no", "yes|no"], {}, "the label 'yes|no' looks like several labels, separated by"),
+        ("a b", ['"yes"', "yes"], {}, """the labels 'yes' and '"yes"' differ only in case"""),
+        ("a b", ["1", "1.0"], {}, "the labels '1.0' and '1' differ only in case"),
         ("a b", ["yes", "Yes"], {}, "the labels 'Yes' and 'yes' differ only in case"),
         ("Anna", ["f", "m"], {"labels_of": "words"}, "Each line has one word, so that the model sees no other words"),
         ("a " * 30, ["f", "m"], {}, "The longest training line has 31 tokens, but `seqlab label` reads at most"),
