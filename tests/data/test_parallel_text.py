@@ -13,6 +13,7 @@ from seqlab.data.prepare import prepare
 from seqlab.data.readers import read_lines
 from seqlab.data.survey import survey_corpus
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 
 TMX = '<?xml version="1.0"?>\n<tmx version="1.4"><body><tu><tuv xml:lang="de"><seg>eins</seg></tuv></tu></body></tmx>\n'
 XLIFF = '<xliff version="1.2"><file><body><trans-unit id="1"><source>one</source></trans-unit></body></file></xliff>\n'
@@ -127,6 +128,13 @@ def test_text_that_other_programs_wrote_is_noted(line: str, part: str | None, tm
     assert [part in note.text for note in found if part] == [True] * bool(part)
     assert len(found) == bool(part)
     assert all(note.first.endswith(", line 2") for note in found)
+
+
+def test_one_file_as_both_sides_is_reported(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("".join(f"eins {i}\n" for i in range(30)), "utf-8")
+    config = TranslationConfig(train_src=[f"{tmp_path}/t"], train_tgt=[f"{tmp_path}/t"])
+    lines = prepare(config, [tokenizer, tokenizer], tmp_path / "cache", num_workers=1).report.lines()
+    assert "  all targets equal their sources: is one of the files named twice?" in lines
 
 
 def test_the_prepared_data_have_the_notes(tokenizer: Any, tmp_path: Path) -> None:
