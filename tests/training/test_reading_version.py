@@ -92,10 +92,12 @@ def test_an_older_run_reads_the_spaces_of_sources_as_before(translator: Trained,
     """Its config.yaml has no `data.src_spaces`."""
     config, folder = translator[0], RunFolder(run_dir)
     assert load_run(run_dir).src_tokenizer.has_single_spaces
+    assert load_run(run_dir).src_tokenizer.normalize("ไป\u200bตลาด") == "ไป ตลาด"
     description, text = folder.read_description(), folder.config_file.read_text()
     folder.config_file.write_text("".join(line for line in text.splitlines(True) if "src_spaces" not in line))
     folder.write_description(description)
     train(with_training(config, max_steps=14), run_dir)
     run = load_run(run_dir)
     assert (run.config.data.src_spaces, run.src_tokenizer.has_single_spaces) == ("keep", False)  # type: ignore[attr-defined]
+    assert run.src_tokenizer.normalize("ไป\u200bตลาด") == "ไป\u200bตลาด"
     assert run.src_tokenizer.encode(["two\u200b"]) != run.src_tokenizer.encode(["two"])
