@@ -128,18 +128,23 @@ def _train_or_reload(
 
 
 def _warn_of_text_without_spaces(corpora: Sequence[Corpus], side: Side) -> None:
-    """Warn of files whose lines a tokenizer of words reads as one word each."""
+    """Warn of files whose lines a tokenizer of words reads as one word each; streams can be read only once."""
     for corpus in corpora:
-        columns = list(zip(*islice(corpus.rows(), SAMPLED_LINES), strict=True))
-        named = list(zip(corpus.columns, columns, strict=False))
-        for column, lines in {"src": named[:1], "tgt": named[-1:], "both": named}[side]:
-            if LineSample(list(lines)).lacks_word_spaces:
-                logger.warning(
-                    "%s is written without spaces between words, so that a tokenizer of `kind: words` reads each line "
-                    "as one word: choose `characters` or `bpe` (with labels: `data.labels_of: lines`), or divide the "
-                    "text into words",
-                    column,
-                )
+        if not any(column.is_stream for column in corpus.columns):
+            columns = zip(*islice(corpus.rows(), SAMPLED_LINES), strict=True)
+            named = list(zip(map(str, corpus.columns), columns, strict=False))
+            for name, lines in {"src": named[:1], "tgt": named[-1:], "both": named}[side]:
+                warn_of_undivided_words(name, lines)
+
+
+def warn_of_undivided_words(name: str, lines: Sequence[str]) -> None:
+    """Warn of a text for a tokenizer of words if it is written without spaces between words."""
+    if LineSample(list(lines)).lacks_word_spaces:
+        logger.warning(
+            "%s is written without spaces between words, so that a tokenizer of `kind: words` reads each line as one "
+            "word: choose `characters` or `bpe` (with labels: `data.labels_of: lines`), or divide the text into words",
+            name,
+        )
 
 
 def _warn_of_invisible_variants(tokenizer: Tokenizer) -> None:

@@ -23,7 +23,8 @@ from seqlab.runs.load import load_run, read_config
 from seqlab.tasks.recording_labels.task import from_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import read_transcripts
-from seqlab.tasks.transcription.task import TranscriptValidation, from_recordings
+from seqlab.tasks.transcription.task import TranscriptionTask, TranscriptValidation, from_recordings
+from seqlab.text import WordsConfig
 from seqlab.training import train
 
 from .conftest import RATE, TRAINED_MODEL, tiny_config, write_corpus
@@ -110,13 +111,18 @@ def test_zero_config_follows_init_from(corpus: str, trained: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "metric"), [("我们今天去北京大学图书馆", "cer"), ("we go today", "wer")])
-def test_zero_config_validates_text_without_spaces_by_characters(text: str, metric: str, tmp_path: Path) -> None:
-    manifest = Path(write_corpus(tmp_path, "train", 2, seed=1))
+def test_zero_config_validates_text_without_spaces_by_characters(
+    text: str, metric: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = Path(write_corpus(tmp_path, "train", 4, seed=1))
     records = [json.loads(line) | {"text": text} for line in manifest.read_text("utf-8").splitlines()]
     manifest.write_text("".join(f"{json.dumps(each)}\n" for each in records), encoding="utf-8")
     given = [("data.kind", "transcription"), ("data.train", str(manifest))]
     assert from_recordings(given).training.valid_metric == metric
     assert from_recordings([*given, ("training.valid_metric", "nll")]).training.valid_metric == "nll"
+    words = tiny_config(str(manifest), tokenizer=WordsConfig())
+    TranscriptionTask().write_codecs(words, RunFolder(tmp_path / "run"), no_progress)
+    assert (f"{manifest} is written without spaces between words" in caplog.text) == (metric == "cer")
 
 
 def test_unknown_characters_are_reported_and_never_output(

@@ -19,6 +19,7 @@ from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
+from seqlab.data.tokenizer_training import SAMPLED_LINES, warn_of_undivided_words
 from seqlab.evaluation import evaluate
 from seqlab.models.config import UnreachableTargets
 from seqlab.models.interfaces import FrameModel, Scorer
@@ -153,7 +154,10 @@ class TranscriptionTask(Task):
 
 def _train_tokenizer(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:
     """Train and save the tokenizer of the training transcripts; return the size of its vocabulary."""
-    tokenizer = train_tokenizer(data.tokenizer, [prepared.texts[i] for i in prepared.train.tolist()])
+    texts = [prepared.texts[i] for i in prepared.train.tolist()]
+    tokenizer = train_tokenizer(data.tokenizer, texts)
+    if tokenizer.has_words:
+        warn_of_undivided_words(data.train[0], texts[:SAMPLED_LINES])
     tokenizer.save(folder.tokenizer("tgt"))
     return tokenizer.vocab_size
 
