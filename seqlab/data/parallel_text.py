@@ -12,6 +12,7 @@ from seqlab.data.column import Column
 from seqlab.data.columns import FileColumn
 from seqlab.data.corpus import Corpus
 from seqlab.data.markup import MARKUP
+from seqlab.text.normalization import has_invisible
 
 SAMPLE_LINES = 1000
 """Number of lines at the start of a file in which markup is looked for."""
@@ -20,6 +21,9 @@ MIN_LINES = 2
 _PAGE = re.compile(r"\s*<(!doctype html|html|\?xml|url>|doc docid|seg id)", re.IGNORECASE)
 """Start of a page, of a document of WMT, or of the files `train.tags.*` of IWSLT."""
 TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
+
+INVISIBLE = "have invisible characters, such as a byte order mark or a control character, which are learned as text"
+"""Sources are read without them."""
 
 
 def refuse_other_layouts(corpus: Corpus) -> None:
@@ -60,15 +64,18 @@ def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
     notes = ReadingNotes()
     corpora = list(corpora)
     columns = {str(column): column for corpus in corpora for column in corpus.columns}
-    targets = {str(corpus.columns[-1]) for corpus in corpora if len(corpus.columns) > 1}
+    targets = {str(corpus.columns[-1]): len(corpus.columns) > 1 for corpus in corpora}
     for column in columns.values():
         for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
             for name, (pattern, advice) in MARKUP.items():
                 if pattern.search(line):
                     text = f"of the first {SAMPLE_LINES:,} lines have {name}, read as text: {advice}"
                     notes.add(text, location_in(column, number))
-            if str(column) in targets and "\t" in line:
+            if targets.get(str(column)) and "\t" in line:
                 notes.add(TABS, location_in(column, number))
+            if str(column) in targets and has_invisible(line):
+                text = f"of the first {SAMPLE_LINES:,} lines {INVISIBLE}"
+                notes.add(text, location_in(column, number))
         if isinstance(column, FileColumn) and column.kind == "tsv":
             for _ in column.noting(notes).cells():
                 pass

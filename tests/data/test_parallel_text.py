@@ -117,6 +117,8 @@ def test_markup_and_quotation_marks_are_noted(tmp_path: Path) -> None:
         ("&Uuml;ber&nbsp;uns &#8211;", "have HTML entities"),
         ('{"de": "ein Satz"}', "have JSON records"),
         ("1\tein Satz", "targets have a tab"),
+        ("ein\0 Satz", "have invisible characters"),
+        ("\ufeffein Satz", "have invisible characters"),
         ("SÃO João, <unk> @-@ a@b @@ {x} __ — Ü&A; &#124;", None),
     ],
 )
