@@ -25,6 +25,7 @@ from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
+from seqlab.data.delimited import Reject, raise_error
 from seqlab.data.folders import count_suffixes, labelled_files, list_files
 from seqlab.data.images import IMAGES, ImageReader, note_copies, read_images
 from seqlab.data.readers import require_file
@@ -104,6 +105,7 @@ def read_arrays(
     layout: Layout,
     channels: ChannelAxis | None = None,
     codec: ArrayCodec | None = None,
+    needs_finite: bool = True,
 ) -> Arrays:
     """Read an .npz file.
 
@@ -114,6 +116,7 @@ def read_arrays(
         layout: content of inputs with three dimensions.
         channels: position of the channels of images; None infers it from their shape.
         codec: the codec of the inputs, if it exists; it knows the position of the channels.
+        needs_finite: whether a row with NaN or infinity is an error.
 
     Raises:
         FileNotFoundError, ValueError: a file or array does not exist, or the shapes do not match.
@@ -128,7 +131,8 @@ def read_arrays(
         shape = "height, width, channels" if axis == "last" else "channels, height, width"
         notes.add(f"arrays of images were read as ({shape})", str(path), since=READING_VERSION)
     values = add_channel_axis(values, layout, axis, str(path))
-    _refuse_non_finite(values, str(path))
+    if needs_finite:
+        _reject_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
         target = arrays[name]
@@ -165,15 +169,18 @@ def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _refuse_non_finite(values: NDArray[Any], location: str) -> None:
-    """Raise ValueError, naming the row, if inputs (N, ...) contain values that are not finite numbers."""
+def _reject_non_finite(values: NDArray[Any], location: str, reject: Reject = raise_error) -> RowIndices:
+    """Report the rows of inputs (N, ...) with values that are not finite numbers, and return their indices.
+
+    Raises:
+        ValueError: the values are not numbers.
+    """
     if values.dtype.kind not in "iufb":
         raise ValueError(f"{location}: inputs must be numbers, but have the type {values.dtype}.")
-    wrong = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    if wrong.any():
-        raise ValueError(
-            f"{location}, row {int(np.flatnonzero(wrong)[0]) + 1}: contains NaN or infinity: inputs must be finite."
-        )
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    for row in wrong.tolist():
+        reject(f"{location}, row {row + 1}: contains NaN or infinity: inputs must be finite.")
+    return wrong
 
 
 def infer_channel_axis(values: NDArray[Any], layout: Layout, location: str) -> ChannelAxis:
@@ -327,8 +334,12 @@ class ArrayCodec:
             return self.channels or "first"
         return "first" if fits_first else "last"
 
-    def encode(self, values: NDArray[Any], location: str) -> FloatArray:
-        """Encode inputs (N, ...); raises ValueError if their shape is wrong or a value is not a finite number."""
+    def encode(self, values: NDArray[Any], location: str, reject: Reject = raise_error) -> FloatArray:
+        """Encode inputs (N, ...); `reject` receives a message about each row with NaN or infinity, which becomes NaN.
+
+        Raises:
+            ValueError: the shape is wrong, or the values are not numbers.
+        """
         values = values[:, None] if values.ndim == 2 else values
         if values.shape[1:] != self.shape:
             raise ValueError(
@@ -337,13 +348,15 @@ class ArrayCodec:
         mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
-        _refuse_non_finite(values, location)
+        wrong = _reject_non_finite(values, location, reject)
         encoded = np.empty(values.shape, np.float32)
         with np.errstate(over="ignore"):
             for start in range(0, len(values), ROWS_PER_ENCODING):  # in float64, a few rows at a time
                 part = slice(start, start + ROWS_PER_ENCODING)
                 encoded[part] = (values[part] - mean) / deviation
-        _refuse_non_finite(encoded, location)
+        encoded[wrong] = 0.0
+        too_large = _reject_non_finite(encoded, location, reject)
+        encoded[np.concatenate([wrong, too_large])] = np.nan
         return encoded
 
     def save(self, folder: Path) -> None:

@@ -18,7 +18,7 @@ from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conll import SUFFIXES, read_token_sentences
 from seqlab.data.conllu import PLUS_SUFFIX, column_number, read_sentences
-from seqlab.data.delimited import DelimitedRows, unknown_column
+from seqlab.data.delimited import DelimitedRows, RejectedRow, unknown_column
 from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import open_binary, read_lines, require_file
@@ -173,7 +173,8 @@ class FileColumn(Column):
         else:
             records = enumerate(self._dataset_records(), start=1)
         for number, record in records:
-            yield "" if record is None else value_as_text(record, column, f"{self.path}, {unit} {number}")
+            is_empty = isinstance(record, RejectedRow | None)
+            yield "" if is_empty else value_as_text(record, column, f"{self.path}, {unit} {number}")
 
     def _dataset_records(self) -> Iterator[Any]:
         datasets = require_datasets(f"{self.path}, as all .{self.kind} files")

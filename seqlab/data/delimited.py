@@ -17,9 +17,10 @@ from itertools import takewhile
 
 from seqlab.base.raw_lines import MAX_ROW_BYTES
 from seqlab.base.reading import READING_VERSION, ReadingNotes
+from seqlab.data.readers import DiscardedLine
 
 Row = tuple[int, Sequence[str]]
-"""Number of the last line of the row, from 1, or of the record, and the cells; no cells for an empty line."""
+"""Number of the last line of the row, from 1, or of the record, and the cells; none for an empty line."""
 Reject = Callable[[str], None]
 """Function that receives the message about a row that cannot be read, which then counts as an empty line."""
 SEPARATORS = ",;\t|"
@@ -28,6 +29,10 @@ MAX_LINES_OF_CELL = 1000
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?')
 """First line that Excel reads as the separator."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
+
+
+class RejectedRow(list[str]):
+    """The cells of a row that cannot be read: none. A time series has a row in its place, unlike for an empty line."""
 
 
 def raise_error(message: str) -> None:
@@ -166,7 +171,7 @@ class DelimitedRows:
     def rows(self, reject: Reject = raise_error) -> Iterator[Row]:
         """Yield the rows, with as many cells as the header or, without one, the first row.
 
-        `reject` receives the message about a row with another number of cells, which is yielded as an empty line.
+        `reject` receives the message about a row with another number of cells, which is yielded as a `RejectedRow`.
 
         Raises:
             ValueError: the rows cannot be told apart because a quotation mark is missing.
@@ -175,9 +180,11 @@ class DelimitedRows:
             try:
                 is_empty = not line.strip(" ") and (self.width != 1 or not line)
                 cells = [] if is_empty else self._fitted(self._cells(line))
+                if isinstance(line, DiscardedLine):
+                    cells = RejectedRow()
             except _RowError as error:
                 reject(str(error))
-                cells = []
+                cells = RejectedRow()
             yield self.lines.number, cells
 
     def _fitted(self, cells: list[str]) -> list[str]:

@@ -13,10 +13,11 @@ from typing import Any
 from seqlab.base.parsing import parse_json
 from seqlab.base.reading import READING_VERSION
 from seqlab.data.column import NumberCell, text_of_value
-from seqlab.data.delimited import Reject, Row, lookalike_hint, raise_error
+from seqlab.data.delimited import Reject, RejectedRow, Row, lookalike_hint, raise_error
+from seqlab.data.readers import DiscardedLine
 
 NumberedRecord = tuple[int, Any]
-"""Number of the line or record, from 1, and the record; None for an empty line."""
+"""Number of the line or record, from 1, and the record; None for an empty line, a `RejectedRow` if it is not JSON."""
 
 
 def read_json_records(
@@ -27,7 +28,7 @@ def read_json_records(
     Args:
         lines: a record on each line, or an array of records that starts in the first line.
         name: name of the file in messages.
-        reject: function that receives the message about a line that is not JSON, and then counts as empty.
+        reject: function that receives the message about a line that is not JSON; its record is a `RejectedRow`.
         is_document: whether the file is called .json: an array or object on several lines.
 
     Raises:
@@ -44,12 +45,17 @@ def read_json_records(
     if is_document:
         all_lines = _refuse_columns(all_lines, name)
     for number, line in enumerate(all_lines, start=1):
-        record = None
         try:
-            record = parse_json(line, is_record=True) if line.strip() else None
+            record = parse_json(line, is_record=True) if line.strip() else empty_record(line)
         except ValueError as error:
             reject(f"{name}, line {number}: {error}.")
+            record = RejectedRow()
         yield number, record
+
+
+def empty_record(line: str) -> RejectedRow | None:
+    """Return the record of an empty line: None; that of a line that was too long is a `RejectedRow`."""
+    return RejectedRow() if isinstance(line, DiscardedLine) else None
 
 
 def _refuse_columns(lines: Iterable[str], name: str) -> Iterator[str]:
@@ -135,8 +141,8 @@ def record_rows(
 ) -> tuple[list[str], Iterator[Row]]:
     """Return the names of the columns of records, and an iterator over their rows of cells.
 
-    Nested objects become columns whose names are the dotted paths of keys. A row that `reject` receives counts as an
-    empty line.
+    Nested objects become columns whose names are the dotted paths of keys. A row that `reject` receives is a
+    `RejectedRow`.
 
     Args:
         records: the records.
@@ -151,21 +157,22 @@ def record_rows(
     """
     iterator = iter(records)
     read = [next(iterator, (0, None))]
-    while read[-1][1] is None and (following := next(iterator, None)) is not None:
+    while isinstance(read[-1][1], RejectedRow | None) and (following := next(iterator, None)) is not None:
         read.append(following)
     first = read[-1][1]
-    if not wanted and first is None:
+    if not wanted and isinstance(first, RejectedRow | None):
         raise ValueError(f"{name}: has no records.")
     columns = list(wanted) or (list(_values(first, reading)) if isinstance(first, Mapping) else [])
 
     def rows() -> Iterator[Row]:
         for number, record in chain(read if read[0][0] else [], iterator):
-            row: list[str] = []
+            row: list[str] = record if isinstance(record, RejectedRow) else []
             try:
-                if record is not None:
+                if not isinstance(record, RejectedRow | None):
                     row = _cells(record, columns, f"{name}, {unit} {number}", reading, has_others=bool(wanted))
             except ValueError as error:
                 reject(str(error))
+                row = RejectedRow()
             yield number, row
 
     return columns, rows()

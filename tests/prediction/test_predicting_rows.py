@@ -1,10 +1,13 @@
 """`seqlab predict` on tables with bad rows: N rows in, N lines out."""
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import seqlab
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.prediction.commands import PredictOptions
 from seqlab.training import train
@@ -84,9 +87,55 @@ def test_a_run_of_version_1_reads_tables_as_it_was_trained(houses: Path, tmp_pat
     assert RunFolder(tmp_path).reading == 2  # no run, such as an export
 
 
-def test_a_row_of_a_time_series_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "t.csv", ["x"], [[i % 7] for i in range(60)])
-    run_dir = train(tiny(path, "x", inputs=["x"], window=3, max_steps=2), tmp_path / "run")
-    status, out, err = run("predict", run_dir, stdin="x\n1\n2\n3\nfour\n5\n")
-    assert (status, out) == (2, "")
-    assert "standard input, line 5: 'x'" in err
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train on windows of 3 rows with 2 inputs."""
+    folder = tmp_path_factory.mktemp("series")
+    path = write_csv(folder / "t.csv", ["x", "y"], [[i % 7, i % 5] for i in range(60)])
+    return train(tiny(path, "x", inputs=["x", "y"], window=3, max_steps=2), folder / "run")
+
+
+@pytest.mark.parametrize("bad", ["four,1", ",1", "NaN,1", "inf,1", "1e300,1", "3", "3,1,2", '3,"1" 2'])
+def test_a_bad_row_of_a_time_series_leaves_the_windows_with_it_empty(series: Path, bad: str) -> None:
+    good = [f"{i % 7},{i % 5}" for i in range(9)]
+    _, out, _ = run("predict", series, stdin="\n".join(["x,y", *good]) + "\n")
+    expected = out.splitlines()
+    assert [bool(line) for line in expected] == [False] * 2 + [True] * 7
+    status, out, err = run("predict", series, stdin="\n".join(["x,y", *good[:4], bad, *good[5:]]) + "\n")
+    assert (status, out.splitlines()) == (3, [*expected[:4], "", "", "", *expected[7:]])
+    assert "standard input, line 6: " in err
+    assert "1 row(s) cannot be predicted" in err
+    assert "whose window has one of them" in err
+
+
+def test_bad_records_and_long_lines_of_a_time_series_keep_their_place(series: Path) -> None:
+    good = [json.dumps({"x": i % 7, "y": i % 5}) for i in range(9)]
+    expected = run("predict", series, stdin="\n".join(good) + "\n")[1].splitlines()
+    for bad in ('{"x": 4}', '{"x": 4, ', "[4, 1]"):
+        status, out, _ = run("predict", series, stdin="\n".join([*good[:4], bad, *good[5:]]) + "\n")
+        assert (status, out.splitlines()) == (3, [*expected[:4], "", "", "", *expected[7:]])
+    options = ["--max_line_bytes", "40"]
+    text = "\n".join([*good[:4], json.dumps({"x": 4, "y": 4, "z": "long" * 10}), *good[5:]]) + "\n"
+    status, out, _ = run("predict", series, *options, stdin=text)
+    assert (status, out.splitlines()) == (3, [*expected[:4], "", "", "", *expected[7:]])
+    text = "\n".join([*good[:4], "", *good[4:]]) + "\n"  # an empty line is no row, as in training
+    assert run("predict", series, stdin=text)[1].splitlines() == [*expected[:4], "", *expected[4:]]
+
+
+def test_bad_rows_of_arrays_have_empty_lines(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez(tmp_path / "train.npz", x=values, y=values[:, 0])
+    run_dir = train(tiny(str(tmp_path / "train.npz"), "y", inputs=["x"], max_steps=2), tmp_path / "run")
+    np.savez(tmp_path / "new.npz", x=values)
+    expected = run("predict", run_dir, "--input", tmp_path / "new.npz")[1].splitlines()
+    bad = [(3, np.nan), (7, np.inf), (9, 1e300)]
+    for row, value in bad:
+        values[row, 1] = value
+    np.savez(tmp_path / "new.npz", x=values)
+    status, out, err = run("predict", run_dir, "--input", tmp_path / "new.npz")
+    for row, _ in bad:
+        expected[row] = ""
+        assert f"new.npz, row {row + 1}: contains NaN or infinity" in err
+    assert (status, out.splitlines()) == (3, expected)
+    with pytest.raises(ValueError, match="row 4: contains NaN"):
+        seqlab.load(run_dir).predict(values)

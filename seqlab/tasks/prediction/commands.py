@@ -12,7 +12,6 @@ from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import join_lines
-from seqlab.data.delimited import raise_error
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
@@ -63,7 +62,7 @@ def run(options: PredictOptions) -> int:
     set_threads(options.threads)
     limit = options.line_limit()
     predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
-    batch_rows, rejected = options.batch_rows or PREDICTION_BATCH_ROWS, RejectedRows()
+    batch_rows, rejected = options.batch_rows or PREDICTION_BATCH_ROWS, RejectedRows(predictor.reads_series)
     predict = _predict_tables if predictor.reads_tables else _predict_arrays
     with output_stream(options.output) as stream:
         for block in predict(predictor, options.input, batch_rows, limit, rejected.add):
@@ -75,8 +74,9 @@ def run(options: PredictOptions) -> int:
 class RejectedRows:
     """Count the rows that cannot be predicted, and name the first ones in warnings."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, are_in_windows: bool) -> None:
+        """`are_in_windows`: whether the predictions of other rows depend on them, too."""
+        self.count, self.are_in_windows = 0, are_in_windows
 
     def add(self, message: str) -> None:
         """Count a row; `message` names it, and what is wrong."""
@@ -88,7 +88,8 @@ class RejectedRows:
         """Return the exit status of the command, after a warning with the number of rows if there are any."""
         if not self.count:
             return 0
-        logger.warning("%s row(s) cannot be predicted, so their output lines are empty", f"{self.count:,}")
+        more = ", and so are those of the rows whose window has one of them" if self.are_in_windows else ""
+        logger.warning("%s row(s) cannot be predicted, so their output lines are empty%s", f"{self.count:,}", more)
         return INCOMPLETE
 
 
@@ -109,24 +110,23 @@ def _predict_tables(
     """Read rows and yield their predictions in blocks; a time series is one block, since its windows span rows.
 
     The prediction of an empty line is an empty string, that of a line above the limit a `DiscardedLine`. `on_fault`
-    receives the message about a row that cannot be predicted; in a time series it raises ValueError.
+    receives the message about a row that cannot be predicted.
     """
     from seqlab.data.tables import read_rows, read_table, table_kind
 
     names, reading = predictor.input_names(), predictor.reading
-    reject = raise_error if predictor.reads_series else on_fault
     with ExitStack() as opened:
         if path is not None and table_kind(Path(path)) is not None:
-            name, (header, rows) = path, read_table(Path(path), names, reading=reading, reject=reject)
+            name, (header, rows) = path, read_table(Path(path), names, reading=reading, reject=on_fault)
         else:
             source = opened.enter_context(open_input(path, tables_as_text=True, limit=limit))
             name = source.name
-            header, rows = read_rows(source.lines, name, None, names, reading=reading, reject=reject)
+            header, rows = read_rows(source.lines, name, None, names, reading=reading, reject=on_fault)
         for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
-            predictions = predictor.predict_rows(name, header, block, batch_rows=batch_rows, reject=reject)
+            predictions = predictor.predict_rows(name, header, block, batch_rows=batch_rows, reject=on_fault)
             discarded = {number for _, number in limit.discarded.locations} if limit.discarded else ()
             yield [
-                (DiscardedLine() if line in discarded else "") if prediction is None else prediction
+                DiscardedLine() if line in discarded else "" if prediction is None else prediction
                 for (line, _), prediction in zip(block, predictions, strict=True)
             ]
 
@@ -140,7 +140,7 @@ def _predict_arrays(
     from seqlab.tasks.prediction.predictor import IMAGES_PER_BLOCK, list_images
 
     if path is not None and is_array_path(Path(path)) and not Path(path).is_dir():
-        yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))
+        yield list(predictor.predict_file(Path(path), batch_rows=batch_rows, on_fault=on_fault))
         return
     with ExitStack() as opened:
         if path is not None and (Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES):

@@ -15,16 +15,17 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, add_channel_axis, is_array_path, read_arrays
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches
-from seqlab.data.delimited import Reject, Row, raise_error
+from seqlab.data.delimited import Reject, RejectedRow, Row, raise_error
 from seqlab.data.folders import unlabelled_files
 from seqlab.data.images import IMAGES, ImageReader, fit_size
-from seqlab.data.table_codec import TableCodec
+from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names, threshold_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
+from seqlab.tasks.prediction.new_inputs import encode_array, encode_rows, encode_table, predictable_examples
 
 logger = logging.getLogger(__name__)
 PREDICTION_BATCH_ROWS = 1024
@@ -39,10 +40,10 @@ class Prediction:
 
     text: str
     """The numbers, the most probable class, or the labels with a probability above their thresholds (chosen in
-    validation; 0.5 by default), separated by spaces. Empty for the first rows of a time series, which have no full
-    window."""
+    validation; 0.5 by default), separated by spaces. Empty for an example that cannot be predicted, and for the rows of
+    a time series without a full window: the first ones, and those that follow such an example."""
     values: dict[str, float] | None
-    """Numbers by column, or the probability of each class or label; None for rows without a full window."""
+    """Numbers by column, or the probability of each class or label; None if there is no prediction."""
     interval: dict[str, tuple[float, float]] | None = None
     """90% prediction interval of each number, from the errors on the validation set; None for an ensemble, and if the
     validation set is too small."""
@@ -102,16 +103,23 @@ class ExamplePredictor:
         self.log_unknown()
         return predictions
 
-    def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
+    def predict_file(
+        self,
+        path: str | Path,
+        *,
+        batch_rows: int = PREDICTION_BATCH_ROWS,
+        on_fault: Callable[[str], None] | None = None,
+    ) -> list[Prediction]:
         """Predict for the inputs in an .npz file, the images in a folder or one image.
 
-        Errors are those of `predict_detailed`.
+        Arguments are those of `predict_images`, errors those of `predict_detailed`.
         """
         if not is_array_path(Path(path)) or Path(path).is_dir():
-            return self.predict_images(list_images(Path(path)), batch_rows=batch_rows)
+            return self.predict_images(list_images(Path(path)), batch_rows=batch_rows, on_fault=on_fault)
         codecs = [self._array_codec(run, str(path)) for run in self.runs]
-        values = read_arrays(Path(path), codecs[0].inputs, [], codecs[0].layout, codec=codecs[0]).inputs
-        return self._predict_encoded([codec.encode(values, str(path)) for codec in codecs], batch_rows)
+        first = codecs[0]
+        values = read_arrays(Path(path), first.inputs, [], first.layout, codec=first, needs_finite=False).inputs
+        return self._predict_encoded(encode_array(codecs, values, str(path), on_fault or raise_error), batch_rows)
 
     def predict_images(
         self,
@@ -189,25 +197,22 @@ class ExamplePredictor:
 
     def input_names(self) -> list[str]:
         """Return the columns that the models read; raises ValueError if a model reads arrays."""
-        names: dict[str, None] = {}
-        for run in self.runs:
-            codec = run.codecs[0]
+        return list(dict.fromkeys(name for codec in self._table_codecs() for name in codec.names))
+
+    def _table_codecs(self) -> list[TableCodec]:
+        """Return the codecs of the runs; raises ValueError if a run reads arrays."""
+        codecs = [run.codecs[0] for run in self.runs]
+        for run, codec in zip(self.runs, codecs, strict=True):
             if not isinstance(codec, TableCodec):
                 raise ValueError(f"{run.folder.path} reads arrays or images, not rows of a table.")
-            names |= dict.fromkeys(codec.names)
-        return list(names)
+        return codecs
 
     def predict_table(self, table: RawTable, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
         """Predict for the rows of a table; errors are those of `predict_detailed`.
 
         Counts the categories that are not in the training data, for `log_unknown`.
         """
-        unknown = ReadingNotes()
-        first, *others = (run.codecs[0] for run in self.runs)
-        encoded = [first.encode(table, unknown), *(codec.encode(table, ReadingNotes()) for codec in others)]
-        for note in unknown:
-            self._unknown.add(note.text, note.first, count=note.count)
-        return self._predict_encoded(encoded, batch_rows)
+        return self._predict_encoded(encode_table(self._table_codecs(), table, self._unknown), batch_rows)
 
     def log_unknown(self) -> None:
         """Warn of the categories that are not in the training data, in all tables since the last call."""
@@ -224,34 +229,22 @@ class ExamplePredictor:
         batch_rows: int = PREDICTION_BATCH_ROWS,
         reject: Reject = raise_error,
     ) -> list[Prediction | None]:
-        """Predict for rows of cells; None for an empty row, and for one that cannot be predicted.
+        """Predict for rows of cells; None for an empty row.
 
         Args:
             name: name of the table in messages.
             header: names of the columns.
-            rows: numbers of lines, and cells.
+            rows: numbers of lines, and cells; a `RejectedRow` is one that could not be read.
             batch_rows: examples per batch; affects speed and memory, not the predictions.
-            reject: function that receives the message about a row that cannot be predicted. In a time series, such a
-                row raises an error, because windows span rows.
+            reject: function that receives the message about a row that cannot be predicted. The prediction is empty,
+                and so are those of the rows of a time series whose window has this row.
 
         Raises:
             ValueError: a column is missing.
         """
-        table = RawTable.empty()
-        table.append(name, header, rows, self.input_names())
-        try:
-            predictions = iter(self.predict_table(table, batch_rows=batch_rows) if len(table) else ())
-            return [next(predictions) if cells else None for _, cells in rows]
-        except ValueError as error:
-            if self.reads_series:
-                raise
-            if len(rows) == 1:
-                reject(str(error))
-                return [None]
-        middle = len(rows) // 2  # one of the rows is to blame: halve until it is alone
-        halves = (rows[:middle], rows[middle:])
-        found = [self.predict_rows(name, header, half, batch_rows=batch_rows, reject=reject) for half in halves]
-        return [*found[0], *found[1]]
+        encoded = encode_rows(self._table_codecs(), name, header, rows, self._unknown, reject)
+        predictions = iter(self._predict_encoded(encoded, batch_rows))
+        return [next(predictions) if cells or isinstance(cells, RejectedRow) else None for _, cells in rows]
 
     def _predict_array(self, values: NDArray[Any], name: str, batch_rows: int) -> list[Prediction]:
         """Predict for an array (N, ...); `name` is used in messages."""
@@ -274,15 +267,14 @@ class ExamplePredictor:
         """Predict for inputs (N, ...), which are encoded with the codec of each run."""
         if batch_rows < 1:
             raise ValueError(f"`batch_rows` must be at least 1, but is {batch_rows} instead.")
-        count = len(encoded[0])
-        skipped = max(self._window(run) - 1 for run in self.runs) if count else 0  # rows without a full window
-        skipped = min(max(skipped, 0), count)
-        total = np.zeros((count - skipped, self.target.size))
+        rows = predictable_examples(encoded, [self._window(run) for run in self.runs])
+        total = np.zeros((len(rows), self.target.size))
         for run, inputs in zip(self.runs, encoded, strict=True):
-            total += _decode_outputs(run.codecs[1], self._outputs(run, inputs, skipped, batch_rows))
-        means = total / len(self.runs)
-        empty = [Prediction("", None)] * skipped
-        return empty + [self._prediction(row) for row in means]
+            total += _decode_outputs(run.codecs[1], self._outputs(run, inputs, rows, batch_rows))
+        predictions = [Prediction("", None)] * len(encoded[0])
+        for row, values in zip(rows.tolist(), total / len(self.runs), strict=True):
+            predictions[row] = self._prediction(values)
+        return predictions
 
     @staticmethod
     def _window(run: LoadedRun) -> int:
@@ -292,18 +284,18 @@ class ExamplePredictor:
 
     @torch.inference_mode()
     def _outputs(
-        self, run: LoadedRun, inputs: NDArray[np.float32], skipped: int, batch_rows: int
+        self, run: LoadedRun, inputs: NDArray[np.float32], rows: RowIndices, batch_rows: int
     ) -> NDArray[np.float32]:
-        """Compute the model's outputs (N, O) for all rows after the first `skipped` ones."""
+        """Compute the model's outputs (n, O) for the examples with indices (n,), of a time series for their windows."""
         window, is_table = self._window(run), isinstance(run.codecs[0], TableCodec)
         parts = [np.zeros((0, self.target.size), np.float32)]
-        for start in range(skipped, len(inputs), batch_rows):
-            rows = np.arange(start, min(start + batch_rows, len(inputs)))
+        for start in range(0, len(rows), batch_rows):
+            part = rows[start : start + batch_rows]
             if window:
-                examples = inputs[rows[:, None] + np.arange(1 - window, 1)]
+                examples = inputs[part[:, None] + np.arange(1 - window, 1)]
             else:
-                examples = inputs[rows][:, None] if is_table else inputs[rows]
-            batch = batch_of_arrays(np.ascontiguousarray(examples), None, rows).to(self.device)
+                examples = inputs[part][:, None] if is_table else inputs[part]
+            batch = batch_of_arrays(np.ascontiguousarray(examples), None, part).to(self.device)
             parts.append(run.model(batch).float().cpu().numpy())
         return np.concatenate(parts)
 
