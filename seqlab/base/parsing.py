@@ -58,20 +58,20 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
-    """Parse JSON.
+    """Parse JSON; infinite numbers and NaN, which are not JSON, are accepted as Python writes them.
 
     Args:
-        text: bytes are decoded as UTF-8.
-        is_record: whether the text is a row of a table, of which only some columns are read. Then duplicate keys raise
-            an error, and unpaired surrogates do not: the reader of a column checks its value.
+        text: bytes are decoded as UTF-8, without a byte order mark.
+        is_record: whether the text is a row of a table, of which only some columns are read. Then unpaired surrogates
+            do not raise an error: the reader of a column checks its value.
 
     Raises:
-        ValueError: the text is not JSON or nested too deeply, or has a number of thousands of digits, an unpaired
-            surrogate, or a duplicate key.
+        ValueError: the text is not JSON or nested too deeply, or has a number of thousands of digits, a duplicate key
+            or an unpaired surrogate.
     """
     try:
-        text = text if isinstance(text, str) else text.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=_unique_keys if is_record else None)
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        found = _DECODER.decode(text)
         if not is_record and _MAYBE_SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -90,6 +90,20 @@ def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
     return found
 
 
+def number_of_invalid_item(text: str) -> int:
+    """Return the number, from 1, of the first item of a JSON array that cannot be read; 0 if the array is not JSON."""
+    position, number = text.find("[") + 1, 1
+    while True:
+        position = _SPACE_AND_COMMA.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+        try:
+            _, position = _DECODER.raw_decode(text, position)
+        except json.JSONDecodeError:
+            return 0
+        except ValueError:
+            return number
+        number += 1
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build the dictionary of a JSON object; raise ValueError for a duplicate key."""
     values = dict(pairs)
@@ -98,6 +112,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in values if names.count(name) > 1)
         raise ValueError(f"has the key {twice!r} twice: rename all but one")
     return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)  # `json.loads` creates one at each call
+_SPACE_AND_COMMA = re.compile(r"[\s,]*")
 
 
 def parse_digits(text: str | None) -> int | None:

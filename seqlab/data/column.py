@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
@@ -157,7 +158,8 @@ def text_of_value(value: object, name: str, location: str) -> str:
     The items of a list, such as words or labels, are joined by spaces.
 
     Raises:
-        ValueError: the value is an object or bytes, or an item of a list is not one word; the message has `name`.
+        ValueError: the value is an object, bytes, NaN or infinite, or an item of a list is not one word; the message
+            has `name`.
     """
     if value is None:
         return ""
@@ -173,6 +175,8 @@ def text_of_value(value: object, name: str, location: str) -> str:
 def _scalar_as_text(value: object, name: str, location: str) -> str:
     """Return a string, number, boolean or date as text; `name` is for messages."""
     if isinstance(value, int | float):
+        if not math.isfinite(value):
+            raise ValueError(f"{location}: {name!r} must be text, but is {value}: write null for a missing text.")
         return json.dumps(value)
     if value is None or isinstance(value, Mapping | bytes | list | tuple):
         raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}.")

@@ -59,6 +59,8 @@ class ManifestEntry:
     """Channel of the recording; empty for the mean of all."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """What was done with the row, for the report -> first version of the reading that does it."""
+    fault: str = ""
+    """Why the entry could not be read; empty if it could."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Manifest(FileColumn):
     """Whether a folder with one subfolder of recordings for each label is a manifest."""
     needs_labels: bool = True
     """Whether the recordings of such a folder need labels; without them, it may have recordings in it."""
+    keeps_faults: bool = False
+    """Whether a row that cannot be read becomes an entry with a `fault`, instead of raising an error."""
 
     def stamp(self) -> Stamp:
         """Return the total size and the latest times of all files; errors as in `entries`."""
@@ -135,11 +139,19 @@ class Manifest(FileColumn):
                 f"{self.path}: is not a list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
-        checker = SegmentChecker()
+        checker, has_audio_column = SegmentChecker(), False
         for location, record in records:
-            entry = ManifestEntry("", None, location) if record is None else self.entry(record, location)
-            if entry.audio and entry.content is None and self.reading > FIRST_READING_VERSION:
-                checker.check(entry.audio, entry.start, entry.end, entry.columns, location)
+            try:
+                if isinstance(record, ValueError):
+                    raise record
+                has_audio_column |= record is not None and self.audio_column in record
+                entry = ManifestEntry("", None, location) if record is None else self.entry(record, location)
+                if entry.audio and entry.content is None and self.reading > FIRST_READING_VERSION:
+                    checker.check(entry.audio, entry.start, entry.end, entry.columns, location)
+            except ValueError as error:
+                if not self.keeps_faults or (isinstance(record, Mapping) and not has_audio_column):
+                    raise
+                entry = ManifestEntry("", None, location, fault=str(error))
             yield entry
 
     def entry(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
@@ -233,6 +245,7 @@ def open_manifest(
     *,
     in_folders: bool = False,
     needs_labels: bool = True,
+    keeps_faults: bool = False,
     reading: int = READING_VERSION,
 ) -> Manifest:
     """Return the manifest at a path, or the dataset `hub:NAME[:CONFIG]:SPLIT`, without reading it."""
@@ -245,6 +258,7 @@ def open_manifest(
         text_column=text_column,
         in_folders=in_folders,
         needs_labels=needs_labels,
+        keeps_faults=keeps_faults,
     )
 
 
@@ -270,34 +284,39 @@ def _has_json_lines(path: Path) -> bool:
         return False
 
 
-def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the location and the record of each line; None for a blank line, which `FILE#COLUMN` counts as well."""
+_Records = Iterator[tuple[str, Mapping[str, Any] | ValueError | None]]
+"""Location and record of each row: an error if it cannot be read, None for a blank line."""
+
+
+def _json_records(path: Path) -> _Records:
+    """Yield the location and the record of each line; `FILE#COLUMN` counts blank lines as well."""
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         location = f"{path}, line {number}"
-        if not line.strip():
-            yield location, None
-            continue
+        record: Any = None
         try:
-            record = parse_json(line, is_record=True)
-            if "\\u" in line:
-                parse_json(line)  # refuses unpaired surrogates
+            if line.strip():
+                record = parse_json(line, is_record=True)
+                if "\\u" in line:
+                    parse_json(line)  # refuses unpaired surrogates
+                if not isinstance(record, dict):
+                    raise ValueError(f"must be a JSON object with the columns of an entry, but is {line[:60]}")
         except ValueError as error:
-            raise ValueError(f"{location}: {error}.") from None
-        if not isinstance(record, dict):
-            raise ValueError(f"{location}: must be a JSON object with the columns of an entry, but is {line[:60]}.")
+            record = ValueError(f"{location}: {error}.")
         yield location, record
 
 
-def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the location and the record of each row; None for a blank line."""
+def _table_records(path: Path, kind: str) -> _Records:
+    """Yield the location and the record of each row."""
     table = DelimitedRows(read_lines(path, ROW_LIMIT), str(path), "," if kind == "csv" else "\t", quotes=False)
     if repeated := next((cell for number, cell in enumerate(table.header) if cell in table.header[:number]), None):
         raise ValueError(f"{path}, line 1: names the column {repeated!r} twice: rename or remove one of them.")
-    for line, cells in table.rows():
-        yield f"{path}, line {line}", dict(zip(table.header, cells, strict=True)) if cells else None
+    faults: list[str] = []
+    for line, cells in table.rows(faults.append):
+        record = dict(zip(table.header, cells, strict=True)) if cells else None
+        yield f"{path}, line {line}", ValueError(faults.pop()) if faults else record
 
 
-def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _dataset_records(path: Path, kind: str, audio_column: str) -> _Records:
     datasets = require_datasets(f"{path}, as all .{kind} files")
     try:
         table = datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True)

@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.parsing import parse_json
+from seqlab.base.parsing import number_of_invalid_item, parse_json
 from seqlab.base.reading import READING_VERSION
 from seqlab.data.column import NumberCell, text_of_value
 from seqlab.data.delimited import Reject, RejectedRow, Row, lookalike_hint, raise_error
@@ -18,6 +18,8 @@ from seqlab.data.readers import DiscardedLine
 
 NumberedRecord = tuple[int, Any]
 """Number of the line or record, from 1, and the record; None for an empty line, a `RejectedRow` if it is not JSON."""
+SCALAR_TYPES = frozenset((str, int, float, bool, type(None)))
+"""Types of most values; a comparison with them is faster than `isinstance(value, Mapping)`."""
 
 
 def read_json_records(
@@ -89,7 +91,9 @@ def _parse_document(text: str, name: str) -> list[Any]:
     try:
         document = parse_json(text, is_record=True)
     except ValueError as error:
-        raise ValueError(f"{name}: cannot be read as .json ({error}).") from None
+        number = number_of_invalid_item(text)
+        location = f"{name}, record {number}" if number else name
+        raise ValueError(f"{location}: cannot be read as .json ({error}).") from None
     if not isinstance(document, list):
         found = f"one object with the keys {', '.join(document)}" if isinstance(document, dict) else repr(document)
         raise ValueError(
@@ -205,8 +209,12 @@ def cell_of(value: object, name: str, location: str, reading: int = READING_VERS
 
     Version 1 joins the items of any list, and reads objects and bytes as the text that Python prints.
     """
-    if isinstance(value, Real | Decimal) and not isinstance(value, bool):  # also numpy's
+    if type(value) in (float, int) or (
+        isinstance(value, Real | Decimal) and not isinstance(value, bool)
+    ):  # and numpy's
         return NumberCell(value)
+    if type(value) is str and value.isascii():
+        return value
     if reading == 1 and isinstance(value, list):
         return " ".join(cell_of(item, name, location, reading) for item in value)
     return str(value) if reading == 1 and isinstance(value, dict | bytes) else text_of_value(value, name, location)
@@ -214,7 +222,9 @@ def cell_of(value: object, name: str, location: str, reading: int = READING_VERS
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """Replace nested objects by their values, named by the dotted paths of keys."""
-    if not any(isinstance(value, Mapping) and value for value in record.values()):
+    if {*map(type, record.values())} <= SCALAR_TYPES or not any(
+        isinstance(value, Mapping) and value for value in record.values()
+    ):
         return dict(record)
     found: dict[str, Any] = {}
     for key, value in record.items():

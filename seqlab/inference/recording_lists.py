@@ -96,7 +96,9 @@ def _open_if_manifest(spec: str, in_folders: bool = False, reading: int = READIN
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
-    manifest = open_manifest(path, column or "audio", in_folders=in_folders, needs_labels=False, reading=reading)
+    manifest = open_manifest(
+        path, column or "audio", in_folders=in_folders, needs_labels=False, keeps_faults=True, reading=reading
+    )
     is_text = not column and not path.startswith(HUB_PREFIX) and not manifest.is_manifest
     return None if is_text else manifest
 

@@ -98,7 +98,7 @@ def _read_one(
             return _convert_array(*recording, rate=rate, name=name, reading=reading)
         if isinstance(recording, ManifestEntry):
             if not recording.audio:
-                return f"{recording.location}: names no recording."
+                return recording.fault or f"{recording.location}: names no recording."
             content = recording.audio if recording.content is None else recording.content
             start, end, channel = recording.start, recording.end, recording.channel
             found = read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)

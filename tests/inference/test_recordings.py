@@ -61,3 +61,41 @@ def test_lists_are_read_by_the_version_of_the_run(
         [entry] = entries
     assert isinstance(entry, ManifestEntry)
     assert ([(entry.start, entry.end)], entry.channel) == (segments, "2" if reading == 2 else "")
+
+
+BAD_ENTRIES = {
+    '{"audio": "a.wav",}': "line 2: not JSON",
+    '{"audio": 5}': "line 2: 'audio' must be the path of a recording, but is 5",
+    '{"audiox": "a.wav"}': "line 2: has no column 'audio'",
+    "[1]": "line 2: must be a JSON object",
+    '{"audio": "a.wav", "start": "x"}': "line 2: 'start' must be a time",
+    '{"audio": "a.wav", "start": 3, "end": 1}': "line 2: 'end' (1) must be after 'start' (3)",
+    '{"audio": "a.wav", "audio": "b.wav"}': "line 2: has the key 'audio' twice",
+    '{"audio": null}': "line 2: names no recording",
+}
+
+
+@pytest.mark.parametrize("entry", BAD_ENTRIES)
+def test_a_bad_entry_of_a_list_is_a_fault_of_one_recording(entry: str, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encode(SOUND))
+    path = tmp_path / "list.jsonl"
+    path.write_text(f'{{"audio": "a.wav"}}\n{entry}\n{{"audio": "a.wav"}}\n')
+    with open_recording_list(str(path)) as entries:
+        first, fault, last = read_waveforms(list(entries), RATE)
+    assert not isinstance(first, str)
+    assert not isinstance(last, str)
+    assert isinstance(fault, str)
+    assert BAD_ENTRIES[entry] in fault
+
+
+def test_bad_rows_of_a_table_of_recordings_are_faults(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encode(SOUND))
+    path = tmp_path / "list.csv"
+    path.write_text("audio,start\na.wav,\na.wav,1,2\na.wav,abc\na.wav,0\n")
+    with open_recording_list(str(path)) as entries:
+        found = read_waveforms(list(entries), RATE)
+    assert [isinstance(each, str) for each in found] == [False, True, True, False]
+    assert "line 3: has 3 cells" in str(found[1])
+    path.write_text("path,start\na.wav,\n")
+    with open_recording_list(str(path)) as entries, pytest.raises(ValueError, match="has no column 'audio'"):
+        list(entries)
