@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from seqlab.base.json_text import json_text
 from seqlab.base.named_files import filename_in_errors, open_for_writing
 from seqlab.base.parsing import open_regular, read_json
 
@@ -50,7 +51,7 @@ def sync(file: BinaryIO, path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a file atomically by JSON; raise ValueError for a file name that is not UTF-8."""
     try:
-        content = json.dumps(value, indent=1, ensure_ascii=False).encode()
+        content = json_text(value, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:  # Python represents bytes of a file name that are not UTF-8 as surrogates
         start = max(0, error.start - CONTEXT_CHARS)
         shown = error.object[start : error.end + CONTEXT_CHARS]
@@ -77,7 +78,7 @@ def read_checksummed_json(path: Path) -> dict[str, Any]:
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of `values` with their SHA-256 under `CHECKSUM_KEY`, for writing as a JSON object."""
-    return {**values, CHECKSUM_KEY: _digest(json.loads(json.dumps(values)))}
+    return {**values, CHECKSUM_KEY: _digest(json.loads(json_text(values)))}
 
 
 def verify_checksum(values: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.atomic_io import atomic_write
+from seqlab.base.json_text import json_text
 from seqlab.commands import AsArgument, Command, UsageError
 from seqlab.inference.options import SETTINGS, File
 
@@ -80,7 +81,7 @@ def list_corpora(*, as_json: bool) -> None:
     rows = [_describe(corpus) for _, corpus in sorted(CORPORA.items())]
     if as_json:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json_text(row, ensure_ascii=False))
         return
     table = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,6 +1,5 @@
 """Command `seqlab distill`: translate a corpus with a teacher model."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import line_locations
@@ -98,7 +98,7 @@ def run(options: DistillOptions) -> None:
         references = [translator.tgt_tokenizer.normalize(line) for line in references]
     report = describe_targets(lines, translations, references)
     report |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
-    print(json.dumps(report) if options.json else "\n".join(report_lines(report)))
+    print(json_text(report) if options.json else "\n".join(report_lines(report)))
 
 
 def check_output(options: DistillOptions) -> Path:

@@ -1,6 +1,5 @@
 """Command `seqlab evaluate`: score hypotheses against references."""
 
-import json
 import logging
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.json_text import json_text
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample, word_metric_advice
 from seqlab.inference.files import all_locations, read_parallel
@@ -116,7 +116,7 @@ def run(options: EvaluateOptions) -> None:
             if spec is not None and hypotheses is not None:
                 _name_unequal_labels(hypotheses, texts.references, [spec, *options.ref])
         raise
-    print(json.dumps(results) if options.json else "\n".join(lines))
+    print(json_text(results) if options.json else "\n".join(lines))
 
 
 def _warn_of_short_references(references: list[str]) -> None:

@@ -1,9 +1,8 @@
 """Command `seqlab info`: summarize a run."""
 
-import json
-
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.json_text import json_text
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, RunPath
 
@@ -23,7 +22,7 @@ def run(options: InfoOptions) -> None:
     from seqlab.runs.summary import summarize
 
     summary = summarize(options.run_dir)
-    print(json.dumps(summary.as_dict()) if options.json else "\n".join(summary.lines()))
+    print(json_text(summary.as_dict()) if options.json else "\n".join(summary.lines()))
 
 
 INFO = Command(InfoOptions, run)

@@ -5,10 +5,10 @@ options, as in `seqlab train`.
 """
 
 import argparse
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from seqlab.base.json_text import json_text
 from seqlab.cli.config_options import ConfigParser, overrides_of
 from seqlab.cli.parser import Parser
 from seqlab.cli.train_config import find_target, make_config
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         is_run = recipe is None and arguments.target is not None
         config = make_config(recipe, overrides, run_dir if is_run else Path(folder))
         result = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
-    print(json.dumps(result.to_json()) if arguments.json else "\n".join(result.lines()))
+    print(json_text(result.to_json()) if arguments.json else "\n".join(result.lines()))
     if arguments.out is not None:
         from seqlab.reports.range_test import save_range_test
 

@@ -5,10 +5,10 @@ empty cell means that there is no result.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import seqlab
+from seqlab.base.json_text import json_text
 from seqlab.cli.parser import Parser
 from seqlab.commands import UsageError
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "minutes": int(record["minutes"]) if record["minutes"] else None,
                 "figure": record["figure"] or None,
             }
-            print(json.dumps(record | values, ensure_ascii=False))
+            print(json_text(record | values, ensure_ascii=False))
         return 0
     widths = [max(map(len, column)) for column in zip(header, *matching_rows, strict=True)]
     for row in [header, *matching_rows]:

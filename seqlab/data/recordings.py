@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from seqlab.audio.containers import FAULTS, FAULTS_SINCE
 from seqlab.audio.reading import SILENCE_DB, Recording, RecordingError, read_recording
 from seqlab.audio.waveform import FULL_SCALE
 from seqlab.base.atomic_io import rename
+from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, validate_type
 from seqlab.base.reading import ReadingNotes
@@ -173,7 +173,7 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProg
                 if isinstance(found, Recording):
                     samples.write(found.samples.tobytes())
                     first += len(found.samples)
-                notes.write(json.dumps(asdict(example)).encode() + b"\n")
+                notes.write(json_text(asdict(example)).encode() + b"\n")
             done += len(block)
             on_progress("recordings decoded", done, count)
 

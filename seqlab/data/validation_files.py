@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from seqlab.base.atomic_io import sync
+from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json
 from seqlab.data.config import TokensConfig
@@ -37,7 +37,7 @@ class HeldOutFile:
         """Append pairs, which must include their text."""
         for src, tgt in zip(*pairs.texts, strict=True):
             record = {"src": src.tobytes().decode("utf-8"), "tgt": tgt.tobytes().decode("utf-8")}
-            self._file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+            self._file.write((json_text(record, ensure_ascii=False) + "\n").encode("utf-8"))
 
     def save(self) -> int:
         """Flush the file to disk; return its size in bytes."""

@@ -1,14 +1,13 @@
 """Input and output lines of commands: checks, control characters and JSON. Each input line has one output line."""
 
-import json
 import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
+from seqlab.base.json_text import json_text
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE
 from seqlab.data.readers import DiscardedLine
@@ -188,17 +187,7 @@ def refuse_newlines(lines: Sequence[str], name: str) -> None:
 
 def json_line(values: dict[str, Any]) -> str:
     """Format an object as a line of JSON; infinite numbers and NaN, such as the logarithm of 0, become null."""
-    finite = _replace_infinities(values)
-    text = json.dumps(finite, ensure_ascii=False, allow_nan=False)
+    text = json_text(values, ensure_ascii=False)
     # Surrogates, from file names that are not UTF-8, cannot be encoded: JSON escapes them.
     is_encodable = text.isascii() or not _SURROGATE.search(text)
-    return text if is_encodable else json.dumps(finite, allow_nan=False)
-
-
-def _replace_infinities(value: Any) -> Any:
-    """Replace infinite numbers and NaN in nested dicts and lists by None."""
-    if isinstance(value, dict):
-        return {name: _replace_infinities(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_infinities(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return text if is_encodable else json_text(values)

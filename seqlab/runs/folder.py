@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shlex
 import time
@@ -295,6 +296,8 @@ class RunFolder:
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of metrics.jsonl; skip an incomplete last line; yield nothing if there is no file.
 
+        A metric that is null was not finite, and is NaN.
+
         Raises:
             ValueError: a line is damaged.
         """
@@ -304,7 +307,8 @@ class RunFolder:
             for number, line in enumerate(ROW_LIMIT.read(file, str(self.metrics_file)), start=1):
                 if line.endswith(b"\n"):
                     try:
-                        yield validate_type(parse_json(line), dict[str, Any])
+                        values = validate_type(parse_json(line), dict[str, Any])
+                        yield {name: math.nan if value is None else value for name, value in values.items()}
                     except ValueError as error:
                         raise ValueError(
                             f"{self.metrics_file}, line {number}: damaged ({error}); delete the line."

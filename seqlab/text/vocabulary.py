@@ -3,7 +3,6 @@
 An item is an entry of a vocabulary: a character, a word or a tag.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
+from seqlab.base.json_text import json_text
 from seqlab.base.parsing import parse_json, validate_type
 from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
 from seqlab.text.segmenter import Segmenter, pack_ids
@@ -137,7 +137,7 @@ class Vocabulary(Segmenter):
         return cls([*(item for _, item in ranked[:limit]), *tags], config)
 
     def to_bytes(self) -> bytes:
-        return json.dumps(self._tokens[len(SPECIAL_TOKENS) :], indent=0).encode()
+        return json_text(self._tokens[len(SPECIAL_TOKENS) :], indent=0).encode()
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
         unknown = pack_ids([UNK_ID])

@@ -1,6 +1,5 @@
 """Cross-validation: one run for each fold, and the mean scores of the best checkpoints on the held-out rows."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from seqlab.base.atomic_io import write_bytes, write_json
+from seqlab.base.json_text import json_text
 from seqlab.base.number_text import short_text
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -111,7 +111,7 @@ def train_folds(
         logger.info("fold %d of %d: %s", number, num_folds, shown)
     report = FoldsReport(scores_of_folds)
     if predictions:
-        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in predictions)
+        text = "".join(json_text(each, ensure_ascii=False) + "\n" for each in predictions)
         write_bytes(folder / PREDICTIONS, text.encode())
     write_json(folder / REPORT, report.to_json())
     return report

@@ -6,7 +6,6 @@ that it can write its files again.
 """
 
 import csv
-import json
 import logging
 import shutil
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from seqlab.base.json_text import json_text
 from seqlab.registry import describe_error, find_part
 
 logger = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class TensorboardLogger:
     def _add(self, line: Line, seconds: float) -> None:
         kind, step = line["kind"], line.get("step", 0)
         if kind == "event":
-            self._writer.add_text("event", json.dumps(line), step, walltime=seconds)
+            self._writer.add_text("event", json_text(line), step, walltime=seconds)
             return
         for name, value in line.items():
             if isinstance(value, int | float) and name != "step":

@@ -1,12 +1,12 @@
 """Writer of metrics.jsonl, one JSON object per line; a resumed run truncates it to its checkpoint."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import sync
+from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import require_regular
 from seqlab.training.loggers import GuardedLogger
@@ -29,7 +29,7 @@ class MetricsLogger:
     def write(self, kind: str, **values: Any) -> None:
         """Write a line; `kind` is `train`, `valid` or `event`."""
         line = {"kind": kind, **values}
-        self._file.write((json.dumps(line) + "\n").encode())
+        self._file.write((json_text(line) + "\n").encode())
         self._file.flush()
         for logger in self._loggers:
             logger.log(line)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqlab.base.json_text import replace_non_finite
 from seqlab.base.malloc import release_heap
 from seqlab.base.parsing import validate_type
 from seqlab.data.step import Position
@@ -232,12 +233,13 @@ class TrainingRun(CodecsMixin):
         self.device_context.world.call_on_main(lambda: self._write(tensors))
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
-        state = {
+        values = {
             "progress": self.progress.to_json(),
             "best": self.progress.best,
             "figures": self.metrics.to_json(),
             "journal_size": self.metrics_logger.size(),
         }
+        state = replace_non_finite(values, str)
         with self.locked_folder.writing():
             write_checkpoint(self.checkpoints, self.progress.step, tensors, state)
             self.prune()

@@ -33,7 +33,7 @@ INVALID = {
 def test_invalid_records_are_refused_with_file_and_line(reader: str, line: str, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(f'{{"audio": "a", "text": "x"}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="t.jsonl, line 2: ") as raised:
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 2: ") as raised:
         READERS[reader](path)
     assert INVALID[line] in str(raised.value)
 
@@ -52,7 +52,7 @@ def test_values_are_read_alike_and_with_all_digits(reader: str, text: str, tmp_p
 def test_infinite_numbers_and_nan_are_no_text(number: str, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(f'{{"text": "x"}}\n{{"text": {number}}}\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="t.jsonl, line 2: 'text' must be text, but is .*: write null"):
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 2: 'text' must be text, but is .*: write null"):
         list(parse_column(f"{path}#text").values())
 
 

@@ -6,7 +6,6 @@ the search and the corpus, so that it is not resumed with others.
 """
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seqlab.base.atomic_io import folder_lock, verify_checksum, with_checksum
+from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, require_regular, validate_type
 from seqlab.base.world import ProgressCallback
@@ -164,7 +164,7 @@ def _parse_object(line: bytes) -> dict[str, Any]:
 
 def append_json(file: BinaryIO, value: Mapping[str, Any]) -> None:
     """Append an object with its checksum as a line of JSON, and sync the file."""
-    file.write(json.dumps(with_checksum(value), ensure_ascii=False).encode() + b"\n")
+    file.write(json_text(with_checksum(value), ensure_ascii=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 

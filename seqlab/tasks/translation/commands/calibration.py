@@ -1,6 +1,5 @@
 """Measure the calibration of a translator (`seqlab calibration`)."""
 
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count
@@ -69,7 +69,7 @@ def run(options: CalibrationOptions) -> None:
     else:
         logger.warning("all predictions are empty: there are no tokens to compare")
     if options.json:
-        print(json.dumps({name: asdict(each) for name, each in found.items()}))
+        print(json_text({name: asdict(each) for name, each in found.items()}))
     else:
         print("\n\n".join("\n".join(table_lines(name, each)) for name, each in found.items()))
 

@@ -1,11 +1,11 @@
 """Measure the exposure bias of a translator (`seqlab exposure`)."""
 
-import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count, given_options
@@ -50,7 +50,7 @@ def run(options: ExposureOptions) -> None:
             progress=advance,
             **given_options(options, "batch_tokens"),
         )
-    print(json.dumps(as_dict(found)) if options.json else "\n".join(table_lines(found)))
+    print(json_text(as_dict(found)) if options.json else "\n".join(table_lines(found)))
 
 
 def as_dict(found: "Exposure") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Count the search errors and model errors of beam search (`seqlab search-errors`)."""
 
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import BeamSize
+from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, Name
@@ -73,7 +73,7 @@ def run(options: SearchErrorsOptions) -> None:
             progress=advance,
         )
     _warn(found)
-    print(json.dumps([asdict(each) for each in found]) if options.json else "\n".join(table_lines(found)))
+    print(json_text([asdict(each) for each in found]) if options.json else "\n".join(table_lines(found)))
 
 
 def _warn(found: "list[SearchErrors]") -> None:
