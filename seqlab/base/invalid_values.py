@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Mapping
-from functools import wraps
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from seqlab.base.bounds import MIN_POSITIVE
 from seqlab.base.nearest import nearest_hint
-
-T = TypeVar("T")
 
 
 def describe_invalid_value(key: str, details: Mapping[str, Any]) -> str:
@@ -45,23 +40,3 @@ def describe_invalid_value(key: str, details: Mapping[str, Any]) -> str:
     if kind == "literal_error":
         nearest = nearest_hint(str(details["input"]), re.findall("'(.+?)'", required))
     return f"`{key}` must be {required}, but is {shown} instead{nearest}."
-
-
-def with_plain_errors(config: type[T]) -> type[T]:
-    """Let a pydantic dataclass raise ValueError with a plain message when a program constructs it."""
-    initialize = config.__init__
-
-    @wraps(initialize)
-    def __init__(self: T, *arguments: Any, **values: Any) -> None:
-        try:
-            initialize(self, *arguments, **values)
-        except ValidationError as error:
-            details = error.errors(include_url=False)[0]
-            key = ".".join(map(str, details["loc"]))
-            if details["type"] == "unexpected_keyword_argument":
-                hint = nearest_hint(key, config.__dataclass_fields__)  # type: ignore[attr-defined]
-                raise ValueError(f"There is no `{key}`{hint}.") from None
-            raise ValueError(describe_invalid_value(key, details)) from None
-
-    config.__init__ = __init__  # type: ignore[method-assign, assignment]
-    return config

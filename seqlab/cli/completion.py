@@ -5,8 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.commands import AsArgument, Command
 from seqlab.inference.options import SETTINGS
 

@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic.dataclasses import dataclass
-
 from seqlab.base.atomic_io import atomic_write
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.commands import AsArgument, Command, UsageError
 from seqlab.inference.options import SETTINGS, File

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError

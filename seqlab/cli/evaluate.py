@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample, word_metric_advice

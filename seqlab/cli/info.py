@@ -1,7 +1,6 @@
 """Command `seqlab info`: summarize a run."""
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, RunPath

@@ -5,8 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.parsing import parse_json
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, File

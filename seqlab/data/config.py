@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count
+from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.part import Part
 from seqlab.registry import import_target

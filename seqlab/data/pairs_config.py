@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count, CountOrZero
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import BUILT_IN_OWNER, default_part, list_entries
 from seqlab.text import Tokenizer, TokenizerConfig

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import default_part
 from seqlab.text import Tokenizer, TokenizerConfig

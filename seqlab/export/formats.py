@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count, Threads
+from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.commands import UsageError
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import ProgressCallback, World

@@ -7,10 +7,10 @@ O outputs (numbers, classes or labels).
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import CountOrZero
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide

@@ -9,10 +9,10 @@ Shapes: B recordings, F frames of M bands, F' frames after subsampling, D hidden
 from typing import Annotated, ClassVar, Protocol
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
+from seqlab.base.config_class import dataclass
 from seqlab.models.config import SETTINGS, IntArray, ModelConfig, Probability, Size
 from seqlab.models.transformer_encoder import EncoderLayersConfig, init_linear_weights, make_last_norm, make_layers
 from seqlab.nn import masks

@@ -6,9 +6,9 @@ Shapes: V vocabulary, L labels, W words of a batch.
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, TokenSide
 from seqlab.nn.masks import padding_mask

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide

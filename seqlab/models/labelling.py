@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import CountOrZero
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import SPELLING_VOCAB_SIZE, LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, SequencePooling, TokenSide
 from seqlab.models.interfaces import DecoderOutput

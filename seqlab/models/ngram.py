@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import Count
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TextBatch, TextLayout
 from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size
 from seqlab.models.encoder_decoder import EmbeddingTying, check_tying

@@ -8,9 +8,9 @@ from dataclasses import dataclass as plain_dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, ModelConfig
 from seqlab.nn.layers import Linear

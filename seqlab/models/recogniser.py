@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import FrameBatch
 from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.ctc import CtcPrefixes, CtcState

@@ -6,9 +6,9 @@ Shapes: B recordings, F frames of M bands, L labels.
 from typing import ClassVar, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, SequencePooling
 from seqlab.models.frame_encoders import (

@@ -16,10 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import (

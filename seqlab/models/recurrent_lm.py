@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import TextBatch, TextLayout
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 import torch.nn.functional as F
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.encoder_decoder import (

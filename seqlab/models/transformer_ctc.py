@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.ctc import CtcPrefixes, CtcState

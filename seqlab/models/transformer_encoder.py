@@ -6,10 +6,10 @@ Shapes: B batch, S source positions, D d_model.
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
+from seqlab.base.config_class import dataclass
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
 from seqlab.models.encoder_decoder import NO_TAGS, SourceTags
 from seqlab.nn import masks

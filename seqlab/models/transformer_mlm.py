@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 import torch.nn.functional as F
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.encoder_decoder import make_embeddings

@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import NonNegative, Positive
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TextLayout, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

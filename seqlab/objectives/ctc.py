@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameLogProbs, FrameModel, FrameOutput
 from seqlab.objectives.glancing import GlancingConfig, choose_shown, glancing_share

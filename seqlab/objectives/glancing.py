@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import Positive
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE
 from seqlab.objectives.loss import SETTINGS, ObjectiveConfig
 

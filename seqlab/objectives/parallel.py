@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import NonNegative
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
 from seqlab.objectives.glancing import GlancingConfig, choose_shown, draw_positions, glancing_share

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import Positive
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, ValueBatch
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

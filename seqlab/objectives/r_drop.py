@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import Positive
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Positive
+from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import CountOrZero, NonNegative, Positive
+from seqlab.base.config_class import dataclass
 from seqlab.optim.optimizers import SETTINGS, AdamConfig, OptimizerConfig
 from seqlab.optim.schedules import InverseSqrtScheduleConfig, ScheduleConfig
 

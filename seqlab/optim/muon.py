@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.base.config_class import dataclass
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Beta, Parameters
 
 HAS_BF16: bool = torch.cpu.get_capabilities().get("avx512_bf16", False)

@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkabl
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import NonNegative, Positive
+from seqlab.base.config_class import dataclass
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)

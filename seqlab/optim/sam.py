@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.base.bounds import Positive
+from seqlab.base.config_class import dataclass
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 

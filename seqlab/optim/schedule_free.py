@@ -3,9 +3,9 @@
 from typing import Any, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.base.config_class import dataclass
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 

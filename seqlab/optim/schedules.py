@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import CountOrZero
+from seqlab.base.config_class import dataclass
 from seqlab.optim.optimizers import SETTINGS
 from seqlab.part import Part
 

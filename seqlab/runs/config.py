@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.atomic_io import write_bytes
 from seqlab.base.bounds import Count, Positive, Threads
+from seqlab.base.config_class import dataclass
 from seqlab.base.nearest import nearest_hint
 from seqlab.data.config import DataConfig
 from seqlab.models.config import ModelConfig

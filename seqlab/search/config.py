@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, MAX_NUMBER, BeamSize, Count, CountOrZero, NonNegative
-from seqlab.base.invalid_values import with_plain_errors
+from seqlab.base.config_class import dataclass
 from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
@@ -43,7 +42,6 @@ class OutputLimits:
         )
 
 
-@with_plain_errors
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SearchConfig:
     """Search: beam, length penalty and limits.
@@ -210,7 +208,6 @@ _CONFIGS_BY_FIELD: dict[str, dict[str, Any]] = {
 """Each field that some models do not support -> arguments of a config that uses it."""
 
 
-@with_plain_errors
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SamplingConfig:
     """Sampling: distribution, limits and seed.

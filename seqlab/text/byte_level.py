@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import tokenizers
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
+from seqlab.base.config_class import dataclass
 from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
 from seqlab.text.segmenter import Segmenter, WordCache, pack_ids
 from seqlab.text.tokenizer import SPECIAL_TOKENS

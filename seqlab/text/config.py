@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.part import Part
 from seqlab.text.normalization import NormalizationForm, normalize
 

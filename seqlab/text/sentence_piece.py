@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import sentencepiece
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, MAX_VOCAB_SIZE
+from seqlab.base.config_class import dataclass
 from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampler
 from seqlab.text.segmenter import Segmenter, WordCache

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from seqlab.base.atomic_io import write_bytes, write_json
+from seqlab.base.config_class import dataclass as config_class
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
 from seqlab.registry import UnknownPart, find_part
 from seqlab.text.config import SETTINGS, TokenizerConfig, TrainedTokenizerConfig
@@ -262,7 +262,7 @@ def _printable(text: str) -> str:
     )
 
 
-@pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
+@config_class(frozen=True, config=SETTINGS, kw_only=True)
 class SavedConfig(TokenizerConfig):
     """An existing tokenizer, for models that must share a vocabulary: ensembles and shallow fusion."""
 
@@ -285,7 +285,7 @@ class SavedConfig(TokenizerConfig):
         return load_tokenizer(Path(self.folder))
 
 
-@pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
+@config_class(frozen=True, config=SETTINGS, kw_only=True)
 class SameConfig(TokenizerConfig):
     """The config of the source's tokenizer; for targets only."""
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.base.parsing import parse_json, validate_type
 from seqlab.text.config import SETTINGS, TrainedTokenizerConfig

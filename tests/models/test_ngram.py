@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from reference.exhaustive import all_sequences, best, greedy
 from reference.kneser_ney import KneserNey
 from safetensors.torch import load, save
@@ -179,7 +178,7 @@ def test_unseen_bytes_have_a_probability() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"order": 0}, r"order\n.* greater than or equal to 1"),
+        ({"order": 0}, "`order` must be at least 1, but is 0"),
         ({"order": 2, "min_counts": (1, 1, 2)}, "at most `order` \\(2\\) values"),
         ({"min_counts": (2,)}, "must start with 1 and not decrease"),
         ({"min_counts": (1, 3, 2)}, "must start with 1 and not decrease"),
@@ -187,5 +186,5 @@ def test_unseen_bytes_have_a_probability() -> None:
     ],
 )
 def test_invalid_configs_are_refused(values: dict[str, object], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(ValueError, match=message):
         NgramConfig(**values)

@@ -94,9 +94,9 @@ def test_embeddings_are_tied_as_configured() -> None:
             {"d_model": 20, "num_heads": 4, "rotary_cross_attention": True},
             "`rotary_cross_attention` needs an even head size, but .* is 5 instead",
         ),
-        ({"num_encoder_layers": 0}, "num_encoder_layers\n  Input should be greater than or equal to 1"),
+        ({"num_encoder_layers": 0}, "`num_encoder_layers` must be at least 1, but is 0"),
         ({"positions": "rotary", "d_model": 20, "num_heads": 4}, "`positions: rotary` needs an even head size"),
-        ({"dropout": 1.0}, "dropout\n  Input should be less than 1"),
+        ({"dropout": 1.0}, "`dropout` must be less than 1, but is 1.0"),
         ({"activation": "tanh"}, "activation"),
     ],
 )

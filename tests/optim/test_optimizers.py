@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import nn
 
 import seqlab.optim.muon
@@ -145,7 +144,7 @@ def test_radam_tests_include_rectified_and_plain_updates() -> None:
 
 
 def test_nesterov_needs_momentum() -> None:
-    with pytest.raises(ValidationError, match="`nesterov` needs a `momentum` above 0"):
+    with pytest.raises(ValueError, match="`nesterov` needs a `momentum` above 0"):
         SgdConfig(momentum=0, nesterov=True)
 
 

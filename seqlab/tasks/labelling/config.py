@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import Tokenizer, TokenizerConfig, WordsConfig

@@ -2,8 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS
 from seqlab.data.text_config import TextConfig
 

@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches

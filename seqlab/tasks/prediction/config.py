@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
+from seqlab.base.config_class import dataclass
 from seqlab.data.arrays import ChannelAxis, Layout, is_array_path, source_to_hash
 from seqlab.data.colors import GROUND_PATTERN
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs

@@ -2,8 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.folds import FoldKind
 from seqlab.data.recordings_config import RecordingsConfig

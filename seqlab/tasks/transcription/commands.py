@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic.dataclasses import dataclass
-
 from seqlab.base.bounds import Finite, Positive
+from seqlab.base.config_class import dataclass
 from seqlab.base.progress import count_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import ProgressCallback, World

@@ -3,8 +3,8 @@
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.recordings_config import RecordingsConfig, Share
 from seqlab.text import CharactersConfig, TokenizerConfig

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_NUMBER, Count
+from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SameConfig, TokenizerConfig

@@ -9,8 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.base.progress import line_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file

@@ -6,8 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.parsing import parse_digits
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command

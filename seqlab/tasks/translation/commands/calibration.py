@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command

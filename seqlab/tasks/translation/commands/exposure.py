@@ -3,8 +3,7 @@
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic.dataclasses import dataclass
-
+from seqlab.base.config_class import dataclass
 from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import AsOption, UsageError
 from seqlab.inference.lines import TextCounts, exit_status

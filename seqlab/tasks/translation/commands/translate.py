@@ -8,9 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic.dataclasses import dataclass
-
 from seqlab.base.bounds import Finite
+from seqlab.base.config_class import dataclass
 from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.base.world import join_world
