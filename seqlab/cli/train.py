@@ -116,8 +116,9 @@ def _train_folds(
     with staged_data(folder) as first_dir:
         is_new = is_recipe(recipe) and not (folder / "data").exists()
         config = make_config(recipe, overrides, first_dir if is_new else folder)
-        check_folds(config, folder, arguments.folds)
-        config = make_config(recipe, overrides, folder) if is_new else config
+        if is_new:
+            check_folds(config, folder, arguments.folds)
+            config = make_config(recipe, overrides, folder)
     report = train_folds(config, folder, arguments.folds, overwrite=arguments.overwrite, command=command)
     print("\n".join(report.lines()))
     return 0

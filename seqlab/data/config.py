@@ -135,6 +135,16 @@ class DataConfig(Part):
         """Return a copy for one fold, numbered from 1; raises ValueError if the data has no folds."""
         raise ValueError(f"`data.kind: {self.kind}` cannot be divided into folds.")
 
+    def check_folds(self, num_folds: int) -> list[str]:
+        """Check the division of the training data into folds; return warnings of what is in several folds.
+
+        Raises:
+            ValueError: the data has no folds, or a fold has no rows.
+        """
+        for number in range(1, num_folds + 1):
+            self.for_fold(number, num_folds)
+        return []
+
     def run_name_specs(self) -> tuple[str, ...]:
         """Return the path specs that determine the default name of a run."""
         return tuple(self._specs(name)[0] for name in self.path_fields if name.startswith("train"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from seqlab.data.epoch import seeded_generator
 
+MAX_NAMED_GROUPS = 5
+"""Maximum number of groups in a warning."""
 FoldKind = Literal["plain", "stratified", "grouped", "given"]
 """Assignment of rows to folds: at random (`plain`), with equal shares of each class (`stratified`), with all rows of a
 group in one fold (`grouped`), or by a column (`given`)."""
@@ -68,12 +71,47 @@ def hold_out(
 
 def repeated_rows(arrays: Sequence[NDArray[Any]], is_held_out: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the held-out rows that equal a training row in all arrays (count, ...): a model may know them by heart."""
-    digests = [
-        hashlib.blake2b(b"".join(array[row].tobytes() for array in arrays), digest_size=16).digest()
-        for row in range(len(is_held_out))
-    ]
+    digests = _row_digests(arrays)
     trained = {digests[row] for row in np.flatnonzero(~is_held_out)}
     return np.array([row for row in np.flatnonzero(is_held_out) if digests[row] in trained], np.int64)
+
+
+def rows_in_other_folds(arrays: Sequence[NDArray[Any]], folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows that equal a row of another fold in all arrays (count, ...), given the fold of each row."""
+    fold_of_digest: dict[bytes, int] = {}
+    digests, fold_numbers = _row_digests(arrays), folds.tolist()
+    for digest, fold in zip(digests, fold_numbers, strict=True):
+        if fold_of_digest.setdefault(digest, fold) != fold:
+            fold_of_digest[digest] = -1
+    return np.array([row for row, digest in enumerate(digests) if fold_of_digest[digest] == -1], np.int64)
+
+
+def _row_digests(arrays: Sequence[NDArray[Any]]) -> list[bytes]:
+    """Hash each row of arrays (count, ...)."""
+    return [
+        hashlib.blake2b(b"".join(array[row].tobytes() for array in arrays), digest_size=16).digest()
+        for row in range(len(arrays[0]))
+    ]
+
+
+def describe_shared_groups(names: Sequence[str], folds: NDArray[np.int64], noun: str, column: str) -> list[str]:
+    """Return a warning of the groups, such as speakers, that have rows in several folds; none if there are none.
+
+    Args:
+        names: name of the group of each row, "" for none.
+        folds: fold of each row (count,).
+        noun: what a group is, in the plural.
+        column: the column of the names.
+    """
+    known = sorted({pair for pair in zip(names, folds.tolist(), strict=True) if pair[0]})
+    shared = sorted(name for name, count in Counter(name for name, _ in known).items() if count > 1)
+    if not shared:
+        return []
+    listed = ", ".join(shared[:MAX_NAMED_GROUPS]) + (", ..." if len(shared) > MAX_NAMED_GROUPS else "")
+    return [
+        f"{len(shared):,} {noun} are in several folds: {listed}; for scores of new {noun}, set `data.folds: grouped` "
+        f"and `data.fold_column: {column}`"
+    ]
 
 
 def _shuffle_rows(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.folds import assign_folds, hold_out
+from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out
 from seqlab.data.kaldi import MAX_NAMED
 from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings import RecordingExample, Recordings
@@ -137,7 +137,7 @@ def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, te
 
 def _in_test_fold(
     config: RecordingsConfig,
-    examples: Sequence[RecordingExample],
+    examples: Sequence[RecordingExample | ManifestEntry],
     texts: Sequence[str | None],
     text_groups: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
@@ -162,7 +162,27 @@ def _in_test_fold(
     return assign_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
 
 
-def _column_value(example: RecordingExample, name: str) -> str:
+def check_recording_folds(configs: Sequence[RecordingsConfig]) -> list[str]:
+    """Check the folds of recordings by their lists, without decoding, given the config of each fold.
+
+    Returns warnings of speakers that are in several folds.
+
+    Raises:
+        ValueError: the lists cannot be read, a fold has no recording, or the column of folds has other values.
+    """
+    lists = (configs[0].manifest(spec).entries() for spec in configs[0].train)
+    entries = [replace(each, content=None) for entries in lists for each in entries if each.audio]
+    folds, texts = np.zeros(len(entries), np.int64), [each.text or "" for each in entries]
+    for number, config in enumerate(configs):
+        is_test = _in_test_fold(config, entries, texts, None)
+        if not is_test.any():
+            raise ValueError(f"{', '.join(config.train)}: fold {number + 1} of {len(configs)} has no recording.")
+        folds[is_test] = number
+    column = next((name for name in SPEAKER_COLUMNS if any(name in each.columns for each in entries)), "")
+    return describe_shared_groups([_speaker(each.columns) for each in entries], folds, "speakers", column)
+
+
+def _column_value(example: RecordingExample | ManifestEntry, name: str) -> str:
     """Return the value of a recording in a column of its manifest; raise ValueError if it is empty or missing."""
     if not example.columns.get(name):
         known = ", ".join(example.columns) or "none"

@@ -187,6 +187,12 @@ class RecordingsConfig(DataConfig):
         """Return a copy that tests on one fold, numbered from 1; validation data is held out of the other folds."""
         return replace(self, num_folds=num_folds, test_fold=number)
 
+    def check_folds(self, num_folds: int) -> list[str]:
+        """Check the division of the recordings into folds by their lists; return warnings of shared speakers."""
+        from seqlab.data.recording_splits import check_recording_folds
+
+        return check_recording_folds([self.for_fold(number, num_folds) for number in range(1, num_folds + 1)])
+
     @model_validator(mode="after")
     def _check_recordings(self) -> Self:
         if self.folds in ("grouped", "given") and self.fold_column is None:

@@ -60,8 +60,12 @@ class FoldsReport:
         return {"folds": self.folds, "means": {name: asdict(each) for name, each in self.means().items()}}
 
 
-def check_folds(config: Config, folder: Path, num_folds: int) -> None:
-    """Raise ValueError, before anything is written, if the data cannot be divided or the folder has other content."""
+def check_folds(config: Config, folder: Path, num_folds: int) -> list[str]:
+    """Check all folds and the folder before anything is written; return warnings of what is in several folds.
+
+    Raises:
+        ValueError: the data cannot be divided, or the folder has other content.
+    """
     if num_folds < 2:
         raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
     if RunFolder(folder).exists():
@@ -69,8 +73,7 @@ def check_folds(config: Config, folder: Path, num_folds: int) -> None:
     for path in (folder / REPORT, folder / PREDICTIONS):
         if path.exists() and not RunFolder(folder / FOLD.format(1)).exists():
             raise ValueError(f"{path} exists, but not the runs of a cross-validation: choose another `--run_dir`.")
-    for number in range(1, num_folds + 1):
-        config.data.for_fold(number, num_folds)
+    return config.data.check_folds(num_folds)
 
 
 def train_folds(
@@ -94,7 +97,8 @@ def train_folds(
         ValueError: the task does not support folds, there are too few rows, or `folder` is a run; and as `train`.
     """
     folder = Path(folder)
-    check_folds(config, folder, num_folds)
+    for warning in check_folds(config, folder, num_folds):
+        logger.warning("%s", warning)
     scores_of_folds, predictions = [], []
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.for_fold(number, num_folds))

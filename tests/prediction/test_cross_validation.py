@@ -113,6 +113,31 @@ def test_files_of_others_are_not_overwritten_by_a_cross_validation(table: str, t
     assert (tmp_path / "predictions.jsonl").read_text() == "mine\n"
 
 
+def test_equal_rows_and_groups_in_several_folds_are_named_before_training(tmp_path: Path) -> None:
+    rows = [[i // 2, i % 3, f"p{i // 4}"] for i in range(24)]
+    path = write_csv(tmp_path / "t.csv", ["x", "y", "patient"], [*rows, *rows[:3]])
+    config = tiny(path, "y", inputs=["x", "patient"], folds="plain").data
+    [equal, groups] = config.check_folds(3)
+    num_equal = int(equal.split()[0])
+    assert num_equal % 2 == 0
+    assert 0 < num_equal <= 6
+    assert "rows equal a row of another fold (the first: " in equal
+    assert "values of the column 'patient' are in several folds: p0, " in groups
+    assert "`data.fold_column: patient`" in groups
+    assert tiny(path, "y", inputs=["x"], folds="grouped", fold_column="patient").data.check_folds(3) == []
+
+
+def test_all_folds_are_checked_before_the_first_is_written(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["x", "y", "fold"], [[i, i % 7, i % 2] for i in range(20)])
+    config = tiny(path, "y", inputs=["x"], folds="given", fold_column="fold", max_steps=2)
+    with pytest.raises(ValueError, match="names 2 folds"):
+        train_folds(config, tmp_path / "runs", 3)
+    path = write_csv(tmp_path / "u.csv", ["x", "y", "site"], [[i, i % 7, "a" if i else "b"] for i in range(20)])
+    with pytest.raises(ValueError, match="2 groups, too few for 3 folds"):
+        train_folds(tiny(path, "y", inputs=["x"], folds="grouped", fold_column="site"), tmp_path / "runs", 3)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_folds_of_a_parallel_corpus(tmp_path: Path) -> None:
     """Each sentence pair is in the validation data of one fold, and predictions have the reported chrF."""
     write_numbers(tmp_path / "corpus", range(1, 60))

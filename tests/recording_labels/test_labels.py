@@ -113,6 +113,18 @@ def test_options_of_text_labelling_are_refused(trained_row: Callable[[str], Trai
         assert message in done.stderr.decode()
 
 
+def test_speakers_of_several_folds_are_named_before_training(corpus: str, tmp_path: Path) -> None:
+    [warning] = tiny_config(corpus).data.check_folds(4)
+    assert warning.startswith("4 speakers are in several folds: s0, s1, s2, s3; ")
+    assert "`data.fold_column: speaker`" in warning
+    assert tiny_config(corpus, folds="grouped", fold_column="speaker").data.check_folds(4) == []
+    with pytest.raises(ValueError, match="4 groups, too few for 5 folds"):
+        train_folds(tiny_config(corpus, folds="grouped", fold_column="speaker"), tmp_path / "runs", 5)
+    with pytest.raises(ValueError, match="has no value in the column 'session'"):
+        train_folds(tiny_config(corpus, folds="given", fold_column="session"), tmp_path / "runs", 2)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_folds_by_speaker_predict_each_recording_once(corpus: str, tmp_path: Path) -> None:
     """Each recording has one prediction, by a run that was not trained or validated on speakers of its fold."""
     config = tiny_config(corpus, max_steps=8, folds="grouped", fold_column="speaker")

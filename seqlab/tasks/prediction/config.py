@@ -159,6 +159,12 @@ class PredictionConfig(DataConfig):
             )
         return replace(self, num_folds=num_folds, valid_fold=number)
 
+    def check_folds(self, num_folds: int) -> list[str]:
+        """Check the division of the rows into folds; return warnings of equal rows and of groups in several folds."""
+        from seqlab.tasks.prediction.held_out import check_folds
+
+        return check_folds([self.for_fold(number, num_folds) for number in range(1, num_folds + 1)])
+
     def column_of(self, spec: str) -> str | None:
         """Return None: the paths of this task name no columns."""
         return None

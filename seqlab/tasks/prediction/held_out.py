@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 
 from seqlab.data.classes import refuse_missing_cells
 from seqlab.data.fit_target import numeric_sort_key
-from seqlab.data.folds import assign_folds, hold_out
+from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out, rows_in_other_folds
 from seqlab.tasks.prediction.config import PredictionConfig
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.examples import RawExamples
+
+GROUP_COLUMNS = ("speaker", "speaker_id", "subject", "subject_id", "patient", "patient_id", "user_id", "group")
+"""Columns that name what the rows were measured on: rows of one group should be in one fold."""
 
 
 def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
@@ -46,6 +50,35 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
     if data.valid_fold is None:
         return hold_out(count, data.valid_fraction, data.fold_seed, classes=classes, groups=groups)
     return assign_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
+
+
+def check_folds(configs: Sequence[PredictionConfig]) -> list[str]:
+    """Check the folds of the training data, given the config of each fold; return warnings of what several folds have.
+
+    Raises:
+        ValueError: the data cannot be read, or a fold has no rows.
+    """
+    from seqlab.tasks.prediction.examples import read_examples
+
+    raw = read_examples(configs[0], configs[0].train)
+    folds, table = np.zeros(len(raw), np.int64), raw.table
+    for number, config in enumerate(configs, start=1):
+        is_held_out = validation_mask(config, raw)
+        if not is_held_out.any() or is_held_out.all():
+            lacks = "training" if is_held_out.any() else "validation"
+            raise ValueError(f"{', '.join(config.train)}: fold {number} of {len(configs)} has no {lacks} rows.")
+        folds[is_held_out] = number
+    columns = [table.columns[name] for name in (*raw.targets, *(raw.inputs if raw.arrays is None else ()))]
+    cells = [np.array([column.codes for column in columns]).T, np.array([column.numbers for column in columns]).T]
+    equal = rows_in_other_folds([*cells, *([] if raw.arrays is None else [raw.arrays])], folds)
+    warnings = []
+    if len(equal):
+        warnings.append(f"{len(equal):,} rows equal a row of another fold (the first: {table.locate(int(equal[0]))})")
+    for name in filter(table.columns.__contains__, GROUP_COLUMNS):
+        names = list(table.columns[name].names)
+        cells_of_row = [names[code] if code >= 0 else "" for code in table.columns[name].codes]
+        warnings += describe_shared_groups(cells_of_row, folds, f"values of the column {name!r}", name)
+    return warnings
 
 
 def _classes(raw: RawExamples) -> NDArray[Any]:
