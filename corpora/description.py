@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,7 @@ CorpusFiles = dict[str, dict[str, Path]]
 
 DATA_VARIABLE = "SEQLAB_DATA"
 """Environment variable that names the folder with a subfolder for each corpus."""
-MAX_NAMED_FILES = 3
-"""Maximum number of files in the message about a missing corpus."""
+_ADDRESS = re.compile(r"https?://[^\s,]+|(?:apt-get|pip) install .*")
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,7 @@ def locate_files(corpus: CorpusDescription, folder: str | Path | None = None) ->
     if folder is None:
         folder = data_folder(corpus)
         if folder is None:
-            raise FileNotFoundError(
-                f"The corpus {corpus.name!r} is expected in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
-                + instructions(corpus)
-            )
+            raise FileNotFoundError(f"$SEQLAB_DATA/{corpus.name}: SEQLAB_DATA is not set. {instructions(corpus)}")
     return {
         split_name: {column: find_file(corpus, Path(folder), file) for column, file in split.files.items()}
         for split_name, split in corpus.splits.items()
@@ -115,26 +112,18 @@ def find_file(corpus: CorpusDescription, folder: Path, file: TextFile) -> Path:
                     f"{found}, but must be {file.sha256}. " + instructions(corpus)
                 )
             return path
-    raise FileNotFoundError(
-        f"{folder} has no {' or '.join(file.names)} (or the same with .gz). " + instructions(corpus)
-    )
+    raise FileNotFoundError(f"{folder} has no {' or '.join(file.names)} (or with .gz). " + instructions(corpus))
 
 
 def instructions(corpus: CorpusDescription) -> str:
-    """Describe how to get the files of a corpus, for error messages."""
-    names = [*corpus.recordings] or sorted(
-        file.names[0] for split in corpus.splits.values() for file in split.files.values()
-    )
-    files = ", ".join(names[:MAX_NAMED_FILES])
-    files += f" and {len(names) - MAX_NAMED_FILES:,} more files" if len(names) > MAX_NAMED_FILES else ""
-    command = f"`seqlab corpora {corpus.name} --get`"
+    """Say in one short sentence how to get the files of a corpus; its card has the rest."""
     if corpus.generator is not None:
-        return f"Generate it with {command}, which writes {files} to $SEQLAB_DATA/{corpus.name}."
-    text = (
-        f"Get it from {corpus.source} ({corpus.license}), put {files} (plain or .gz) into a folder "
-        f"DIR/{corpus.name} and set SEQLAB_DATA=DIR."
-    )
-    return f"{text} After setting it, {command} does the rest." if is_automatic(corpus) else text
+        return f"Generate it with `seqlab corpora {corpus.name} --get`."
+    address = _ADDRESS.search(corpus.source)
+    source = corpus.source.partition(", ")[0] if address is None else address[0]
+    get = " --get` gets it" if is_automatic(corpus) else "` tells how to get it"
+    license_name = re.split("[,:;]", corpus.license)[0]
+    return f"`seqlab corpora {corpus.name}{get}: {source} ({license_name}); set SEQLAB_DATA=DIR."
 
 
 def is_automatic(corpus: CorpusDescription) -> bool:

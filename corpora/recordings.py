@@ -42,10 +42,7 @@ def locate_recordings(corpus: CorpusDescription, folder: str | Path | None = Non
     if folder is None:
         data_folder = os.environ.get(DATA_VARIABLE)
         if not data_folder:
-            raise FileNotFoundError(
-                f"The corpus {corpus.name!r} is expected in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
-                + instructions(corpus)
-            )
+            raise FileNotFoundError(f"$SEQLAB_DATA/{corpus.name}: SEQLAB_DATA is not set. {instructions(corpus)}")
         folder = Path(data_folder) / corpus.name
     folder = Path(folder).absolute()
     for name in corpus.recordings:

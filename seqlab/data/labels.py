@@ -57,9 +57,8 @@ class LabelEncoder(PairEncoder):
             if task.statuses[row] == RowStatus.TRAIN:
                 for label in tgt_tokenizer.unknown_items(tgt[row]):
                     raise ValueError(
-                        f"{location}: has the label {label!r}, which is not in the vocabulary of labels, because the "
-                        "vocabulary is from another run. Create a new vocabulary with `init_parts: matching`, remove "
-                        "`init_from`, or use only labels of that run."
+                        f"{location}: has the label {label!r}, which is not in the vocabulary of labels of the other "
+                        "run. Set `init_parts: matching`, remove `init_from`, or use only labels of that run."
                     )
         encoded = super().__call__(replace(task, block=RowBlock([src, tgt])))
         self.note_spaces(encoded, task)
@@ -86,10 +85,9 @@ def refuse_tokens_as_lines(corpus: Corpus, rows: Iterable[Sequence[str]]) -> Non
     if gap is not None:
         [location] = corpus.locations(gap, 1)
         raise ValueError(
-            f"{location}: is empty, and each line before it has one word and one label, like a file of sentences with "
-            "one token per line. Rename such a file to .conll and give the numbers of its columns, for example "
-            "`train.conll#0` and `train.conll#1` (two files become one by `paste WORDS LABELS > train.conll`); if the "
-            "words are no sentences, set `data.labels_of: lines`."
+            f"{location}: is empty, after lines of one word and one label. If it ends a sentence, rename the file to "
+            ".conll and name its columns (`train.conll#0`, `train.conll#1`; `paste` joins two files). If not, set "
+            "`data.labels_of: lines`."
         )
 
 

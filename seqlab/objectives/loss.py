@@ -74,8 +74,7 @@ def check_loss(loss: Any) -> None:
     if torch.is_grad_enabled() and not loss.total.requires_grad:
         raise ValueError(
             "`total` of an objective's `Loss` must be differentiable, but has no gradient: compute it from the outputs "
-            "of the model, without `detach()`, `item()` or `torch.no_grad()`. For a batch without targets, return a "
-            "sum over none of the outputs, such as `outputs[is_target].sum()`, not a constant."
+            "of the model, without `detach()` or `item()`; without targets as `outputs[is_target].sum()`."
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from seqlab.corpora import CORPORA, CorpusDescription, Split, TextFile, locate, path_specs
 from seqlab.corpora.description import locate_files, path_specs_of
+from seqlab.corpora.recordings import locate_recordings
 from seqlab.data.columns import parse_column
 from seqlab.data.hub import HubColumn
 
@@ -136,7 +137,7 @@ def test_datasets_are_valid_path_specs(monkeypatch):
             assert (column.name, column.column) == ("Salesforce/wikitext", "text")
             assert column.split.startswith(split)
             assert column.config == {"wikitext2": "wikitext-2-v1", "wikitext103": "wikitext-103-v1"}[name]
-    with pytest.raises(FileNotFoundError, match=r"put test\.txt, train\.txt, valid\.txt .* into a folder DIR/ptb"):
+    with pytest.raises(FileNotFoundError, match="`seqlab corpora ptb` tells how to get it"):
         path_specs("ptb")
 
 
@@ -149,3 +150,14 @@ def test_real_multi30k_has_the_described_lines():
         for path in files.values():
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
                 assert sum(1 for _ in lines) == CORPORA["multi30k"].splits[split].num_lines
+
+
+@pytest.mark.parametrize("corpus", list(CORPORA.values()), ids=lambda corpus: corpus.name)
+def test_a_missing_corpus_is_one_short_line_that_names_its_card(corpus, monkeypatch):
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    with pytest.raises(FileNotFoundError) as error:
+        locate_recordings(corpus) if corpus.recordings else locate_files(corpus)
+    message = str(error.value)
+    assert f"`seqlab corpora {corpus.name}" in message
+    assert "\n" not in message
+    assert len(message) <= 215

@@ -71,10 +71,9 @@ def _spelled_words_lm(run: LoadedRun, data: TextConfig, characters: Tokenizer) -
     space = characters.encode([" "])[0]
     if not isinstance(lm, FixedContextModel) or not words.has_words or len(space) != 1 or space[0] == characters.unk_id:
         raise ValueError(
-            f"{run.folder.path} has another vocabulary than the speech recognizer. Train a language model over the "
-            "recognizer's vocabulary (`data.tokenizer.kind: saved`, `data.tokenizer.folder: RUN/tgt_tokenizer`) or, "
-            "for a recognizer of characters, an n-gram model of words (`model.family: ngram_lm`, `data.tokenizer.kind: "
-            "words`)."
+            f"{run.folder.path} has another vocabulary than the speech recognizer. Train a language model with "
+            "`data.tokenizer.kind: saved`, `data.tokenizer.folder: RUN/tgt_tokenizer`; for a recognizer of characters "
+            "also `model.family: ngram_lm` of words."
         )
     ids = range(words.unk_id + 1, words.vocab_size)
     spellings = dict(zip(ids, characters.encode(words.decode([[word] for word in ids])), strict=True))
