@@ -59,6 +59,8 @@ class StartedUpdate:
                 "The objective returned a nonzero loss with `Loss.count` 0: it must be the number of summed units."
             )
         log_counts = {name: logs.pop(f"{COUNT_OF}{name}") for name in list(logs) if f"{COUNT_OF}{name}" in logs}
+        # Several ranks add 0 over 0 units for a log that none of them has in this step.
+        logs = {name: value for name, value in logs.items() if value or log_counts[name]}
         if not (math.isfinite(norm) and math.isfinite(total)):
             raise NonFiniteUpdate(f"gradient norm {norm}, loss {total} over {count:.0f} units")
         return Update(total, count, logs, log_counts, norm)

@@ -14,6 +14,7 @@ from reference.shared import SharedFolder
 from reference.tiny_runs import assert_close_runs, assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab.base.world import LostRank
+from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import Config
@@ -132,3 +133,41 @@ def test_a_job_restarted_on_another_machine_does_not_overwrite_its_own_run(corpu
         assert run_in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
         creation_times.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
     assert creation_times[0] == creation_times[1] < creation_times[2]
+
+
+def train_with_log(config: Config, run_dir: Path, is_late: bool) -> Path:
+    """Train with a log of the objective in every other step; or, if it `is_late`, of rank 1 from the third step on."""
+    compute = CrossEntropy.__call__
+
+    def compute_with_log(self: CrossEntropy, model: Any, batch: Any, context: Any) -> Any:
+        loss = compute(self, model, batch, context)
+        has_log = context.step >= 2 if is_late else context.step % 2 == 0
+        if has_log and (not is_late or not dist.is_initialized() or dist.get_rank() == 1):
+            loss.logs["some"] = loss.total.detach()
+        return loss
+
+    CrossEntropy.__call__ = compute_with_log  # type: ignore[method-assign]
+    try:
+        return train(config, run_dir)
+    finally:
+        CrossEntropy.__call__ = compute  # type: ignore[method-assign]
+
+
+def test_a_log_of_some_steps_is_the_same_on_two_ranks(corpus: Path, tmp_path: Path) -> None:
+    config = exact_config(corpus, SGD, max_steps=4)
+    assert run_in_ranks(2, train_with_log, config, tmp_path / "two", False) == [tmp_path / "two"] * 2
+    train_with_log(config, tmp_path / "one", False)
+    for run_dir in (tmp_path / "one", tmp_path / "two"):
+        lines = comparable_metrics(run_dir, ["train"])
+        assert ["some" in line for line in lines] == [True, False, True, False]
+        assert [line["some"] for line in lines[::2]] == pytest.approx([line["loss"] for line in lines[::2]])
+
+
+def test_a_log_that_comes_late_is_refused_on_two_ranks_but_not_on_one(corpus: Path, tmp_path: Path) -> None:
+    config = exact_config(corpus, SGD, max_steps=4)
+    train_with_log(config, tmp_path / "one", True)
+    assert ["some" in line for line in comparable_metrics(tmp_path / "one", ["train"])] == [False, False, True, True]
+    other, late = run_in_ranks(2, train_with_log, config, tmp_path / "two", True)
+    assert late.kind is ValueError
+    assert "must return the same logs in each step, but `" in late.message
+    assert other.kind is LostRank
