@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -50,6 +51,7 @@ MAX_UNITS = 3
 """Maximum number of different words after the numbers of a column that may be units."""
 EXACT_INTEGERS = 2**53
 """Integers up to this one are exact in double precision."""
+_COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 REMEDY = "{remedy}"
 """In the text of a problem: the option that reads the column as categories."""
 
@@ -103,7 +105,7 @@ def read_column(texts: Mapping[str, int], numbers: Mapping[str, int] = MappingPr
     number_format = best_format(cells)
     others = {cell: count for cell, count in cells.items() if number_format.parse(cell) is None}
     if others:
-        return _read_mixed(cells, others, number_format, sum(numbers.values()))
+        return _read_mixed(dict(Counter(cells) + Counter(numbers)), others, number_format)
     return _read_plain(cells) if number_format == PLAIN else _read_formatted(cells, number_format)
 
 
@@ -139,7 +141,10 @@ def _read_plain(cells: Mapping[str, int]) -> ColumnReading:
         note = CellNote("are codes with leading zeros, read as categories", padded[0], sum(cells.values()))
         return ColumnReading(False, PLAIN, notes=[note])
     problem = _equal_long_integers(cells) or _points_before_three_digits(cells) or _codes_with_exponents(cells)
-    return ColumnReading(True, PLAIN, problem)
+    first, total = next(iter(cells)), sum(cells.values())
+    are_dates = len(cells) > 1 and all(map(_COMPACT_DATE.fullmatch, cells))
+    notes = [CellNote("look like dates (20240131), read as plain numbers", first, total)] if are_dates else []
+    return ColumnReading(True, PLAIN, problem, notes)
 
 
 def _equal_long_integers(cells: Mapping[str, int]) -> Problem | None:
@@ -221,11 +226,9 @@ def _may_be_thousands(cell: str, reason: str) -> str:
     )
 
 
-def _read_mixed(
-    cells: Mapping[str, int], others: Mapping[str, int], number_format: NumberFormat, num_numbers: int
-) -> ColumnReading:
+def _read_mixed(cells: Mapping[str, int], others: Mapping[str, int], number_format: NumberFormat) -> ColumnReading:
     """Read a column in which only some cells are numbers of the best format; `others` are the rest."""
-    total = sum(cells.values()) + num_numbers
+    total = sum(cells.values())
     if problem := _find_problem(cells, others, total):
         return ColumnReading(True, number_format, problem)
     numbers = [cell for cell in cells if cell not in others]

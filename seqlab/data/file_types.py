@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from zipfile import ZipFile
 
+from seqlab.data.folders import is_hidden
+
 TEXT_ADVICE = "export or unpack it first"
 SHEET_ADVICE = "save the sheet as .csv (UTF-8)"
 SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
@@ -92,7 +94,8 @@ def open_decompressed(source: Path | BinaryIO, path: Path) -> BinaryIO | None:
 
 def _open_only_member(source: Path | BinaryIO, path: Path) -> BinaryIO:
     archive = ZipFile(source)
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    names = [name for name in archive.namelist() if not any(map(is_hidden, name.split("/")))]
+    names = [name for name in names if not name.endswith("/")]
     if len(names) != 1:
         listed = f"{len(names)} files ({', '.join(names[:5])})" if names else "no file"
         raise ValueError(f"{path}: a zip archive that is read must hold one file, but holds {listed}: unpack it.")

@@ -25,7 +25,8 @@ _CURRENCY = (
     "USD|EUR|GBP|JPY|CNY|INR|CHF|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|RUB|KRW|TRY|ZAR|HKD|SGD|Rs\\.?"
 )
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
-_LETTERS = r"[^\W\d_]"
+_LETTERS = r"[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u218b]"
+"""Matches a letter, but no superscript or fraction, which changes the number."""
 _UNIT = rf"[%‰]|{_CURRENCY}|°?{_LETTERS}{{1,15}}[²³23]?(?:/{_LETTERS}{{1,8}}[²³23]?)?\.?|°"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)(?P<prefix>(?:{_CURRENCY})?) ?(?P<inner>[-+]?)(?P<body>\d[\d.,' _]*|[.,]\d+)"
@@ -55,7 +56,8 @@ _DATE = re.compile(
 _MEASURE = r"h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?|w|weeks?|months?|y|yrs?|years?|ft|in|lbs?|oz"
 _OTHER_NUMBER = re.compile(
     r"[-+]?inf(inity)?|[-+]?0x[\da-f]+|\([\d.,' ]+\)|[\d.,' ]+-|[-+]?\d*\.\d*d[-+]?\d+|true|false|"
-    rf"(\d+(\.\d+)? ?({_MEASURE}),? ?){{2,}}",
+    rf"(\d+(\.\d+)? ?({_MEASURE}),? ?){{2,}}|'[-+]?[\d.,]+'?|=\"[-+]?[\d.,]+\"|"
+    r"\d*[\u00bc-\u00be\u2150-\u215e]|\d+[\u00b2\u00b3\u00b9\u2070-\u2079]+",
     re.IGNORECASE,
 )
 

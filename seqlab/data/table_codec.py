@@ -26,6 +26,8 @@ from seqlab.data.tables import RawTable
 
 logger = logging.getLogger(__name__)
 
+MIN_IDENTIFIERS = 20
+"""Minimum number of training rows in which the categories of an input count as ids if all differ."""
 VALUES_FILE = "codec.values.json"
 FloatArray = NDArray[np.float32]
 RowIndices = NDArray[np.int64]
@@ -118,6 +120,9 @@ class TableCodec:
             values = column.values()[rows] if isinstance(columns[-1], NumberColumn) else column.categories()[rows]
             if np.ptp(values) == 0:
                 text = "%s: the input %r is the same in all training rows, so nothing can be learned from it"
+                logger.warning(text, table.files[0], name)
+            elif isinstance(columns[-1], CategoryColumn) and len(rows) == len(columns[-1].values) >= MIN_IDENTIFIERS:
+                text = "%s: the input %r differs in all training rows, like ids: leave it out (see `data.inputs`)"
                 logger.warning(text, table.files[0], name)
         return cls(columns, window)
 

@@ -31,7 +31,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
-    ".zip": lambda raw: zipped("t.csv", "__MACOSX/._t.csv"),
+    ".zip": lambda raw: zipped("t.csv", "__MACOSX/._t.csv", ".DS_Store", "a/Thumbs.db"),
 }
 
 

@@ -131,6 +131,11 @@ def test_codes_and_names_are_categories(name: str, tmp_path: Path) -> None:
 
 
 REFUSED = {
+    "numbers in apostrophes": ([f"'{i}.5'" for i in range(ROWS)], "must be finite, in one format"),
+    "text markers of Excel": ([f"'{i}" for i in range(ROWS)], "must be finite, in one format"),
+    "formulas of Excel": ([f'="{i:03}"' for i in range(ROWS)], "must be finite, in one format"),
+    "fractions": ([f"{i}\u00bd" for i in range(ROWS)], "must be finite, in one format"),
+    "powers": ([f"{i}\u00b2" for i in range(ROWS)], "must be finite, in one format"),
     "dates": ([f"2024-01-{1 + i % 28:02}" for i in range(ROWS)], "'2024-01-01', a date or time"),
     "times stamps": ([f"2024-01-01T00:{i:02}:00Z" for i in range(ROWS)], "a date or time"),
     "American dates": ([f"{1 + i % 12}/{1 + i % 28}/2024" for i in range(ROWS)], "'1/1/2024', a date or time"),
@@ -305,3 +310,24 @@ def test_unknown_categories_are_counted(tmp_path: Path, caplog: pytest.LogCaptur
     assert codec.encode(RawTable.from_records(records, ["x"])).sum(1).tolist() == [1, 0, 1, 0, 0]
     text = "3 cells of 'x' are not in the training data and are encoded as zeros (the first: 'c', `examples`, line 2)"
     assert text in caplog.text
+
+
+@pytest.mark.parametrize("texts", [[True, False], ["error"], ["n.a.", "unknown"]])
+def test_numbers_and_texts_of_json_are_refused_as_those_of_csv_are(texts: list[Any], tmp_path: Path) -> None:
+    cells = [texts[i % len(texts)] if i < ROWS * 0.55 else i / 2 for i in range(ROWS)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"x": cell, "y": 1.5 * i}) + "\n" for i, cell in enumerate(cells)))
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 1: 'x' is "):
+        fitted(str(path))
+
+
+def test_dates_of_eight_digits_are_noted(tmp_path: Path) -> None:
+    days = [f"202401{1 + i % 28:02}" for i in range(ROWS)]
+    notes = prepared(table_of(tmp_path, days), tmp_path / "cache").reading.lines()
+    assert [line for line in notes if "look like dates (20240131), read as plain numbers" in line]
+
+
+def test_inputs_like_ids_are_named_in_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [[f"id{i:04}", "ab"[i % 2], 1.5 * i] for i in range(ROWS)]
+    fitted(write_csv(tmp_path / "t.csv", ["name", "kind", "y"], rows))
+    assert [record.args[1] for record in caplog.records if record.args and "like ids" in record.msg] == ["name"]
