@@ -125,6 +125,11 @@ class ImageReader:
                 f"its values of type {'float' if image.mode == 'F' else 'integer'} are from {values.min():g} to "
                 f"{values.max():g}, but must be from 0 to {limit:g}: scale them, or give them as an .npz file"
             )
+        if image.mode == "I" and image.format == "TIFF" and values.max() <= 255:
+            raise ValueError(
+                f"its values are integers of 32 bits from {values.min():g} to {values.max():g}, which may be 8 bits or "
+                "nearly black: save it with 8 or 16 bits"
+            )
         if image.mode == "F":
             self.notes.add("float images were scaled from 0 to 1 to 0 to 255", name, since=READING_VERSION)
         pixels = values * (255 / limit) if image.mode == "F" else values / 257
@@ -178,6 +183,10 @@ def _advice(file: Path) -> str:
         head = stream.read(32)
     if not head:
         return " The file is empty: leave it out, or copy it again."
+    if head.startswith(b"version https://git-lfs"):
+        return " It is a pointer of git-lfs: get the file itself by `git lfs pull`."
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return " It is a text with markup (HTML or SVG): was it downloaded completely?"
     if head[4:8] == b"ftyp" and b"avif" not in head and any(brand in head for brand in HEIC_BRANDS):
         return " HEIC images are not supported: convert it to JPEG or PNG."
     return ""

@@ -354,3 +354,28 @@ def test_copies_are_counted(tmp_path: Path) -> None:
     images, notes = np.stack([GRAY, GRAY.T.reshape(6, 8), GRAY, GRAY])[:, None], ReadingNotes()
     note_copies(images, ["cat", "cat", "cat", "dog"], [Path(name) for name in "abcd"], notes)
     assert notes.lines() == ["1 images equal an earlier image (the first: c)", f"1 {CONTRADICTION_NOTE} (the first: d)"]
+
+
+def test_integers_of_32_bits_in_the_range_of_8_are_refused(tmp_path: Path) -> None:
+    values = np.arange(64, dtype=np.int32).reshape(8, 8)
+    for name, pixels in (("a.tif", values * 4), ("b.tif", values * 1000)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"a\.tif: .*integers of 32 bits from 0 to 252"):
+        ImageReader().read(tmp_path / "a.tif")
+    np.testing.assert_allclose(ImageReader().read(tmp_path / "b.tif")[0], values * 1000 / 257, rtol=1e-6)
+    older = ImageReader(version=FIRST_READING_VERSION)
+    np.testing.assert_allclose(older.read(tmp_path / "a.tif")[0], values * 4 / 257, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of git-lfs"),
+        (b"\n<!DOCTYPE html><html>", "a text with markup"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a text with markup"),
+    ],
+)
+def test_texts_in_place_of_images_are_named(content: bytes, advice: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=advice):
+        ImageReader().read(tmp_path / "a.png")
