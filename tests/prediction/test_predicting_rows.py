@@ -139,3 +139,15 @@ def test_bad_rows_of_arrays_have_empty_lines(tmp_path: Path) -> None:
     assert (status, out.splitlines()) == (3, expected)
     with pytest.raises(ValueError, match="row 4: contains NaN"):
         seqlab.load(run_dir).predict(values)
+    np.save(tmp_path / "new.npy", values)
+    for name, message in (("new.npy", "one array without a name"), ("t.csv", "is a table, but")):
+        status, out, err = run("predict", run_dir, "--input", tmp_path / name)
+        assert (status, out) == (2, "")
+        assert message in err
+
+
+def test_arrays_are_no_input_of_a_run_on_tables(houses: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "a.npz", tmp_path):
+        status, out, err = run("predict", houses, "--input", path)
+        assert (status, out) == (2, "")
+        assert "holds arrays or images, but" in err

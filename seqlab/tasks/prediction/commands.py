@@ -61,6 +61,8 @@ def run(options: PredictOptions) -> int:
     set_threads(options.threads)
     limit = options.line_limit()
     predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
+    if options.input is not None:
+        _refuse_other_inputs(predictor, Path(options.input))
     batch_rows, rejected = options.batch_rows or PREDICTION_BATCH_ROWS, RejectedRows(predictor.reads_series)
     predict = _predict_tables if predictor.reads_tables else _predict_arrays
     with output_stream(options.output) as stream:
@@ -68,6 +70,20 @@ def run(options: PredictOptions) -> int:
             write_lines(stream, (_format_line(each, options.json) for each in block))
     predictor.log_unknown()
     return max(exit_status(limit), rejected.exit_status())
+
+
+def _refuse_other_inputs(predictor: "ExamplePredictor", path: Path) -> None:
+    """Raise ValueError for a table if the run reads arrays or images, and the other way round."""
+    from seqlab.data.arrays import is_array_path
+    from seqlab.data.tables import table_kind
+
+    run = predictor.runs[0].folder.path
+    if path.suffix.lower() == ".npy":
+        raise ValueError(f"{path}: is one array without a name: save it as .npz, by `numpy.savez(FILE, NAME=array)`.")
+    if predictor.reads_tables and is_array_path(path):
+        raise ValueError(f"{path}: holds arrays or images, but {run} reads rows of a table.")
+    if not predictor.reads_tables and table_kind(path) is not None:
+        raise ValueError(f"{path}: is a table, but {run} reads arrays or images.")
 
 
 class RejectedRows:
