@@ -3,7 +3,6 @@
 Corpora are imported in functions: some need numpy, which `--help` must not load.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
