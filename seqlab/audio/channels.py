@@ -7,39 +7,9 @@ from numpy.typing import NDArray
 
 from seqlab.audio.containers import RecordingError
 
-CHANNEL_NAMES = {"left": 0, "l": 0, "a": 0, "right": 1, "r": 1, "b": 1}
-"""Names of channels in lists of recordings, in lower case -> index."""
 MIN_KEPT_POWER = 0.01
 """Minimum power of the mean of the channels as a share of their mean power. With N channels, it is 1 if all are equal,
 1/N for one channel beside silence or for independent channels, and 0 for channels that cancel."""
-
-
-def channel_index(channel: str, count: int, name: str) -> int | None:
-    """Return the index of a channel of a recording with `count` channels; None for the mean of all.
-
-    Args:
-        channel: a number from 1, `left`, `right`, `A` or `B` in any case; "" for the mean. Another name, such as that
-            of a broadcaster, is not a channel of the file; a recording with one channel ignores it.
-        count: number of channels.
-        name: name of the recording in messages.
-
-    Raises:
-        RecordingError: there is no such channel ("channels").
-    """
-    value = channel.strip().lower()
-    if not value:
-        return None
-    index = CHANNEL_NAMES.get(value, int(value) - 1 if value.isdecimal() else None)
-    if index is None and count == 1:
-        return None
-    if index is None or not 0 <= index < count:
-        raise RecordingError(
-            name,
-            "channels",
-            f"its channel is {channel!r}, but it has {count}: name a number from 1 to {count}, `left` or `right`, or "
-            "leave the channel out for the mean of all.",
-        )
-    return index
 
 
 class MeanOfChannels:
@@ -78,5 +48,5 @@ class MeanOfChannels:
                 name,
                 "channels",
                 f"its {len(power) - 1} channels cancel: their mean keeps {power[0] / power[1:].mean():.1%} of their "
-                "power. Name one of them: `--channel 1`, or a column `channel` in the list.",
+                "power. Name one of them: `--channel 1` (`--data.channel 1` in training), or a column `channel`.",
             )

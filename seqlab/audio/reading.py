@@ -23,7 +23,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.audio.channels import MeanOfChannels, channel_index
+from seqlab.audio.channel_names import channel_index
+from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.containers import (
     AUDIO_SUFFIXES,
     MAX_RATE,
@@ -139,7 +140,7 @@ def read_recording(
         name: name of the recording in messages; the default is the path.
         start: start of the segment in seconds, as in Kaldi's file `segments`.
         end: end of the segment in seconds; None for the end of the recording.
-        channel: a channel instead of the mean of all: its number from 1, or `left`, `right`, `A` or `B`.
+        channel: a channel instead of the mean of all, as in `channel_index`.
         reading: version of the reading.
 
     Raises:

@@ -86,7 +86,8 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
         assert isinstance(record, dict)
         refuse_options(options, "recording")
         segment = (record.get("part_start", 0.0), record.get("part_end"))
-        save_recording(options.out, record["audio"], record["tokens"], record["words"], segment)
+        channel = record.get("channel", "")
+        save_recording(options.out, record["audio"], record["tokens"], record["words"], segment, channel)
     else:
         from seqlab.reports.attention import save_attention
 

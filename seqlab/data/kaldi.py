@@ -31,6 +31,8 @@ class KaldiUtterance(NamedTuple):
     start: float
     end: float | None
     speaker: str
+    channel: str
+    """Number of the channel from 1; empty if `segments` has none."""
 
 
 def read_kaldi_folder(folder: Path) -> Iterator[KaldiUtterance]:
@@ -48,17 +50,17 @@ def read_kaldi_folder(folder: Path) -> Iterator[KaldiUtterance]:
             )
         recordings[name] = str(folder / Path(audio).expanduser())
     texts, speakers = (_by_id(folder / file) if (folder / file).is_file() else {} for file in ("text", "utt2spk"))
-    segments: dict[str, tuple[str, str, float, float | None]] = {
-        name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
+    segments: dict[str, tuple[str, str, float, float | None, str]] = {
+        name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None, "") for name in recordings
     }
     if (folder / "segments").is_file():
         segments = dict(_segments(folder / "segments"))
     _warn_of_unlisted(folder / "text", [name for name in texts if name not in segments], len(texts))
-    for name, (location, recording, start, end) in segments.items():
+    for name, (location, recording, start, end, channel) in segments.items():
         if recording not in recordings:
             raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
         text, speaker = texts[name][1] if name in texts else None, speakers.get(name, ("", ""))[1]
-        yield KaldiUtterance(name, recordings[recording], text, location, start, end, speaker)
+        yield KaldiUtterance(name, recordings[recording], text, location, start, end, speaker, channel)
 
 
 def _by_id(path: Path) -> dict[str, tuple[str, str]]:
@@ -77,14 +79,15 @@ def _by_id(path: Path) -> dict[str, tuple[str, str]]:
     return lines
 
 
-def _segments(path: Path) -> Iterator[tuple[str, tuple[str, str, float, float | None]]]:
-    """Yield the id, location, recording, start and end of each segment."""
+def _segments(path: Path) -> Iterator[tuple[str, tuple[str, str, float, float | None, str]]]:
+    """Yield the id, location, recording, start, end and channel of each segment; channels are numbers from 0."""
     for name, (location, rest) in _by_id(path).items():
         parts = rest.split()
-        if len(parts) != 3:
-            raise ValueError(f"{location}: must have the form `segment recording start end`.")
+        if len(parts) not in (3, 4) or not all(part.isdecimal() for part in parts[3:]):
+            text = "`segment recording start end`, possibly with the number of a channel from 0"
+            raise ValueError(f"{location}: must have the form {text}.")
         start, end = parse_segment(parts[1], None if parts[2] == "-1" else parts[2], location)
-        yield name, (location, parts[0], start, end)
+        yield name, (location, parts[0], start, end, str(1 + int(parts[3])) if parts[3:] else "")
 
 
 def _warn_of_unlisted(path: Path, names: list[str], count: int) -> None:

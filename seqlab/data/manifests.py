@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,15 @@ class ManifestEntry:
     columns: Mapping[str, str] = field(default_factory=dict)
     """All other columns, as text; missing values are empty."""
     channel: str = ""
-    """Channel of the recording; empty for the mean of all."""
+    """Channel of the recording, as in `channel_index`; empty if the manifest names none."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """What was done with the row, for the report -> first version of the reading that does it."""
     fault: str = ""
     """Why the entry could not be read; empty if it could."""
+
+    def with_channel(self, channel: str) -> ManifestEntry:
+        """Return this entry with a channel, unless the manifest names one."""
+        return replace(self, channel=channel) if channel and not self.channel else self
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class Manifest(FileColumn):
         kind = _kind_of(self.path)
         is_json_lines = kind == "jsonl" or (kind == "json" and _has_json_lines(self.path))
         if kind in RECORD_KINDS or is_json_lines:
-            records = _json_records(self.path) if is_json_lines else _table_records(self.path, kind)
+            records = _json_records(self.path) if is_json_lines else _table_records(self.path, kind, self.reading)
         elif kind in DATASET_KINDS:
             records = _dataset_records(self.path, kind, self.audio_column)
         else:
@@ -140,12 +144,12 @@ class Manifest(FileColumn):
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
         checker, has_audio_column = SegmentChecker(), False
-        for location, record in records:
+        for location, record, notes in records:
             try:
                 if isinstance(record, ValueError):
                     raise record
                 has_audio_column |= record is not None and self.audio_column in record
-                entry = ManifestEntry("", None, location) if record is None else self.entry(record, location)
+                entry = ManifestEntry("", None, location) if record is None else self.entry(record, location, notes)
                 if entry.audio and entry.content is None and self.reading > FIRST_READING_VERSION:
                     checker.check(entry.audio, entry.start, entry.end, entry.columns, location)
             except ValueError as error:
@@ -154,7 +158,7 @@ class Manifest(FileColumn):
                 entry = ManifestEntry("", None, location, fault=str(error))
             yield entry
 
-    def entry(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
+    def entry(self, record: Mapping[str, Any], location: str, notes: Mapping[str, int] | None = None) -> ManifestEntry:
         """Convert a record to an entry; if the audio column is empty, so is `audio`.
 
         Raises:
@@ -173,7 +177,7 @@ class Manifest(FileColumn):
         columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
         if content is not None:
             name = name or location
-        notes: dict[str, int] = {}
+        notes = dict(notes or {})
         text = self._text(record, location, notes)
         start, end = parse_segment(others.get("start"), others.get("end"), location)
         channel = ""
@@ -284,8 +288,8 @@ def _has_json_lines(path: Path) -> bool:
         return False
 
 
-_Records = Iterator[tuple[str, Mapping[str, Any] | ValueError | None]]
-"""Location and record of each row: an error if it cannot be read, None for a blank line."""
+_Records = Iterator[tuple[str, Mapping[str, Any] | ValueError | None, Mapping[str, int]]]
+"""Location and record of each row, an error if it cannot be read or None for a blank line, and `ManifestEntry.notes`."""
 
 
 def _json_records(path: Path) -> _Records:
@@ -302,18 +306,22 @@ def _json_records(path: Path) -> _Records:
                     raise ValueError(f"must be a JSON object with the columns of an entry, but is {line[:60]}")
         except ValueError as error:
             record = ValueError(f"{location}: {error}.")
-        yield location, record
+        yield location, record, {}
 
 
-def _table_records(path: Path, kind: str) -> _Records:
+def _table_records(path: Path, kind: str, reading: int) -> _Records:
     """Yield the location and the record of each row."""
-    table = DelimitedRows(read_lines(path, ROW_LIMIT), str(path), "," if kind == "csv" else "\t", quotes=False)
+    lines, separator = read_lines(path, ROW_LIMIT), "," if kind == "csv" else "\t"
+    table = DelimitedRows(lines, str(path), separator, reading=reading, quotes=False)
     if repeated := next((cell for number, cell in enumerate(table.header) if cell in table.header[:number]), None):
         raise ValueError(f"{path}, line 1: names the column {repeated!r} twice: rename or remove one of them.")
     faults: list[str] = []
     for line, cells in table.rows(faults.append):
+        is_changed = cells and table.literal and table.literal != cells
+        notes = {"rows have cells in quotation marks, which were removed": 2} if is_changed else {}
+        table.literal = []
         record = dict(zip(table.header, cells, strict=True)) if cells else None
-        yield f"{path}, line {line}", ValueError(faults.pop()) if faults else record
+        yield f"{path}, line {line}", ValueError(faults.pop()) if faults else record, notes
 
 
 def _dataset_records(path: Path, kind: str, audio_column: str) -> _Records:
@@ -324,7 +332,7 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> _Records:
         if isinstance(features.get(audio_column), datasets.Audio):
             table = table.cast_column(audio_column, datasets.Audio(decode=False))
         for number, record in enumerate(table, start=1):
-            yield f"{path}, record {number}", record
+            yield f"{path}, record {number}", record, {}
     except (datasets.exceptions.DatasetsError, OSError) as error:
         raise ValueError(f"{path}: cannot be read as .{kind} ({error}).") from error
 
@@ -333,7 +341,7 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
     """Read a Kaldi-style folder."""
     for each in read_kaldi_folder(folder):
         columns = {"id": each.id, "speaker": each.speaker}
-        yield ManifestEntry(each.audio, each.text, each.location, None, each.start, each.end, columns)
+        yield ManifestEntry(each.audio, each.text, each.location, None, each.start, each.end, columns, each.channel)
 
 
 def _labelled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:

@@ -119,7 +119,8 @@ def read_recordings(
     """
     specs = config.input_specs()
     hashes = hash_inputs(specs, cache)
-    made_from = [CACHE_FORMAT, list(hashes.values()), config.sample_rate, config.audio_column, config.text_column]
+    columns = config.audio_column, config.text_column
+    made_from = [CACHE_FORMAT, list(hashes.values()), config.sample_rate, *columns, config.channel]
     counts = [len(getattr(config, name)) for name in ("train", "extra_train")]
     folder = cache / f"recordings-{hash_json([made_from, counts])[:16]}"
     if not folder.is_dir():
@@ -153,7 +154,7 @@ def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEn
     for name, specs in fields:
         for spec in specs:
             for entry in config.manifest(spec).entries():
-                yield name, entry
+                yield name, entry.with_channel(config.channel)
 
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProgress) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from seqlab.audio.channel_names import Channel
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
@@ -49,6 +50,10 @@ class RecordingsConfig(DataConfig):
 
     text_column: str = "text"
     """Column with the transcript or the label."""
+
+    channel: Channel = ""
+    """Channel of recordings whose list names none in the column `channel`: a number from 1, `left`, `right`, or the
+    `mean` of all (the default). The run reads new recordings in the same way."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=48000)] = 16000
     """Sample rate that all recordings are converted to, in Hz."""

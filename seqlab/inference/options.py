@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
 
+from seqlab.audio.channel_names import Channel
 from seqlab.base.bounds import Count, Threads
 from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import MAX_LINE_BYTES
@@ -132,8 +133,8 @@ class LabelOptions(RunOptions, DiscardLongLines):
     """write one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
     num_labels: Count = 1
     """number of most probable labels, with --json"""
-    channel: Annotated[str, "N"] | None = None
-    """channel of all recordings: a number from 1, `left` or `right` (default: the column `channel`, else their mean)"""
+    channel: Annotated[Channel, "N"] = ""
+    """channel of recordings without a column `channel`: number, left, right, mean (default: as in training)"""
     batch_tokens: Count | None = None
     """batch size of text in padded tokens; affects speed and memory"""
     buffer_lines: Count | None = None

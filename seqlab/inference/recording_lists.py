@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +102,17 @@ def _open_if_manifest(spec: str, in_folders: bool = False, reading: int = READIN
     return None if is_text else manifest
 
 
-def choose_channel(recordings: Iterable[str | ManifestEntry], channel: str | None) -> Iterator[str | ManifestEntry]:
-    """Yield recordings with a channel for all; None leaves them unchanged."""
+def choose_channel(recordings: Iterable[str | ManifestEntry], channel: str) -> Iterator[str | ManifestEntry]:
+    """Yield recordings with a channel for all whose list names none; "" leaves them unchanged."""
     for each in recordings:
-        if channel is None:
-            yield each
-        else:
-            entry = ManifestEntry(each, None, each) if isinstance(each, str) else each
-            yield replace(entry, channel=channel)
+        entry = ManifestEntry(each, None, each) if channel and isinstance(each, str) else each
+        yield entry if isinstance(entry, str) else entry.with_channel(channel)
 
 
 def describe_recording(listed: str | ManifestEntry) -> dict[str, Any]:
-    """Return the fields of a recording for JSON output: its path and, for a part, its start and end."""
+    """Return the fields of a recording for JSON output: its path, for a part its start and end, and its channel."""
     if isinstance(listed, str):
         return {"audio": listed}
     is_part = listed.start > 0 or listed.end is not None
     part = {"part_start": listed.start, "part_end": listed.end} if is_part else {}
-    return {"audio": listed.audio, **part}
+    return {"audio": listed.audio, **part, **({"channel": listed.channel} if listed.channel else {})}

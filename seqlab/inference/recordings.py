@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.audio.channel_names import channel_index
 from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.containers import check_rate
 from seqlab.audio.reading import RecordingError, peak_db, read_recording
@@ -34,6 +35,7 @@ def read_waveforms(
     rate: int,
     reading: int = READING_VERSION,
     warnings: dict[int, str] | None = None,
+    channel: str = "",
 ) -> list[Waveform | str]:
     """Read recordings as waveforms (n,) of a sampling rate; for an unreadable recording, return an error message.
 
@@ -43,6 +45,7 @@ def read_waveforms(
         rate: sampling rate of the returned waveforms, in samples per second.
         reading: version of the reading (`seqlab.base.reading`) of the run.
         warnings: receives a warning for each recording, by its index, that is too clipped for a reliable answer.
+        channel: channel of the recordings that name none, as in `channel_index`; not of samples (n,).
 
     Raises:
         ValueError: `recordings` is not a list.
@@ -50,15 +53,13 @@ def read_waveforms(
     if isinstance(recordings, str | bytes | Path):
         raise ValueError(f"`recordings` must be a list, but is {str(recordings)[:60]!r}: put it into one.")
     source_rates: dict[str, int] = {}
+    found_warnings = {} if warnings is None else warnings
+
+    def read_one(index: int) -> Waveform | str:
+        return _read_one(index, recordings[index], rate, reading, channel, source_rates, found_warnings)
+
     with ThreadPoolExecutor(usable_cores()) as threads:
-        read = list(
-            threads.map(
-                lambda index: _read_one(
-                    index, recordings[index], rate, reading, source_rates, {} if warnings is None else warnings
-                ),
-                range(len(recordings)),
-            )
-        )
+        read = list(threads.map(read_one, range(len(recordings))))
     _warn_of_lower_rates(source_rates, rate)
     return read
 
@@ -86,7 +87,13 @@ def recording_name(recording: Any, index: int) -> str:
 
 
 def _read_one(
-    index: int, recording: Any, rate: int, reading: int, source_rates: dict[str, int], warnings: dict[int, str]
+    index: int,
+    recording: Any,
+    rate: int,
+    reading: int,
+    channel: str,
+    source_rates: dict[str, int],
+    warnings: dict[int, str],
 ) -> Waveform | str:
     """Read one recording; store its sampling rate in `source_rates` under its name, and a warning under its index."""
     name = recording_name(recording, index)
@@ -95,15 +102,15 @@ def _read_one(
             if np.ndim(recording[1]):
                 return f"{name}: must be (samples, rate), in this order."
             source_rates[name] = int(recording[1])
-            return _convert_array(*recording, rate=rate, name=name, reading=reading)
+            return _convert_array(*recording, rate=rate, name=name, reading=reading, channel=channel)
         if isinstance(recording, ManifestEntry):
             if not recording.audio:
                 return recording.fault or f"{recording.location}: names no recording."
             content = recording.audio if recording.content is None else recording.content
-            start, end, channel = recording.start, recording.end, recording.channel
+            start, end, channel = recording.start, recording.end, recording.channel or channel
             found = read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
         elif isinstance(recording, str | Path | bytes):
-            found = read_recording(recording, rate, name=name, reading=reading)
+            found = read_recording(recording, rate, name=name, channel=channel, reading=reading)
         else:
             return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
         source_rates[name] = found.source_rate
@@ -114,11 +121,13 @@ def _read_one(
     return found.samples
 
 
-def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str, reading: int) -> Waveform | str:
+def _convert_array(
+    samples: Any, source_rate: int, *, rate: int, name: str, reading: int, channel: str
+) -> Waveform | str:
     """Convert samples (n,) or (n, channels) to a waveform.
 
     Raises:
-        RecordingError: the rate is implausible, floats have another scale, or the channels cancel.
+        RecordingError: the rate is implausible, floats have another scale, the channels cancel, or one does not exist.
     """
     values = np.asarray(samples)
     check_rate(int(source_rate), name)
@@ -136,7 +145,7 @@ def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str, read
         return values
     floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
     if floats.ndim == 2:
-        mixer = MeanOfChannels()
+        mixer = MeanOfChannels(channel_index(channel, floats.shape[1], name))
         floats = mixer.mix(floats)
         if reading > FIRST_READING_VERSION:
             mixer.check(name)

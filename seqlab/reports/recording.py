@@ -52,17 +52,18 @@ def save_recording(
     tokens: Sequence[TimedText],
     words: Sequence[TimedText],
     segment: tuple[float, float | None] = (0.0, None),
+    channel: str = "",
 ) -> None:
     """Save the figure of `draw_recording` as PNG or SVG, by the extension of its path.
 
     `segment`: start and end of the segment to draw, in seconds; an end of None means the end of the recording. Times of
-    tokens and words are relative to the start of this segment.
+    tokens and words are relative to the start of this segment. `channel`: as in `read_recording`.
 
     Raises:
         ValueError: the recording cannot be read or is too short, the path has another extension, or matplotlib is not
             installed.
     """
-    recording = read_recording(audio, DISPLAY_SAMPLE_RATE, start=segment[0], end=segment[1])
+    recording = read_recording(audio, DISPLAY_SAMPLE_RATE, start=segment[0], end=segment[1], channel=channel)
     frames = LogMel(DISPLAY_SAMPLE_RATE)(recording.samples).numpy()
     if not len(frames):
         raise ValueError(f"{audio} is too short to draw ({recording.duration:.3f} s).")

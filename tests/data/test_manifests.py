@@ -135,12 +135,31 @@ def test_the_hash_of_a_folder_covers_its_labels(folder: Path) -> None:
     assert len({stamp for _, stamp in seen}) == 3
 
 
+def test_tables_are_read_by_the_version_of_the_run(folder: Path) -> None:
+    """Version 1 kept the quotation marks around cells of .tsv files."""
+    (folder / "a.tsv").write_text('audio\ttext\n0.wav\t"yes"\n1.wav\tno\n', "utf-8")
+    quoted, plain = open_manifest(str(folder / "a.tsv")).entries()
+    assert (quoted.text, plain.text, plain.notes) == ("yes", "no", {})
+    assert quoted.notes == {"rows have cells in quotation marks, which were removed": 2}
+    assert [each.text for each in open_manifest(str(folder / "a.tsv"), reading=1).entries()] == ['"yes"', "no"]
+
+
 def test_kaldi_segments_are_entries_with_times(folder: Path) -> None:
     path = write_kaldi(folder)
     (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
     (path / "text").write_text("a one\nb two\n", encoding="utf-8")
     found = list(open_manifest(str(path)).entries())
     assert [(each.text, each.start, each.end) for each in found] == [("one", 0.05, 0.15), ("two", 0.15, 0.3)]
+
+
+def test_kaldi_segments_may_name_a_channel(folder: Path) -> None:
+    """Kaldi's extract-segments numbers channels from 0."""
+    path = write_kaldi(folder)
+    (path / "segments").write_text("u0 u2 0.05 0.15 0\nu1 u2 0.05 0.15 1\nu2 u2 0 -1\n", encoding="utf-8")
+    assert [each.channel for each in open_manifest(str(path)).entries()] == ["1", "2", ""]
+    (path / "segments").write_text("u0 u2 0.05 0.15 A\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"segments, line 1: must have the form .* the number of a channel from 0"):
+        list(open_manifest(str(path)).entries())
 
 
 def test_names_of_subfolders_are_labels(folder: Path) -> None:

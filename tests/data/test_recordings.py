@@ -53,6 +53,30 @@ def read_splits(config: Any, cache: Path, *, by_text: bool = True) -> Any:
     return recordings, texts, split_recordings(config, recordings, texts, by_text=by_text)
 
 
+def test_a_channel_of_the_config_is_read_unless_the_list_names_one(corpus: Path, tmp_path: Path) -> None:
+    """Recordings 1 and 3 have two channels; recording 0 has one."""
+    rows = [{"audio": "1.flac"}, {"audio": "3.flac", "channel": 1}, {"audio": "0.flac"}]
+    path = corpus / "channels.jsonl"
+    path.write_text("".join(json.dumps({"text": "one"} | row) + "\n" for row in rows), encoding="utf-8")
+    config = replace(make_config(corpus), train=[str(path)])
+    recordings, _ = read_recordings(replace(config, channel="right"), tmp_path, no_progress)
+    for number, (name, channel) in enumerate((("1.flac", "2"), ("3.flac", "1"))):
+        expected = read_recording(corpus / name, 16000, channel=channel)
+        np.testing.assert_array_equal(recordings.waveform(number), expected.samples)
+    assert "0.flac: a recording whose channels cannot be mixed: its channel is 'right', but it has 1" in (
+        recordings.examples[2].fault
+    )
+    averaged, _ = read_recordings(config, tmp_path, no_progress)  # not from the cache of the other channel
+    np.testing.assert_array_equal(averaged.waveform(0), read_recording(corpus / "1.flac", 16000).samples)
+
+
+@pytest.mark.parametrize("channel", ["0", "-1", "BBC News", "1.5"])
+def test_other_channels_are_refused(channel: str, corpus: Path) -> None:
+    with pytest.raises(ValueError, match=f"must be a number from 1, `left`, `right` or `mean`, but is '{channel}'"):
+        make_config(corpus, channel=channel)
+    assert make_config(corpus, channel=2).channel == "2"
+
+
 def test_cached_samples_equal_the_files(corpus: Path, tmp_path: Path) -> None:
     config = make_config(corpus)
     recordings, _ = read_recordings(config, tmp_path, no_progress)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from seqlab.data.manifests import ManifestEntry
-from seqlab.inference.recording_lists import choose_channel, open_recording_list
+from seqlab.inference.recording_lists import choose_channel, describe_recording, open_recording_list
 from seqlab.inference.recordings import read_waveforms
 
 RATE = 8000
@@ -30,6 +30,16 @@ def test_channels_that_cancel_have_no_answer_unless_one_is_chosen() -> None:
     [chosen] = read_waveforms(list(choose_channel([entry], "2")), RATE)
     np.testing.assert_allclose(chosen / 32768, -SOUND, atol=1e-4)
     assert [np.any(each) for each in read_waveforms([entry, (STEREO, RATE)], RATE, reading=1)] == [False, False]
+
+
+def test_the_channel_of_a_list_wins_over_the_option_and_that_over_the_run() -> None:
+    without, with_column = (ManifestEntry("a.wav", None, "", encode(STEREO), channel=name) for name in ("", "1"))
+    recordings = [without, with_column, encode(STEREO), (STEREO, RATE), (SOUND, RATE)]
+    for each, sign in zip(read_waveforms(recordings, RATE, channel="2"), (-1, 1, -1, -1, 1), strict=True):
+        np.testing.assert_allclose(each / 32768, sign * SOUND, atol=1e-4)
+    chosen = choose_channel(recordings[:2], "left")
+    assert [describe_recording(each) for each in chosen] == [{"audio": "a.wav", "channel": c} for c in ("left", "1")]
+    assert "its 2 channels cancel" in str(read_waveforms(list(choose_channel([without], "mean")), RATE, channel="2"))
 
 
 def test_floats_of_another_scale_have_no_answer() -> None:

@@ -14,6 +14,8 @@ from contracts.trained import Trained
 from system.conftest import run_in_process
 
 import seqlab
+from seqlab.audio.reading import read_recording
+from seqlab.data.manifests import ManifestEntry
 from seqlab.models import CnnRecordingLabellerConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -92,6 +94,31 @@ def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -
     assert labeller.label([(samples, RATE)]) == [together[0].label]
     ensemble = seqlab.load([tmp_path / "run"] * 2, device="cpu", precision="fp32").label(paths[:10])
     assert ensemble == [each.label for each in together]
+
+
+def test_a_run_reads_the_channel_that_it_was_trained_on(corpus: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE)
+    samples = np.stack([noise, 0.3 * np.sin(np.arange(RATE) * np.linspace(0.9, 1.1, RATE))], 1)
+    samples = np.round(samples * 32768).astype(np.int16)
+    soundfile.write(tmp_path / "stereo.wav", samples, RATE)
+    rows = [{"audio": "stereo.wav", "text": text} for text in ("a", "b")] * 4
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = tiny_config(str(tmp_path / "all.jsonl"), max_steps=1, channel="right")
+    labeller = seqlab.load(train(config, tmp_path / "run"), device="cpu", precision="fp32")
+    path = str(tmp_path / "stereo.wav")
+    left, right = labeller.label_waveforms([read_recording(path, RATE, channel=name).samples for name in ("1", "2")])
+    found = labeller.label_detailed([path, ManifestEntry(path, None, "", channel="left"), (samples, RATE)])
+    for each, expected in zip(found, (right, left, right), strict=True):
+        assert each.probs == pytest.approx(expected.probs, abs=1e-5)
+    assert left.probs != pytest.approx(right.probs, abs=1e-3)
+    stdin = f"{path}\n".encode()
+    status, done = run_in_process("label", tmp_path / "run", "--json", stdin=stdin)
+    assert (status, json.loads(done.stdout)["channel"]) == (0, "right")
+    status, done = run_in_process("label", tmp_path / "run", "--channel", "3", stdin=stdin)
+    assert status == 3
+    assert "stereo.wav: a recording whose channels cannot be mixed: its channel is '3', but it has 2" in (
+        done.stderr.decode()
+    )
 
 
 def test_a_recording_given_as_run_is_refused(corpus: str) -> None:

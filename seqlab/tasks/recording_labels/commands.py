@@ -42,9 +42,8 @@ def label_recordings(options: LabelOptions) -> int | None:
         ) as paths,
         output_stream(options.output) as output,
     ):
-        for block in in_batches(
-            choose_channel(paths, options.channel), buffer_size(options.buffer_lines, options.input)
-        ):
+        recordings = choose_channel(paths, options.channel or labeller.channel)
+        for block in in_batches(recordings, buffer_size(options.buffer_lines, options.input)):
             results = labeller.label_detailed(block)
             faults += log_recording_faults(each.fault for each in results)
             faults += log_recording_faults((each.warning for each in results), MAY_BE_WRONG)

@@ -27,7 +27,7 @@ from seqlab.inference.recordings import (
 )
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.tasks.recording_labels.config import RECORDING_LABELLER
+from seqlab.tasks.recording_labels.config import RECORDING_LABELLER, RecordingLabelsConfig
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class RecordingsLabeller:
     """A labeller of recordings, or an ensemble with the same labels, which averages probabilities."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Move the models to a device; raises ValueError if their labels or sampling rates differ."""
+        """Move the models to a device; raises ValueError if their labels, sampling rates or channels differ."""
         self.target: ClassTarget = runs[0].codecs[1]
         self.sample_rate: int = runs[0].codecs[0].sample_rate
+        self.channel = _channel(runs[0])
         for run in runs[1:]:
-            if run.codecs[1].values != self.target.values or run.codecs[0].sample_rate != self.sample_rate:
+            is_same = run.codecs[1].values == self.target.values and run.codecs[0].sample_rate == self.sample_rate
+            if not is_same or _channel(run) != self.channel:
                 raise ValueError(
-                    f"{runs[0].folder.path} and {run.folder.path} have different labels or sampling rates: they cannot "
-                    "form an ensemble."
+                    f"{runs[0].folder.path} and {run.folder.path} have different labels, sampling rates or channels: "
+                    "they cannot form an ensemble."
                 )
         self.runs, self.device = list(runs), device
         self.reading = min(run.reading for run in runs)
@@ -87,7 +89,7 @@ class RecordingsLabeller:
             batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the labels.
         """
         warnings: dict[int, str] = {}
-        waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings)  # or error messages
+        waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings, self.channel)
         results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
         return [
@@ -132,6 +134,12 @@ class RecordingsLabeller:
         """Choose the most probable label, given probabilities (L,)."""
         by_name = dict(zip(self.target.values, probs.tolist(), strict=True))
         return LabelledRecording(self.target.values[int(probs.argmax())], by_name)
+
+
+def _channel(run: LoadedRun) -> str:
+    """Return the channel that a run reads unless a recording names one."""
+    assert isinstance(run.config.data, RecordingLabelsConfig)
+    return run.config.data.channel
 
 
 def load_recording_labeller(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from seqlab.audio.channel_names import Channel
 from seqlab.base.bounds import Finite, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.base.progress import count_progress
@@ -63,8 +64,8 @@ class TranscribeOptions(DeviceOptions):
     """weight of the language model's log-probabilities (default: 0.5)"""
     length_reward: Annotated[Finite, "R"] | None = None
     """score added per token, with --lm (default: 0)"""
-    channel: Annotated[str, "N"] | None = None
-    """channel of all recordings: a number from 1, `left` or `right` (default: the column `channel`, else their mean)"""
+    channel: Annotated[Channel, "N"] = ""
+    """channel of recordings without a column `channel`: number, left, right, mean (default: as in training)"""
     batch_seconds: Annotated[Positive, "S"] | None = None
     """seconds of audio per batch; affects speed and memory, not the transcripts (default: 120)"""
     buffer_lines: Count | None = None
@@ -98,7 +99,7 @@ def run(options: TranscribeOptions) -> int | None:
     settings = given_options(options, "beam_size", "num_hypotheses", "batch_seconds")
     faults, counts = 0, TextCounts("transcripts", num_hypotheses=options.num_hypotheses or 1)
     with (
-        _open_paths(options, transcriber.reading) as paths,
+        _open_paths(options, options.channel or transcriber.channel, transcriber.reading) as paths,
         output_stream(options.output) as out,
         count_progress("recordings") as advance,
     ):
@@ -161,7 +162,7 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit, reading: int)
     """Read paths of recordings and their texts in blocks; raises ValueError if the files differ in length."""
     from seqlab.data.columns import parse_column
 
-    texts = [parse_column(spec, limit) for spec in options.tgt]
+    texts = [parse_column(spec, limit, reading) for spec in options.tgt]
     with open_recording_list(src, limit=limit, reading=reading) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or BUFFER_RECORDINGS):
@@ -170,13 +171,13 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit, reading: int)
 
 
 @contextmanager
-def _open_paths(options: TranscribeOptions, reading: int) -> Iterator[Iterator[str | ManifestEntry]]:
-    """Yield the recordings of the arguments or of the list."""
+def _open_paths(options: TranscribeOptions, channel: str, reading: int) -> Iterator[Iterator[str | ManifestEntry]]:
+    """Yield the recordings of the arguments or of the list, with a channel for those that name none."""
     if options.recordings:
-        yield choose_channel(options.recordings, options.channel)
+        yield choose_channel(options.recordings, channel)
     else:
         with open_recording_list(options.input, reading=reading) as paths:
-            yield choose_channel(paths, options.channel)
+            yield choose_channel(paths, channel)
 
 
 def _as_json(transcript: "Transcript", entry: str | ManifestEntry) -> str:

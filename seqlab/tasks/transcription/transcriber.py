@@ -64,6 +64,7 @@ class Transcriber:
         transcripts: TranscriptForm = "none",
         reading: int = READING_VERSION,
         scoring_model: Callable[[], Any] | None = None,
+        channel: str = "",
     ) -> None:
         """Wrap a model that is prepared for inference.
 
@@ -76,10 +77,11 @@ class Transcriber:
             transcripts: normalization of the texts that `score` receives.
             reading: version of the reading of the run.
             scoring_model: returns the model for `score`, if it is another one.
+            channel: channel of the recordings that name none; "" for the mean of all.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
-        self.codec, self.tokenizer = codecs
-        self.reading, self._scoring_model = reading, scoring_model or (lambda: model)
+        (self.codec, self.tokenizer), self.reading, self.channel = codecs, reading, channel
+        self._scoring_model = scoring_model or (lambda: model)
 
     def __repr__(self) -> str:
         return f"Transcriber({type(self.model).__name__}, {self.codec.sample_rate} Hz)"
@@ -120,7 +122,7 @@ class Transcriber:
             ValueError: an option is unknown or does not apply. An unreadable recording has a `fault` instead.
         """
         warnings: dict[int, str] = {}
-        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading, warnings)  # or error messages
+        waveforms = self._read(recordings, warnings)
         readable = [each for each in waveforms if not isinstance(each, str)]
         for index, each in enumerate(waveforms):
             if not isinstance(each, str) and len(each) and np.ptp(each) and not self._has_sound(each):
@@ -138,6 +140,10 @@ class Transcriber:
             )
             for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))
         ]
+
+    def _read(self, recordings: Sequence[Any], warnings: dict[int, str] | None = None) -> list[Waveform | str]:
+        """Read recordings as the run does; return an error message for each unreadable one."""
+        return read_waveforms(recordings, self.codec.sample_rate, self.reading, warnings, self.channel)
 
     def _with_fault_if_too_short(self, transcript: Transcript, name: str, waveform: Waveform) -> Transcript:
         """Add a fault to the transcript of a recording that has sound, but no complete frame."""
@@ -207,7 +213,7 @@ class Transcriber:
             )
         normalized = [normalize_transcript(text, self.transcripts, self.reading) for text in texts]
         rows = self.tokenizer.encode(normalized)
-        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading)  # or error messages
+        waveforms = self._read(recordings)
         # Without frames, an empty text has probability 1 and any other text 0.
         token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -242,7 +248,7 @@ class Transcriber:
         Raises:
             ValueError: a recording cannot be read.
         """
-        waveforms = read_waveforms(recordings, self.codec.sample_rate, self.reading)  # or error messages
+        waveforms = self._read(recordings)
         if fault := next((each for each in waveforms if isinstance(each, str)), None):
             raise ValueError(fault)
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -397,4 +403,5 @@ def load_transcriber(
         data.transcripts,
         loaded.reading,
         cache(lambda: models_for_scoring([loaded], chosen_device, dtype, scoring_dtype)[0]),
+        data.channel,
     )
