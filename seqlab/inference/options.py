@@ -133,7 +133,7 @@ class LabelOptions(RunOptions, DiscardLongLines):
     """write one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
     num_labels: Count = 1
     """number of most probable labels, with --json"""
-    channel: Annotated[Channel, "N"] = ""
+    channel: Annotated[Channel, "N"] | None = None
     """channel of recordings without a column `channel`: number, left, right, mean (default: as in training)"""
     batch_tokens: Count | None = None
     """batch size of text in padded tokens; affects speed and memory"""

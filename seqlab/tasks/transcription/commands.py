@@ -64,7 +64,7 @@ class TranscribeOptions(DeviceOptions):
     """weight of the language model's log-probabilities (default: 0.5)"""
     length_reward: Annotated[Finite, "R"] | None = None
     """score added per token, with --lm (default: 0)"""
-    channel: Annotated[Channel, "N"] = ""
+    channel: Annotated[Channel, "N"] | None = None
     """channel of recordings without a column `channel`: number, left, right, mean (default: as in training)"""
     batch_seconds: Annotated[Positive, "S"] | None = None
     """seconds of audio per batch; affects speed and memory, not the transcripts (default: 120)"""
