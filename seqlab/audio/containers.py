@@ -12,8 +12,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-Fault = Literal["missing", "unreadable", "empty", "truncated", "nan", "header", "longer", "scale", "channels"]
-FAULTS_SINCE: Final[dict[Fault, int]] = {"longer": 2, "scale": 2, "channels": 2}
+Fault = Literal[
+    "missing", "unreadable", "empty", "truncated", "nan", "header", "longer", "shorter", "scale", "channels"
+]
+FAULTS_SINCE: Final[dict[Fault, int]] = {"longer": 2, "shorter": 2, "scale": 2, "channels": 2}
 """First version of the reading (`seqlab.base.reading`) with a fault; earlier versions read such files."""
 
 FAULTS: Final[dict[Fault, str]] = {
@@ -24,6 +26,7 @@ FAULTS: Final[dict[Fault, str]] = {
     "nan": "a recording with values that are not numbers",
     "header": "a recording with a wrong header",
     "longer": "a recording that is longer than its header declares",
+    "shorter": "a recording that is shorter than its header declares",
     "scale": "a recording with samples of another scale",
     "channels": "a recording whose channels cannot be mixed",
 }

@@ -15,7 +15,6 @@ from seqlab.audio.containers import (
     is_placeholder_size,
     looks_like_audio,
     starts_with_mp3_frame,
-    truncated_error,
     wav_data_end,
 )
 
@@ -34,7 +33,7 @@ def check_length(stream: BinaryIO, name: str) -> None:
     Tags, metadata and zeros after the samples are allowed.
 
     Raises:
-        RecordingError: there are more samples ("longer"), or an AU file has fewer ("truncated").
+        RecordingError: there are more samples ("longer"), or an AU file has fewer ("shorter").
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -67,7 +66,8 @@ def _au_end(head: bytes, size: int, name: str) -> int | None:
     if is_placeholder_size(length):
         return None
     if first + length > size:
-        raise truncated_error(name, f"its header declares {length:,} bytes of samples, but it has {size - first:,}.")
+        text = f"its header declares {length:,} bytes of samples, but it has {size - first:,}. Copy it again."
+        raise RecordingError(name, "shorter", text)
     return int(first + length)
 
 

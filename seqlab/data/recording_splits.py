@@ -6,11 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.reading import ReadingNotes
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out
 from seqlab.data.kaldi import MAX_NAMED
 from seqlab.data.manifests import ManifestEntry
@@ -39,6 +40,15 @@ class RecordingSplits:
     test: Indices
     faults: dict[int, str]
     """Reason for leaving out a recording, by its index."""
+    regrouped: dict[int, str] = field(default_factory=dict)
+    """Note on each recording that version 1 of the reading put into another split (`folds: grouped`), by its index."""
+
+    def reading_notes(self, recordings: Recordings) -> ReadingNotes:
+        """Count the recordings that an earlier version of the reading put into another split."""
+        notes = ReadingNotes()
+        for index, text in self.regrouped.items():
+            notes.add(text, recordings.examples[index].location, since=2)
+        return notes
 
 
 def split_recordings(
@@ -66,9 +76,7 @@ def split_recordings(
         i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
     }
     if faults and config.on_fault == "refuse":
-        lines = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:MAX_NAMED]]
-        lines += [f"... and {len(faults) - MAX_NAMED} more"] if len(faults) > MAX_NAMED else []
-        raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *lines]))
+        _refuse(faults, recordings)
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
     fields = np.array([each.field for each in recordings.examples], dtype=object)
     listed, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
@@ -78,12 +86,16 @@ def split_recordings(
     test, rest = listed[is_test], listed[~is_test]
     if not len(rest):
         raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
+    regrouped: dict[int, str] = {}
     if config.valid is not None:
         valid, train = usable[fields[usable] == "valid"], rest
     else:
         labels = None if by_text else np.unique([texts[i] or "" for i in rest], return_inverse=True)[1]
         keys = {"groups": None if groups is None else groups[~is_test], "classes": labels}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
+        if config.folds == "grouped":
+            before, is_valid = is_valid, _hold_out_groups(config, [recordings.examples[i] for i in rest])
+            regrouped = dict.fromkeys(rest[is_valid != before].tolist(), "recordings are in the split of their group")
         valid, train = rest[is_valid], rest[~is_valid]
     is_long = {int(i) for i in (*train, *extra) if recordings.seconds(i) > config.max_seconds}
     faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
@@ -93,11 +105,22 @@ def split_recordings(
         held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)}
         held_out -= {"", *(texts[i] for i in train)}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
+    if config.folds == "grouped":  # nor speakers
+        is_held_out = _has_group_of(config, recordings, extra, np.concatenate([valid, test]))
+        regrouped |= dict.fromkeys(extra[is_held_out].tolist(), "additional recordings of held-out groups are left out")
+        extra = extra[~is_held_out]
     train = np.sort(np.concatenate([train, extra]))
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
             raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_describe_faults(faults)}.")
-    return RecordingSplits(train, valid, test, faults)
+    return RecordingSplits(train, valid, test, faults, regrouped)
+
+
+def _refuse(faults: Mapping[int, str], recordings: Recordings) -> NoReturn:
+    """Raise ValueError with the first recordings that cannot be used."""
+    lines = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:MAX_NAMED]]
+    lines += [f"... and {len(faults) - MAX_NAMED} more"] if len(faults) > MAX_NAMED else []
+    raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *lines]))
 
 
 def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
@@ -180,6 +203,27 @@ def check_recording_folds(configs: Sequence[RecordingsConfig]) -> list[str]:
         folds[is_test] = number
     column = next((name for name in SPEAKER_COLUMNS if any(name in each.columns for each in entries)), "")
     return describe_shared_groups([_speaker(each.columns) for each in entries], folds, "speakers", column)
+
+
+def _hold_out_groups(config: RecordingsConfig, examples: Sequence[RecordingExample]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the validation recordings, with all recordings of a group in one split."""
+    groups = np.array([_column_value(each, str(config.fold_column)) for each in examples])
+    if len(set(groups.tolist())) < 2:
+        raise ValueError(
+            f"All recordings for training and validation have {str(groups[0])!r} in the column {config.fold_column!r} "
+            "(`data.folds: grouped`): name validation recordings by `data.valid`."
+        )
+    return hold_out(len(groups), config.valid_fraction, config.fold_seed, groups=groups)
+
+
+def _has_group_of(
+    config: RecordingsConfig, recordings: Recordings, extra: Indices, held_out: Indices
+) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the additional recordings whose group is one of the held-out recordings."""
+    extra_groups, groups = (
+        [recordings.examples[i].columns.get(str(config.fold_column), "") for i in part] for part in (extra, held_out)
+    )
+    return np.array([group != "" and group in groups for group in extra_groups], bool)
 
 
 def _column_value(example: RecordingExample | ManifestEntry, name: str) -> str:

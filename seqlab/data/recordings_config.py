@@ -97,7 +97,8 @@ class RecordingsConfig(DataConfig):
     folds: FoldKind = "plain"
     """Assignment of recordings to folds: at random, keeping recordings with the same transcript together (`plain`),
     with equal shares of each label (`stratified`), keeping recordings with the same value of `fold_column` together
-    (`grouped`, for speakers), or one fold per value of `fold_column` (`given`)."""
+    (`grouped`, for speakers; in validation data that are held out, too), or one fold per value of `fold_column`
+    (`given`)."""
 
     fold_column: str | None = None
     """Column with groups or folds."""

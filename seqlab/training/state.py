@@ -137,6 +137,11 @@ class TrainingRun(CodecsMixin):
         return self.locked_folder.folder
 
     @property
+    def reading(self) -> int:
+        """Version of the reading of files (`seqlab.base.reading`)."""
+        return self.locked_folder.root.reading
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints, also after the run folder was moved."""
         return self.locked_folder.root.checkpoints

@@ -59,6 +59,11 @@ class RunInTraining(Protocol):
         """The run folder under the user's path, for messages."""
         ...
 
+    @property
+    def reading(self) -> int:
+        """Version of the reading of files (`seqlab.base.reading`)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Validation:

@@ -150,6 +150,37 @@ def test_each_recording_is_in_one_test_fold(options: dict[str, Any], corpus: Pat
     assert sorted(test_rows) == list(range(60))
 
 
+@pytest.mark.parametrize(("test_fold", "by_text"), [(None, True), (2, True), (2, False)])
+def test_grouped_folds_group_the_validation_data(
+    test_fold: int | None, by_text: bool, corpus: Path, tmp_path: Path
+) -> None:
+    """No speaker is in two splits, also not by additional training data."""
+    options: dict[str, Any] = {"folds": "grouped", "fold_column": "speaker", "num_folds": 5, "test_fold": test_fold}
+    rows = [{"audio": "1.flac", "text": f"extra {number}", "speaker": f"s{number}"} for number in range(6)]
+    rows[5]["speaker"] = ""
+    extra = corpus / "speakers.jsonl"
+    extra.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = make_config(corpus, extra_train=[str(extra)], valid_fraction=0.3, **options)
+    recordings, _, splits = read_splits(config, tmp_path, by_text=by_text)
+    parts = [splits.train, splits.valid, splits.test]
+    speakers = [{recordings.examples[i].columns["speaker"] for i in part} for part in parts]
+    assert sum(map(len, speakers)) == 6  # five, and none
+    assert len(speakers[1]) == 1  # 12 recordings, as near to 30% as 24
+    assert sum(recordings.examples[i].field == "extra_train" for i in splits.train) == len(speakers[0])
+    notes = {note.text: note.since for note in splits.reading_notes(recordings)}
+    assert notes == dict.fromkeys(
+        ("recordings are in the split of their group", "additional recordings of held-out groups are left out"), 2
+    )
+
+
+def test_a_single_group_leaves_no_validation_data(corpus: Path, tmp_path: Path) -> None:
+    rows = [{"audio": f"{number}.flac", "text": str(number), "speaker": "Ann"} for number in range(4)]
+    (corpus / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = replace(make_config(corpus, folds="grouped", fold_column="speaker"), train=[str(corpus / "one.jsonl")])
+    with pytest.raises(ValueError, match=r"have 'Ann' in the column 'speaker' .*: name validation recordings by"):
+        read_splits(config, tmp_path)
+
+
 @pytest.mark.parametrize("num_empty", [0, 100])
 @pytest.mark.parametrize(
     ("num_texts", "repeats", "is_grouped"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]

@@ -182,6 +182,12 @@ def assert_close_runs(run_dir: Path, expected: Path, rounding: float) -> None:
                 assert difference <= rounding * value.double().norm() + 1e-6, (stem, name)
 
 
+def started_by_version_1(run_dir: Path) -> None:
+    """Remove the version of the reading from run.json, as seqlab 0.3.0 would have written it."""
+    folder = RunFolder(run_dir)
+    folder.write_description({name: value for name, value in folder.read_description().items() if name != "reading"})
+
+
 def convert_to_format_1(run_dir: Path) -> None:
     """Rewrite a run folder in format 1."""
     description = RunFolder(run_dir).read_description()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, with_training
+from reference.tiny_runs import assert_equal_runs, started_by_version_1, with_training
 
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
 from seqlab.runs.folder import RunFolder
@@ -17,13 +17,6 @@ from seqlab.training import train
 from .conftest import Trained
 
 NOTE = "lines have a no-break space, which is read as a space"
-
-
-def started_by_version_1(run_dir: Path) -> None:
-    """Remove the version from run.json, as an earlier seqlab would have written it."""
-    folder = RunFolder(run_dir)
-    description = {name: value for name, value in folder.read_description().items() if name != "reading"}
-    folder.write_description(description)
 
 
 def note_while_reading(monkeypatch: pytest.MonkeyPatch, since: int) -> None:

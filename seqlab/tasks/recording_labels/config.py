@@ -32,8 +32,8 @@ class RecordingLabelsConfig(RecordingsConfig):
 
     folds: FoldKind = "stratified"
     """Assignment of recordings to folds: with equal label shares (`stratified`), at random (`plain`), keeping
-    recordings with the same value of `fold_column`, such as a speaker, together (`grouped`), or one fold per value of
-    `fold_column` (`given`)."""
+    recordings with the same value of `fold_column`, such as a speaker, together (`grouped`; in validation data that are
+    held out, too), or one fold per value of `fold_column` (`given`)."""
 
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return only the folder of the source codec, as the labels of another run may differ."""

@@ -32,6 +32,7 @@ from seqlab.runs.overrides import Override
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 from seqlab.training.recording_zero_config import choose_config_by_recordings
+from seqlab.training.resume import refuse_changed_reading
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
@@ -163,6 +164,7 @@ class RecordingLabelsTask(Task):
         """Yield the predicted label of each recording of the test fold or, without one, of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
+        refuse_changed_reading(RunFolder(run_dir), data.reading)
         indices = data.splits.test if len(data.splits.test) else data.valid
         labeller = load_recording_labeller(run_dir, device=config.training.device)
         results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
@@ -207,6 +209,7 @@ def read_labelled_recordings(
     test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).entries()]
     report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
     notes = recordings.reading_notes()
+    notes.update(splits.reading_notes(recordings))
     return LabelledRecordings(recordings, splits, [label or "" for label in labels], report, hashes, notes)
 
 

@@ -66,6 +66,7 @@ def read_transcripts(
     transcripts = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(transcripts)
     notes = recordings.reading_notes()
+    notes.update(splits.reading_notes(recordings))
     for example, text in zip(recordings.examples, transcripts, strict=True):
         if normalize_transcript(example.text or "", config.transcripts, FIRST_READING_VERSION) != text:
             notes.add("transcripts have punctuation between words or numbers", example.location, since=2)

@@ -33,6 +33,7 @@ from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transc
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.recording_zero_config import choose_config_by_recordings
+from seqlab.training.resume import refuse_changed_reading
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_word_metric
 
@@ -116,7 +117,8 @@ class TranscriptionTask(Task):
         scored = data.valid if is_left_out.all() else data.valid[~is_left_out]
         batches = recording_steps(data, run.config, run.codecs).batches(scored)
         nll = mean_nll(run, model, (batch for _, batch in batches))
-        transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.device_context.device)
+        search, device = run.config.training.valid_search, run.device_context.device
+        transcriber = Transcriber(model, run.codecs, search, device, reading=run.reading)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
         def transcribe(indices: list[int], on_rows: ProgressCallback | None) -> list[str]:
@@ -136,6 +138,7 @@ class TranscriptionTask(Task):
         """Yield the predicted transcript of each recording of the test fold, or without one of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
+        refuse_changed_reading(RunFolder(run_dir), data.reading)
         indices = data.splits.test if len(data.splits.test) else data.valid
         transcriber = load_transcriber(run_dir, device=config.training.device)
         transcripts = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in indices])
