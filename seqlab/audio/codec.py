@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.features import LogMel
+from seqlab.audio.quality import MAX_BACKGROUND_DB, MAX_DEVIATION_DB, MIN_BACKGROUND_SECONDS, usual_background_db
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
 
@@ -26,6 +27,10 @@ SOUND_LEVEL = -3.5 * math.log(10)
 """Level of a frame that counts as sound, relative to that of the recording, in nats of energy (-35 dB)."""
 KEPT_SILENCE_SECONDS = 0.05
 """Silence that is kept at both ends where it is trimmed."""
+KEPT_BACKGROUND_SECONDS = 0.02
+"""Steady background that is kept at both ends where it is trimmed."""
+CHANGE_DB, CHANGED_FRAMES = 4.0, 2
+"""End of a steady background: the first of successive frames whose levels differ by `CHANGE_DB` from its median."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class RecordingCodec:
     level: Level = "kept"
     """Whether the frames depend on the level of the recording; codecs of older runs lack this field."""
     trims_silence: bool = False
-    """Whether frames of silence at both ends are left out, for tasks without times."""
+    """Whether frames of silence or of a steady background at both ends are left out, for tasks without times."""
+    background_db: float | None = None
+    """Level of a steady background that is usual in training (`usual_background_db`)."""
 
     @property
     def log_mel(self) -> LogMel:
@@ -68,6 +75,10 @@ class RecordingCodec:
         deviations = (squares / max(count, 1) - means.square()).clamp_min(MIN_STANDARD_DEVIATION**2).sqrt()
         return replace(self, means=tuple(means.tolist()), deviations=tuple(deviations.tolist()))
 
+    def max_background_db(self, limit: float) -> float:
+        """Return the level of a steady background above which a warning is due: a limit, or a higher usual level."""
+        return limit if self.background_db is None else max(limit, self.background_db)
+
     def frames(self, samples: Any) -> Tensor:
         """Compute the normalized frames of a waveform, int16 or floats in [-1, 1]: (n,) -> (F, M)."""
         frames = self._unnormalized_frames(samples)
@@ -79,15 +90,36 @@ class RecordingCodec:
         return frames
 
     def _unnormalized_frames(self, samples: Any) -> Tensor:
-        """Compute the log-mel frames of a waveform, (n,) -> (F, M), without silence at the ends if it is trimmed."""
+        """Compute the log-mel frames of a waveform, (n,) -> (F, M), without silent ends if they are trimmed."""
         frames = self.log_mel(samples)
         if not self.trims_silence or not len(frames):
             return frames
-        loud = torch.nonzero(frames.logsumexp(1) > SOUND_LEVEL)[:, 0]
+        levels = frames.logsumexp(1)
+        loud = torch.nonzero(levels > SOUND_LEVEL)[:, 0]
         if not len(loud):
             return frames
-        first = max(0, int(loud[0]) - self.frames_in(KEPT_SILENCE_SECONDS))
-        return frames[first : int(loud[-1]) + 1 + self.frames_in(KEPT_SILENCE_SECONDS)]
+        levels = levels[loud[0] : loud[-1] + 1]
+        first = int(loud[0]) + self._frames_before_sound(levels)
+        last = int(loud[-1]) - self._frames_before_sound(levels.flip(0))
+        return frames[max(0, first) : last + 1]
+
+    def _frames_before_sound(self, levels: Tensor) -> int:
+        """Return how many frames to leave out at the start of levels (F,) in nats; a negative number keeps silence."""
+        background = self._background_frames(levels)
+        return background - self.frames_in(KEPT_BACKGROUND_SECONDS if background else KEPT_SILENCE_SECONDS)
+
+    def _background_frames(self, levels: Tensor) -> int:
+        """Count the frames of a steady background at the start of levels (F,) in nats; 0 unless a louder sound follows.
+
+        It is found only if it is longer than the consonants at the start of a word.
+        """
+        decibels, shortest = levels * (10 / math.log(10)), self.frames_in(MIN_BACKGROUND_SECONDS)
+        background = decibels[:shortest].median()
+        if len(levels) <= shortest or background > MAX_BACKGROUND_DB:
+            return 0
+        ends = ((decibels - background).abs() > CHANGE_DB).unfold(0, CHANGED_FRAMES, 1).all(1).nonzero()[:, 0]
+        count = int(ends[0]) if len(ends) else 0
+        return count if count >= shortest and decibels[:count].std() <= MAX_DEVIATION_DB else 0
 
     def num_frames(self, num_samples: int) -> int:
         """Return the number of frames F of a waveform with `num_samples` samples, before silence is trimmed."""
@@ -105,12 +137,13 @@ class RecordingCodec:
 def fit_recording_codec(config: Any, waveforms: Sequence[Any], *, has_times: bool = True) -> RecordingCodec:
     """Build the codec of a data config; statistics are over at most `MAX_MEASURED_RECORDINGS` training waveforms.
 
-    Without `has_times`, and unless levels are kept, silence at both ends is trimmed.
+    Without `has_times`, and unless levels are kept, silence and steady background at both ends are trimmed.
     """
     sizes = config.sample_rate, config.num_bands, config.window_ms, config.hop_ms
     trims_silence = config.level == "equal" and not has_times
-    codec = RecordingCodec(*sizes, config.normalise, level=config.level, trims_silence=trims_silence)
-    return codec.fit(waveforms[:: -(-len(waveforms) // MAX_MEASURED_RECORDINGS)])
+    measured = waveforms[:: -(-len(waveforms) // MAX_MEASURED_RECORDINGS)]
+    usual = usual_background_db(measured, config.sample_rate)
+    return RecordingCodec(*sizes, config.normalise, (), (), config.level, trims_silence, usual).fit(measured)
 
 
 def load_recording_codec(folder: Path) -> RecordingCodec:

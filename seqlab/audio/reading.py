@@ -36,6 +36,7 @@ from seqlab.audio.containers import (
     truncated_error,
 )
 from seqlab.audio.lengths import check_length
+from seqlab.audio.quality import MAX_FEW_VALUES, ValueCounter
 from seqlab.audio.waveform import FULL_SCALE, audio_package, scale_floats, to_float, to_int16
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 
@@ -90,6 +91,7 @@ class Recording:
         channels: number of channels of the file; `samples` is their mean, or the chosen one.
         clipped: share of the file's samples at full scale, in runs of at least two.
         is_scaled: whether floats beyond full scale were divided by their maximum.
+        num_values: number of different values of the file's samples, as `ValueCounter` counts them.
     """
 
     samples: NDArray[np.int16]
@@ -98,6 +100,7 @@ class Recording:
     channels: int
     clipped: float
     is_scaled: bool = False
+    num_values: int = MAX_FEW_VALUES + 1
 
     @property
     def duration(self) -> float:
@@ -158,9 +161,9 @@ def read_recording(
         check_rate(sound.samplerate, name)
         first, last = _frames_of_segment(sound, start, end, name)
         mixer = MeanOfChannels(channel_index(channel, sound.channels, name))
-        meter = ClippingMeter(sound.subtype, sound.channels)
+        meter, counter = ClippingMeter(sound.subtype, sound.channels), ValueCounter()
         is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
-        blocks = _decode_frames(sound, first, last, rate, name, mixer, meter)
+        blocks = _decode_frames(sound, first, last, rate, name, mixer, meter, counter)
         if is_float:  # the scale is known after the last block
             floats, is_scaled = scale_floats(np.concatenate(list(blocks)), name)
             samples = to_int16(floats)
@@ -171,7 +174,7 @@ def read_recording(
         if reading > FIRST_READING_VERSION:
             mixer.check(name)
         clipped = 0.0 if is_scaled else meter.share()
-        return Recording(samples, rate, sound.samplerate, sound.channels, clipped, is_scaled)
+        return Recording(samples, rate, sound.samplerate, sound.channels, clipped, is_scaled, counter.count)
 
 
 @contextmanager
@@ -254,7 +257,14 @@ def _frames_of_segment(sound: Any, start: float, end: float | None, name: str) -
 
 
 def _decode_frames(
-    sound: Any, first: int, last: int, rate: int, name: str, mixer: MeanOfChannels, meter: ClippingMeter
+    sound: Any,
+    first: int,
+    last: int,
+    rate: int,
+    name: str,
+    mixer: MeanOfChannels,
+    meter: ClippingMeter,
+    counter: ValueCounter,
 ) -> Iterator[NDArray[np.float32]]:
     """Decode, mix and resample frames in blocks (n,)."""
     stream = None
@@ -267,6 +277,7 @@ def _decode_frames(
             raise RecordingError(name, "nan", text)
         meter.add(block)
         mono = mixer.mix(block)
+        counter.add(mono)
         if stream is not None:
             mono = stream.resample_chunk(np.ascontiguousarray(mono), last=position + len(block) == last)
         yield mono

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from seqlab.audio.channel_names import channel_index
 from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.containers import check_rate
-from seqlab.audio.reading import RecordingError, peak_db, read_recording
+from seqlab.audio.quality import count_values, quality_warning
+from seqlab.audio.reading import Recording, RecordingError, peak_db, read_recording
 from seqlab.audio.waveform import MAX_FLOAT_SAMPLE, resample, scale_floats, to_float, to_int16
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import usable_cores
@@ -25,8 +26,6 @@ BATCH_SECONDS = 120.0
 """Default batch size in seconds of audio, padding included."""
 TOO_SHORT = "is shorter than one window of features"
 """Message for a recording without a frame."""
-MAX_CLIPPED_SHARE = 0.01
-"""Maximum share of clipped samples of a recording without a warning."""
 Waveform = NDArray[np.int16]
 
 
@@ -36,6 +35,7 @@ def read_waveforms(
     reading: int = READING_VERSION,
     warnings: dict[int, str] | None = None,
     channel: str = "",
+    max_background_db: float = 0.0,
 ) -> list[Waveform | str]:
     """Read recordings as waveforms (n,) of a sampling rate; for an unreadable recording, return an error message.
 
@@ -44,8 +44,9 @@ def read_waveforms(
             (`ManifestEntry`), or `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: sampling rate of the returned waveforms, in samples per second.
         reading: version of the reading (`seqlab.base.reading`) of the run.
-        warnings: receives a warning for each recording, by its index, that is too clipped for a reliable answer.
+        warnings: receives a warning for each recording whose answer may be wrong, by its index.
         channel: channel of the recordings that name none, as in `channel_index`; not of samples (n,).
+        max_background_db: maximum level of a steady background without a warning, in dB relative to the sound.
 
     Raises:
         ValueError: `recordings` is not a list.
@@ -53,10 +54,21 @@ def read_waveforms(
     if isinstance(recordings, str | bytes | Path):
         raise ValueError(f"`recordings` must be a list, but is {str(recordings)[:60]!r}: put it into one.")
     source_rates: dict[str, int] = {}
-    found_warnings = {} if warnings is None else warnings
 
     def read_one(index: int) -> Waveform | str:
-        return _read_one(index, recordings[index], rate, reading, channel, source_rates, found_warnings)
+        try:
+            name = recording_name(recordings[index], index)
+            found = _read_one(recordings[index], name, rate, reading, channel)
+        except RecordingError as error:
+            return str(error)
+        if isinstance(found, str):
+            return found
+        source_rates[name] = found.source_rate
+        if warnings is not None:
+            properties = found.num_values, found.clipped, max_background_db
+            if warning := quality_warning(found.samples, rate, *properties):
+                warnings[index] = f"{name}: {warning}"
+        return found.samples
 
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(threads.map(read_one, range(len(recordings))))
@@ -86,51 +98,33 @@ def recording_name(recording: Any, index: int) -> str:
     return str(recording) if isinstance(recording, str | Path) else f"recording {index + 1}"
 
 
-def _read_one(
-    index: int,
-    recording: Any,
-    rate: int,
-    reading: int,
-    channel: str,
-    source_rates: dict[str, int],
-    warnings: dict[int, str],
-) -> Waveform | str:
-    """Read one recording; store its sampling rate in `source_rates` under its name, and a warning under its index."""
-    name = recording_name(recording, index)
-    try:
-        if isinstance(recording, tuple) and len(recording) == 2:
-            if np.ndim(recording[1]):
-                return f"{name}: must be (samples, rate), in this order."
-            source_rates[name] = int(recording[1])
-            return _convert_array(*recording, rate=rate, name=name, reading=reading, channel=channel)
-        if isinstance(recording, ManifestEntry):
-            if not recording.audio:
-                return recording.fault or f"{recording.location}: names no recording."
-            content = recording.audio if recording.content is None else recording.content
-            start, end, channel = recording.start, recording.end, recording.channel or channel
-            found = read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
-        elif isinstance(recording, str | Path | bytes):
-            found = read_recording(recording, rate, name=name, channel=channel, reading=reading)
-        else:
-            return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
-        source_rates[name] = found.source_rate
-        if found.clipped > MAX_CLIPPED_SHARE:
-            warnings[index] = f"{name}: {found.clipped:.0%} of its samples are clipped"
-    except RecordingError as error:
-        return str(error)
-    return found.samples
+def _read_one(recording: Any, name: str, rate: int, reading: int, channel: str) -> Recording | str:
+    """Read one recording; return a message, or raise RecordingError, if that is not possible."""
+    if isinstance(recording, tuple) and len(recording) == 2:
+        if np.ndim(recording[1]):
+            return f"{name}: must be (samples, rate), in this order."
+        return _convert_array(*recording, rate=rate, name=name, reading=reading, channel=channel)
+    if isinstance(recording, ManifestEntry):
+        if not recording.audio:
+            return recording.fault or f"{recording.location}: names no recording."
+        content = recording.audio if recording.content is None else recording.content
+        start, end, channel = recording.start, recording.end, recording.channel or channel
+        return read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
+    if isinstance(recording, str | Path | bytes):
+        return read_recording(recording, rate, name=name, channel=channel, reading=reading)
+    return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
 
 
 def _convert_array(
     samples: Any, source_rate: int, *, rate: int, name: str, reading: int, channel: str
-) -> Waveform | str:
-    """Convert samples (n,) or (n, channels) to a waveform.
+) -> Recording | str:
+    """Convert samples (n,) or (n, channels) to a recording.
 
     Raises:
         RecordingError: the rate is implausible, floats have another scale, the channels cancel, or one does not exist.
     """
-    values = np.asarray(samples)
-    check_rate(int(source_rate), name)
+    values, source_rate = np.asarray(samples), int(source_rate)
+    check_rate(source_rate, name)
     if values.dtype != np.int16 and values.dtype.kind != "f":
         return f"{name}: must hold int16 or floats in [-1, 1], but holds {values.dtype}."
     if values.ndim not in (1, 2) or not values.size:
@@ -142,11 +136,12 @@ def _convert_array(
     if values.dtype.kind == "f" and (reading > FIRST_READING_VERSION or np.abs(values).max() > MAX_FLOAT_SAMPLE):
         values, _ = scale_floats(values, name)
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
-        return values
+        return Recording(values, rate, source_rate, 1, 0.0, num_values=count_values(values))
     floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
     if floats.ndim == 2:
         mixer = MeanOfChannels(channel_index(channel, floats.shape[1], name))
         floats = mixer.mix(floats)
         if reading > FIRST_READING_VERSION:
             mixer.check(name)
-    return to_int16(resample(floats, int(source_rate), rate))
+    waveform = to_int16(resample(floats, source_rate, rate))
+    return Recording(waveform, rate, source_rate, values.shape[-1], 0.0, num_values=count_values(floats))

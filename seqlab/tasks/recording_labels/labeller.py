@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
+from seqlab.audio.quality import LABEL_BACKGROUND_DB
 from seqlab.audio.reading import MIN_PEAK_DB, peak_db
 from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.data.batch import collate_values
@@ -89,7 +90,8 @@ class RecordingsLabeller:
             batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the labels.
         """
         warnings: dict[int, str] = {}
-        waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings, self.channel)
+        most = max(run.codecs[0].max_background_db(LABEL_BACKGROUND_DB) for run in self.runs)
+        waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings, self.channel, most)
         results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
         return [

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.features import active_frames
+from seqlab.audio.quality import SPEECH_BACKGROUND_DB
 from seqlab.audio.reading import MIN_PEAK_DB, peak_db
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
-from seqlab.inference.lines import distinct_texts, refuse_non_strings, replace_control_characters
+from seqlab.inference.lines import distinct_texts, refuse_non_strings
 from seqlab.inference.recordings import (
     BATCH_SECONDS,
     TOO_SHORT,
@@ -39,7 +40,7 @@ from seqlab.search.search import SearchRequest, select_search
 from seqlab.tasks.transcription.config import RECOGNIZER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_fusion_lm
 from seqlab.tasks.transcription.timing import FrameTiming, TimedText, join_words, time_tokens, token_texts
-from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, empty_transcript
+from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, as_line, empty_transcript
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 
@@ -143,7 +144,8 @@ class Transcriber:
 
     def _read(self, recordings: Sequence[Any], warnings: dict[int, str] | None = None) -> list[Waveform | str]:
         """Read recordings as the run does; return an error message for each unreadable one."""
-        return read_waveforms(recordings, self.codec.sample_rate, self.reading, warnings, self.channel)
+        rate, most = self.codec.sample_rate, self.codec.max_background_db(SPEECH_BACKGROUND_DB)
+        return read_waveforms(recordings, rate, self.reading, warnings, self.channel, most)
 
     def _with_fault_if_too_short(self, transcript: Transcript, name: str, waveform: Waveform) -> Transcript:
         """Add a fault to the transcript of a recording that has sound, but no complete frame."""
@@ -285,7 +287,7 @@ class Transcriber:
         timed = self._time(batch, [each[0].ids for each in n_best], waveforms) if times else [None] * len(n_best)
         transcripts = []
         for waveform, hypotheses, tokens in zip(waveforms, n_best, timed, strict=True):
-            texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
+            texts = [as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
             scored = zip(texts, hypotheses, strict=True)
             alternatives = distinct_texts(Alternative(text, each.score, each.log_prob) for text, each in scored)
             transcripts.append(
@@ -343,11 +345,6 @@ class Transcriber:
             raise ValueError("`beam_size: 1` decodes the best path without `lm`: with `lm` it must be at least 2.")
         # All hypotheses cover the same frames: a division by their lengths would favor long ones.
         return replace(self.search, **{"length_alpha": 0.0, **given})
-
-
-def _as_line(text: str) -> str:
-    """Replace control characters by spaces, and runs of spaces by one."""
-    return " ".join(replace_control_characters(text)[0].split())
 
 
 def load_transcriber(

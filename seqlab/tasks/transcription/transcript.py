@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seqlab.inference.lines import replace_control_characters
 from seqlab.tasks.transcription.timing import TimedText
 
 
@@ -62,3 +63,8 @@ def empty_transcript(*, times: bool, alternatives: bool) -> Transcript:
         tokens=[] if times else None,
         words=[] if times else None,
     )
+
+
+def as_line(text: str) -> str:
+    """Replace control characters by spaces, and runs of spaces by one."""
+    return " ".join(replace_control_characters(text)[0].split())
