@@ -13,6 +13,7 @@ from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.part import Part
 from seqlab.registry import import_target
 from seqlab.text import Tokenizer, TokenizerConfig
+from seqlab.text.transcripts import TranscriptForm
 
 
 def _as_list(value: Any) -> Any:
@@ -97,6 +98,11 @@ class DataConfig(Part):
     def has_single_spaces(self) -> bool:
         """Whether runs of white space in sources are read as one space."""
         return False
+
+    @property
+    def text_form(self) -> TranscriptForm | None:
+        """Normalization of monolingual text in the form of transcripts; None reads it as it is."""
+        return None
 
     @property
     def text_layout(self) -> TextLayout | None:

@@ -12,6 +12,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import default_part
 from seqlab.text import Tokenizer, TokenizerConfig
+from seqlab.text.transcripts import TranscriptForm
 
 if TYPE_CHECKING:
     from seqlab.data.batch import TextLayout
@@ -28,6 +29,7 @@ class TextConfig(TokensConfig):
     num_sides: ClassVar[int] = 1
     path_fields: ClassVar[tuple[str, ...]] = ("train", "valid")
     split_fields: ClassVar[tuple[str, ...]] = ("valid_fraction", "documents")
+    encoding_fields: ClassVar[tuple[str, ...]] = ("transcripts",)
     keeps_valid_text: ClassVar[bool] = False
 
     train: Annotated[PathSpecs, Field(min_length=1)]
@@ -49,6 +51,11 @@ class TextConfig(TokensConfig):
 
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """Tokenizer, which converts text to ids."""
+
+    transcripts: TranscriptForm | None = None
+    """Normalization of lines in the form of transcripts, for a language model of a speech recognizer: `plain`, `lower`
+    or `none`, as its `data.transcripts`. The run normalizes texts that it scores in the same way. By default, lines are
+    read as they are."""
 
     block_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 256
     """Maximum tokens of a block: a longer line, and a continuous text, is split into blocks of this length. With
@@ -101,6 +108,11 @@ class TextConfig(TokensConfig):
         if self.packing:
             return "packed"
         return "contiguous" if self.order == "contiguous" else None
+
+    @property
+    def text_form(self) -> TranscriptForm | None:
+        """Normalization of lines in the form of transcripts."""
+        return self.transcripts
 
     @property
     def is_continuous(self) -> bool:

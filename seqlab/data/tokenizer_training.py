@@ -20,6 +20,7 @@ from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import FIRST_LABEL_ID, Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
 from seqlab.text.normalization import single_spaces
 from seqlab.text.scripts import invisible_variants
+from seqlab.text.transcripts import normalize_transcript
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ def training_lines(
                 columns = list(block.lines())
                 if config.has_single_spaces:
                     columns[0] = [single_spaces(line, has_tags=config.tokenizer.has_tags) for line in columns[0]]
+                if config.text_form is not None:
+                    columns = [[normalize_transcript(line, config.text_form) for line in lines] for lines in columns]
                 chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
                 mask = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
                 for is_held_out, row in zip(mask, zip(*chosen, strict=True), strict=True):
@@ -106,6 +109,7 @@ def _train_or_reload(
         ),
         *(
             config.has_single_spaces,
+            config.text_form,
             bool(config.corpora("valid")),
             [getattr(config, name) for name in config.split_fields],
         ),

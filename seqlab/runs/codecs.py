@@ -99,8 +99,10 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
 
 
 def load_codecs_for(folder: RunFolder, data: DataConfig) -> tuple[Any, Any]:
-    """Load the codecs of a run with the white space of its data section; raises the errors of `load_codecs`."""
+    """Load the codecs of a run with the normalization of its data section; raises the errors of `load_codecs`."""
     src, tgt = load_codecs(folder)
+    if data.text_form is not None:
+        return (src.with_transcripts(data.text_form),) * 2
     return (src.with_single_spaces() if data.has_single_spaces else src), tgt
 
 

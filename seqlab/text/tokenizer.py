@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.text.transcripts import TranscriptForm
+
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
 """Text of the special ids in reports; the index of each is its id in all kinds of tokenizers."""
 
@@ -90,6 +92,10 @@ class Tokenizer(Protocol):
 
     def with_single_spaces(self) -> "Tokenizer":
         """Return a tokenizer with the same ids that reads lines with `seqlab.text.normalization.single_spaces`."""
+        ...
+
+    def with_transcripts(self, form: TranscriptForm | None) -> "Tokenizer":
+        """Return a tokenizer with the same ids that normalizes lines as transcripts; None reads them as they are."""
         ...
 
     def items(self, line: str) -> list[str]:

@@ -18,6 +18,7 @@ from seqlab.text.config import SETTINGS, TokenizerConfig, TrainedTokenizerConfig
 from seqlab.text.normalization import recompose, single_spaces
 from seqlab.text.segmenter import Segmenter, unpack_ids
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
+from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_MODEL_FILE = "tokenizer.model"
@@ -32,6 +33,8 @@ class TrainedTokenizer:
     segmenter: Segmenter
     has_single_spaces: bool = False
     """Not saved: it depends on the use of the tokenizer, for a source or a target."""
+    transcript_form: TranscriptForm | None = None
+    """Not saved: it depends on the use of the tokenizer; see `with_transcripts`."""
 
     pad_id: ClassVar[int] = PAD_ID
     blank_id: ClassVar[int] = PAD_ID
@@ -67,6 +70,9 @@ class TrainedTokenizer:
     def with_single_spaces(self) -> "TrainedTokenizer":
         return replace(self, has_single_spaces=True)
 
+    def with_transcripts(self, form: TranscriptForm | None) -> "TrainedTokenizer":
+        return replace(self, transcript_form=form)
+
     def normalize(self, line: str) -> str:
         return recompose(self._normalize(line), self.config.normalization)
 
@@ -74,6 +80,8 @@ class TrainedTokenizer:
         """Normalize a line for the segmenter."""
         if self.has_single_spaces:
             line = single_spaces(line, has_tags=self.config.has_tags)
+        if self.transcript_form is not None:
+            line = normalize_transcript(line, self.transcript_form)
         return self.config.normalize(line)
 
     def items(self, line: str) -> list[str]:
@@ -138,7 +146,8 @@ class TrainedTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the config and the serialized segmenter, as `save` writes them."""
         arguments = (self.config, self.segmenter.to_bytes())
-        return _rebuild, (*arguments, True) if self.has_single_spaces else arguments
+        use = (self.has_single_spaces, self.transcript_form)
+        return _rebuild, (*arguments, *use) if any(use) else arguments
 
     def _check_range(self, ids: Sequence[int], num_unknown: int = 0) -> None:
         """Raise ValueError for an id that is neither in the vocabulary nor one of the `num_unknown` ids after it."""
@@ -234,9 +243,9 @@ def _read_description(folder: Path) -> tuple[_TokenizerDescription, str]:
     return description, kind
 
 
-def _rebuild(config: TrainedTokenizerConfig, content: bytes, has_single_spaces: bool = False) -> TrainedTokenizer:
-    """Restore a tokenizer from its config and its serialized segmenter."""
-    return TrainedTokenizer(config, config.restore(content), has_single_spaces)
+def _rebuild(config: TrainedTokenizerConfig, content: bytes, *use: Any) -> TrainedTokenizer:
+    """Restore a tokenizer from its config, its serialized segmenter, and the fields that are not saved."""
+    return TrainedTokenizer(config, config.restore(content), *use)
 
 
 def tokenizer_sha256(folder: str | Path) -> str:

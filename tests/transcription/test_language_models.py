@@ -1,5 +1,6 @@
 """Shallow fusion of speech recognizers with character and word language models."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,33 @@ def test_best_path_decoding_refuses_a_language_model(trained: Path, models: dict
     fused = seqlab.load(trained, device="cpu", lm=models["characters"])
     with pytest.raises(ValueError, match="`beam_size: 1` decodes the best path without `lm`"):
         fused.transcribe([(np.ones(RATE, np.float32) * 0.1, RATE)], beam_size=1)
+
+
+@pytest.mark.parametrize("name", ["characters", "words"])
+def test_texts_of_transcripts_are_normalized_as_by_the_recognizer(
+    trained: Path, models: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    """A language model of raw transcripts equals one of normalized texts; so do perplexities and fused transcripts."""
+    raw = [text.upper().replace(" ", "! ", 1) + "." for text in TEXTS * 40]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in raw), encoding="utf-8")
+    options = ["--data.tokenizer.kind", "words"]
+    if name == "characters":
+        options = ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", str(trained / "tgt_tokenizer")]
+    options += ["--data.train", f"{tmp_path / 'raw.jsonl'}#text", "--model.family", "ngram_lm"]
+    status, done = run_in_process("train", *options, "--data.transcripts", "plain", "--run_dir", tmp_path / "run")
+    assert status == 0, done.stderr.decode()
+    found, expected = (seqlab.load(run, device="cpu") for run in (tmp_path / "run", models[name]))
+    lines = ["Ab; C!", "CA-B.", "", "b ca ab"]
+    plain = [normalize_transcript(line, "plain") for line in lines]
+    assert [each.log_prob for each in found.score(lines)] == [each.log_prob for each in expected.score(plain)]
+    assert found.perplexity(lines).likelihood.nll == expected.perplexity(plain).likelihood.nll
+    recordings = [(synthesize(text, np.random.default_rng(21)), RATE) for text in ("bb c", "cc b")]
+    fused = [seqlab.load(trained, device="cpu", lm=run, lm_weight=8.0) for run in (tmp_path / "run", models[name])]
+    assert fused[0].transcribe(recordings) == fused[1].transcribe(recordings)
+    (tmp_path / "raw.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (tmp_path / "plain.txt").write_text("".join(f"{line}\n" for line in plain), encoding="utf-8")
+    outputs = [
+        run_in_process("perplexity", run, tmp_path / text, "--per_line")[1].stdout
+        for run, text in ((tmp_path / "run", "raw.txt"), (models[name], "plain.txt"))
+    ]
+    assert outputs[0] == outputs[1] != b""

@@ -10,6 +10,7 @@ from seqlab.data.blocks import RawBlock
 from seqlab.data.corpus import Corpus
 from seqlab.data.line_sample import LineSample
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.text.transcripts import normalize_transcript
 
 SAMPLE_LINES = 32_768
 MAX_SAMPLE_LINE_CHARS = 1 << 14
@@ -58,7 +59,8 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         Corpus.from_specs(spec, limit=limit).columns[0].blocks(BLOCK_LINES, split_records=split_records)
         for spec in config.train
     )
-    for line in chain.from_iterable(_decoded(block) for block in blocks):
+    for raw in chain.from_iterable(_decoded(block) for block in blocks):
+        line = raw if config.transcripts is None else normalize_transcript(raw, config.transcripts)
         lines, chars = lines + 1, chars + len(line) + 1
         if not line.strip():
             continue

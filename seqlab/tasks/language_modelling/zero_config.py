@@ -75,7 +75,7 @@ RECURRENT_WEIGHT_DECAY = 0.3
 """Weight decay of recurrent models under Muon. Muon's updates do not shrink with the gradient, so clipping does not
 limit them, and recurrent weights grow until gradients explode. With a decay of 0.1 this happened to tinyshakespeare's
 GRU within 600 steps."""
-COPIED_SETTINGS = ("model", "data.tokenizer", "data.documents")
+COPIED_SETTINGS = ("model", "data.tokenizer", "data.documents", "data.transcripts")
 """Settings that are copied from the run of `init_from`."""
 
 
