@@ -1,7 +1,7 @@
 """Normalization of speech transcripts for training recognizers and for error rates.
 
 1. `none`: Unicode normalization form C (Standard Annex 15), and single spaces between words.
-2. `lower`: also lower case, by Unicode's language-independent rules (Turkish `I` becomes `i`).
+2. `lower`: also lower case, by Unicode's language-independent rules (Turkish `I` becomes `i`), and `i` for `İ`.
 3. `plain`: also keeps only letters with their combining marks, numbers, apostrophes within words and spaces, in any
    script. Other punctuation and symbols become spaces, so that no words or numbers are merged: `3.14` becomes `3 14`.
    Within a word they are deleted in three cases: the points of an abbreviation (`a.m.`), the commas of an English
@@ -10,7 +10,7 @@
    abbreviations are not spelled out.
 
 Runs up to version 1 of the reading deleted punctuation and symbols, except for hyphens, dashes and slashes: `3.14`
-became `314`.
+became `314`; and `İ` became `i` with a combining dot.
 """
 
 import re
@@ -20,6 +20,7 @@ from typing import Literal, get_args
 
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.text.normalization import divide_words, normalize
+from seqlab.text.scripts import is_unspaced
 
 TranscriptForm = Literal["none", "lower", "plain"]
 
@@ -32,11 +33,8 @@ _WORD_JOINERS = re.compile("(?<=\\w)[\u00b7\u2027\u05f3\u05f4]+(?=\\w)")
 _ABBREVIATION_POINTS = re.compile(r"(?<![^\W\d_])([^\W\d_])\.(?=[^\W\d_](?![^\W\d_]))")
 """Points between single letters."""
 _THOUSANDS = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:,\d{3})+(?![\w,])")
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
-_BETWEEN_UNSPACED = re.compile(
-    f"(?<=[{_UNSPACED}])[^\\w\\s{re.escape(WORD_SEPARATORS)}\u2010-\u2015-]+(?=[{_UNSPACED}])"
-)
+_NO_WORD = re.compile(rf"[^\w\s{re.escape(WORD_SEPARATORS)}\u2010-\u2015\u0f0b\u0f0c-]+")
+"""Punctuation, symbols and combining marks, except for separators of words or, in Tibetan, of syllables."""
 _NOT_WITHIN_WORD = re.compile("(?<![^ '])'|'(?![^ '])")
 
 
@@ -55,7 +53,8 @@ def normalize_transcript(text: str, form: TranscriptForm, reading: int = READING
         raise ValueError(f"`form` must be one of {', '.join(get_args(TranscriptForm))}, but is {form!r} instead.")
     text = normalize(text, "nfc")
     if form != "none":
-        text = normalize(text.lower(), "nfc")
+        lower = text.lower() if reading == FIRST_READING_VERSION else text.replace("\u0130", "i").lower()
+        text = normalize(lower, "nfc")
     if form == "plain":
         symbol = "" if reading == FIRST_READING_VERSION else " "
         text = _without_symbols(text if reading == FIRST_READING_VERSION else _without_marks_in_words(text), symbol)
@@ -68,7 +67,23 @@ def _without_marks_in_words(text: str) -> str:
     """Delete punctuation that does not separate words or numbers: see the top of this module."""
     text = _WORD_JOINERS.sub("", divide_words(text))
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    return _BETWEEN_UNSPACED.sub("", _ABBREVIATION_POINTS.sub(r"\1", text))
+    return _NO_WORD.sub(_between_unspaced, _ABBREVIATION_POINTS.sub(_abbreviation, text))
+
+
+def _abbreviation(match: re.Match[str]) -> str:
+    """Delete the point after a single letter, unless marks show that its word, or the next one, is longer."""
+    text, start, end = match.string, match.start(), match.end()
+    beside = text[start - 1 : start] + text[end + 1 : end + 2]
+    return match[0] if any(unicodedata.category(each)[0] == "M" for each in beside) else match[1]
+
+
+def _between_unspaced(match: re.Match[str]) -> str:
+    """Delete punctuation and symbols between characters of a script without spaces."""
+    text, start, end = match.string, match.start(), match.end()
+    beside = text[start - 1 : start] + text[end : end + 1]
+    if len(beside) < 2 or not all(map(is_unspaced, beside)):
+        return match[0]
+    return "".join(each for each in match[0] if unicodedata.category(each)[0] not in "PS")
 
 
 def _without_symbols(text: str, symbol: str) -> str:

@@ -59,6 +59,13 @@ def test_plain_keeps_only_words(text: str, plain: str) -> None:
         ("col\u00b7legi", "collegi", "collegi"),
         ("ไป\u200bตลาด wi\u200bth", "ไป ตลาด with", "ไปตลาด with"),
         ("\u65e5\u672c\u3001\u8a9e", "\u65e5\u672c\u8a9e", "\u65e5\u672c\u8a9e"),
+        ("กัน กำลัง", "กัน กำลัง", "กัน กำลัง"),  # Thai, with its vowels
+        ("ខ្មែរ។ក", "ខ្មែរក", "ខ្មែរក"),  # Khmer
+        ("ကောင်း", "ကောင်း", "ကောင်း"),  # Burmese
+        ("ꀀ、ꀁ", "ꀀꀁ", "ꀀꀁ"),  # Yi
+        ("བཀྲ་ཤིས།", "བཀྲ ཤིས", "བཀྲཤིས"),  # syllables of Tibetan
+        ("मीन.क", "मीन क", "मीनक"),  # Hindi: a word, no single letter
+        ("İL, İL", "il il", "i̇l i̇l"),  # Turkish
     ],
 )
 def test_plain_merges_no_words_or_numbers(text: str, plain: str, in_version_1: str) -> None:

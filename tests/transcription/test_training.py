@@ -268,7 +268,7 @@ def test_rows_that_older_versions_read_differently_are_noted(tmp_path: Path) -> 
         "1 recordings were left out, each a recording whose channels cannot be mixed",
         "1 recordings with floats beyond [-1, 1] were divided by their peak",
         "1 recordings were left out, each a recording with samples of another scale",
-        "1 transcripts have punctuation between words or numbers",
+        "1 transcripts have punctuation between words or numbers, or `İ`, and are normalized differently",
     ]
 
 

@@ -69,5 +69,6 @@ def read_transcripts(
     notes.update(splits.reading_notes(recordings))
     for example, text in zip(recordings.examples, transcripts, strict=True):
         if normalize_transcript(example.text or "", config.transcripts, FIRST_READING_VERSION) != text:
-            notes.add("transcripts have punctuation between words or numbers", example.location, since=2)
+            note = "transcripts have punctuation between words or numbers, or `İ`, and are normalized differently"
+            notes.add(note, example.location, since=2)
     return PreparedTranscripts(recordings, splits, transcripts, report, hashes, notes, rows)
