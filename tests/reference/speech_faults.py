@@ -74,13 +74,34 @@ SPEECH_FAULTS = (
         ("transcription/test_timing.py", "transcription/test_transcribing.py"),
     ),
     Fault(
+        "speech.speakers_in_validation",
+        "validation has speakers of the training recordings",
+        "before, is_valid = is_valid, _hold_out_groups(",
+        "before, _ = is_valid, _hold_out_groups(",
+        ("data/test_recordings.py",),
+    ),
+    Fault(
+        "speech.channel_of_list_ignored",
+        "an option wins over the channel that a list names",
+        "if channel and not self.channel else self",
+        "if channel else self",
+        ("inference/test_recordings.py",),
+    ),
+    Fault(
+        "speech.vowels_deleted",
+        "normalization deletes the vowels of Thai",
+        'return "".join(each for each in match[0] if unicodedata.category(each)[0] not in "PS")',
+        'return ""',
+        ("text/test_transcripts.py",),
+    ),
+    Fault(
         "speech.empty_line_lost",
         "an unreadable recording has no line in the output",
         "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
-        "        ]\n\n    def _with_fault_if_too_short",
+        "        ]\n\n    def _read(",
         "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
         "            if not isinstance(each, str)\n"
-        "        ]\n\n    def _with_fault_if_too_short",
+        "        ]\n\n    def _read(",
         ("transcription/test_transcribing.py",),
     ),
     Fault(
