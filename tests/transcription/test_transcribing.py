@@ -13,8 +13,10 @@ from system.conftest import run_in_process
 import seqlab
 from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.audio.waveform import resample
+from seqlab.data.manifests import ManifestEntry
+from seqlab.training import train
 
-from .conftest import LETTER_SECONDS, RATE, SPACE_SECONDS, draw_text, synthesize, synthesize_with_times
+from .conftest import LETTER_SECONDS, RATE, SPACE_SECONDS, draw_text, synthesize, synthesize_with_times, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +325,21 @@ def test_recordings_given_as_text_are_refused(trained: Path, paths: list[str]) -
     buffer = io.BytesIO()
     soundfile.write(buffer, np.zeros(100), RATE, format="WAV")
     assert seqlab.load(trained, device="cpu").transcribe([buffer.getvalue()]) == [""]
+
+
+def test_a_recognizer_reads_the_channel_that_it_was_trained_on(corpus: str, tmp_path: Path) -> None:
+    steps = {"max_steps": 1, "save_every": 1, "valid_every": 1}
+    run = train(tiny_config(corpus, channel="left", **steps), tmp_path / "run")
+    rng = np.random.default_rng(3)
+    sound = np.round(synthesize("ab c", rng) * 32767).astype(np.int16)
+    stereo = np.stack([sound, rng.integers(-9000, 9000, len(sound)).astype(np.int16)], 1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, RATE)
+    recognizer = seqlab.load(run, device="cpu", precision="fp32")
+    path = str(tmp_path / "stereo.wav")
+    recordings = [path, (stereo, RATE), (sound, RATE), ManifestEntry(path, None, "", channel="2"), (stereo[:, 1], RATE)]
+    from_file, from_array, left, from_list, right = recognizer.frame_log_probs(recordings)
+    for found, expected in ((from_file, left), (from_array, left), (from_list, right)):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(left - right).max() > 0.01
+    status, done = run_in_process("transcribe", run, path, "--json")
+    assert (status, json.loads(done.stdout)["channel"]) == (0, "left")
