@@ -289,7 +289,7 @@ def _has_json_lines(path: Path) -> bool:
 
 
 _Records = Iterator[tuple[str, Mapping[str, Any] | ValueError | None, Mapping[str, int]]]
-"""Location and record of each row, an error if it cannot be read or None for a blank line, and `ManifestEntry.notes`."""
+"""Location, record (an error if it cannot be read, None for a blank line) and notes of each row."""
 
 
 def _json_records(path: Path) -> _Records:

@@ -14,9 +14,10 @@ from seqlab.audio.codec import fit_recording_codec, load_recording_codec
 from seqlab.audio.reading import read_recording
 from seqlab.data.batch import collate_frames
 from seqlab.data.manifests import ManifestEntry
-from seqlab.data.recording_splits import RecordingsReport, split_recordings
+from seqlab.data.recording_splits import split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import RecordingExample, Recordings, read_recordings
+from seqlab.data.recordings_report import RecordingsReport
 from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.task import read_labelled_recordings

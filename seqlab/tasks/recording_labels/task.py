@@ -15,9 +15,10 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
 from seqlab.data.labels import warn_of_labels
-from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
+from seqlab.data.recording_splits import Indices, RecordingSplits, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
+from seqlab.data.recordings_report import RecordingsReport
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.targets import UNSEEN_CLASS, ClassTarget

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
-from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
+from seqlab.data.recording_splits import Indices, RecordingSplits, split_recordings
 from seqlab.data.recordings import Recordings, read_recordings
+from seqlab.data.recordings_report import RecordingsReport
 from seqlab.data.survey import PreparationProgress
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.text import Tokenizer

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqlab.audio.features import LogMel
 from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.ctc import StateCosts, viterbi_alignments
 from seqlab.text import Tokenizer
@@ -49,6 +51,12 @@ class FrameTiming:
     blank_id: int
     first_frame: float = 0.0
     """Position of the first output frame among the feature frames, which are numbered from 0."""
+
+    @classmethod
+    def of(cls, model: Any, log_mel: LogMel) -> FrameTiming:
+        """Return the timing of a `Recogniser` with these features."""
+        hop, step = log_mel.hop / log_mel.rate, model.output_step
+        return cls(hop * step, log_mel.frame_time(model.first_output), step, model.blank_id, model.first_output)
 
 
 def time_tokens(

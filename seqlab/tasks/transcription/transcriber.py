@@ -314,13 +314,7 @@ class Transcriber:
         """Compute the time of each token of the transcripts `rows` (ids)."""
         texts = [token_texts(self.tokenizer, row) for row in rows]
         log_mel, rate = self.codec.log_mel, self.codec.sample_rate
-        timing = FrameTiming(
-            hop=log_mel.hop / rate * self.model.output_step,
-            middle=log_mel.frame_time(self.model.first_output),
-            frame_step=self.model.output_step,
-            first_frame=self.model.first_output,
-            blank_id=self.model.blank_id,
-        )
+        timing = FrameTiming.of(self.model, log_mel)
         is_sound = [active_frames(log_mel(each)) for each in waveforms]
         durations = [len(each) / rate for each in waveforms]
         return time_tokens(self.model.frames(batch), rows, texts, is_sound, durations, timing)
