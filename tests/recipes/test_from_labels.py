@@ -100,7 +100,7 @@ def test_long_lines_are_read_whole(family: str, tmp_path: Path) -> None:
 
 def test_a_token_on_each_line_is_refused(tmp_path: Path) -> None:
     tokens, labels = "river\nbank\n\n" * 9, "O\nB-GEO\n\n" * 9
-    with pytest.raises(ValueError, match=r"src and .*tgt, line 3: is empty, and each line before it has one word"):
+    with pytest.raises(ValueError, match=r"src and .*tgt, line 3: is empty, after lines of one word"):
         from_labels(overrides_for(tmp_path, tokens, labels))
     given = from_labels(overrides_for(tmp_path, tokens, labels, data__labels_of="lines")).data
     assert given.labels_of == "lines"  # type: ignore[union-attr]
