@@ -38,7 +38,7 @@ def check_length(stream: BinaryIO, name: str) -> None:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     head = stream.read(12)
-    end = None
+    end, is_compressed = None, False
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
         end = wav_data_end(stream, size, ">" if head[:4] == b"RIFX" else "<")
     elif head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
@@ -48,15 +48,18 @@ def check_length(stream: BinaryIO, name: str) -> None:
         end = _au_end(head, size, name)
     elif looks_like_audio(head):
         stream.seek(0)
+        is_compressed = True
         end = _compressed_end(stream.read())
     if end is not None and end < size:
         stream.seek(end)
         if _has_samples(stream.read()):
+            more = f"its header declares {end:,} bytes, and {size - end:,} more follow: are several files appended?"
+            second = f"a second recording starts after byte {end:,}."
             raise RecordingError(
                 name,
                 "longer",
-                f"its header declares {end:,} bytes, and {size - end:,} more follow: are several files appended? Write "
-                "each recording into a file of its own, with its true length in the header.",
+                f"{second if is_compressed else more} Write each recording into a file of its own, with its true "
+                "length in the header.",
             )
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 READING_VERSION = 2
 """Current version. Increase it when a file that was read without an error is read differently. 1: up to 0.3.0."""
+READ_AS_MEANT = 2
+"""First version that reads tables, texts, images and recordings as their writers mean them (after 0.3.0)."""
 FIRST_READING_VERSION = 1
 """Version of runs whose run.json does not name one."""
 

@@ -12,8 +12,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.base.json_text import json_text
 from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.data.column import line_locations
-from seqlab.inference.files import BUFFER_LINES, output_stream, read_parallel, refuse_same_file
+from seqlab.inference.files import BUFFER_LINES, all_locations, output_stream, read_parallel, refuse_same_file
 from seqlab.inference.lines import TextCounts, write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
 from seqlab.search.config import SearchConfig
@@ -54,21 +53,20 @@ class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
 def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
     from seqlab.base.raw_lines import LineLimit
-    from seqlab.data.columns import parse_column
     from seqlab.data.readers import read_lines
     from seqlab.evaluation.complexity import describe_targets
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
     out = check_output(options)
-    read = read_parallel([options.src, options.ref], options.line_limit())
+    read = read_parallel([options.src, options.ref], options.line_limit(), options.reading)
     lines, references = read[options.src], read.get(options.ref)
     work = WorkFile(work_file_path(out), work_file_identity(options, lines))
     # The process may have been killed after OUT was written and before the work file was removed.
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(OUTPUT_EXISTS.format(out))
     translator = load_named_runs(options)
-    locations = line_locations(options.src, parse_column(options.src).line_numbers(0, len(lines)))
+    locations = all_locations(options.src, len(lines), options.reading)
     with count_progress("lines", len(lines)) as advance:
         distilled = distill(
             translator,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.base.reading import READING_VERSION, ReadingNotes
+from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
@@ -129,7 +129,7 @@ def read_arrays(
         axis = channels or infer_channel_axis(values, layout, str(path))
     if codec is None and values.ndim == 4 and axis != infer_channel_axis_of_version_1(values):
         shape = "height, width, channels" if axis == "last" else "channels, height, width"
-        notes.add(f"arrays of images were read as ({shape})", str(path), since=READING_VERSION)
+        notes.add(f"arrays of images were read as ({shape})", str(path), since=READ_AS_MEANT)
     values = add_channel_axis(values, layout, axis, str(path))
     if needs_finite:
         _reject_non_finite(values, str(path))
@@ -145,7 +145,7 @@ def read_arrays(
         if len(target) != len(values):
             raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {len(target):,}.")
         if target.dtype.kind == "S":
-            notes.add("targets of bytes were read as text", str(path), count=len(target), since=READING_VERSION)
+            notes.add("targets of bytes were read as text", str(path), count=len(target), since=READ_AS_MEANT)
             target = np.char.decode(target, "utf-8")
         columns |= {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
     return Arrays(values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)], axis, notes)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from seqlab.base.number_text import exact_text
 from seqlab.data.column import NumberCell
-from seqlab.data.column_reading import ColumnReading, read_column
-from seqlab.data.number_formats import PLAIN, NumberFormat, are_truth_values, is_plain
+from seqlab.data.column_reading import ColumnReading, read_column, read_plain
+from seqlab.data.number_formats import PLAIN, NumberFormat, are_truth_values
 
 MAX_CATEGORIES = 1000
 """Maximum number of categories of an input."""
@@ -37,8 +37,12 @@ class RawColumn:
     number_codes: set[int] = field(default_factory=set)
     """Codes of cells that were `NumberCell`."""
     _number_of_code: list[float] = field(default_factory=list)
+    _other_codes: list[int] = field(default_factory=list)
+    """Codes of cells that are not numbers in the format of programs (`is_plain`)."""
     _has_texts: bool = False
     _reading: tuple[int, ColumnReading] | None = None
+    _values: tuple[int, NumberFormat, NDArray[np.float64]] | None = None
+    """Number of cells, and the result of the last call of `values_as`."""
 
     def add(self, cell: str) -> None:
         """Append a cell."""
@@ -50,6 +54,8 @@ class RawColumn:
             if self._has_texts or len(self.names) <= MAX_DISTINCT_NUMBERS:
                 code = self.names[cell] = len(self.names)
                 self._number_of_code.append(number)
+                if math.isnan(number) or "_" in cell or not cell.isascii() or cell[0] in "tTfF":
+                    self._other_codes.append(code)
         else:
             number = self._number_of_code[code]
         if is_number and code != NO_CODE:
@@ -63,10 +69,12 @@ class RawColumn:
         if self._reading is None or self._reading[0] != len(self.codes):
             codes = np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
             counts = np.bincount(codes[codes != NO_CODE], minlength=len(self.names)).tolist()
-            texts: dict[str, int] = {}
-            numbers: dict[str, int] = {}
-            for name, code in self.names.items():
-                (numbers if code in self.number_codes else texts)[name] = counts[code]
+            texts = dict(zip(self.names, counts, strict=True))
+            if self.names and not self._other_codes and not self.number_codes:
+                self._reading = len(codes), read_plain(texts)
+                return self._reading[1]
+            names = list(self.names)
+            numbers = {names[code]: texts.pop(names[code]) for code in sorted(self.number_codes)}
             self._reading = len(codes), read_column(texts, numbers)
         return self._reading[1]
 
@@ -88,11 +96,9 @@ class RawColumn:
         found = np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
         if number_format is None or not len(found):
             return found
-        parsed = self._number_of_code.copy()
-        for name, code in self.names.items():
-            if code not in self.number_codes and not (number_format == PLAIN and is_plain(name)):
-                value = number_format.parse(name)
-                parsed[code] = np.nan if value is None else value
+        if self._values is not None and self._values[:2] == (len(found), number_format):
+            return self._values[2]
+        parsed = self._parse_names(number_format)
         codes = np.frombuffer(self.codes, np.int32)
         has_code = codes != NO_CODE
         if number_format.group == "." and not has_code.all():
@@ -100,7 +106,21 @@ class RawColumn:
                 f"The column {self.name!r} has more than {MAX_DISTINCT_NUMBERS:,} different numbers with points as "
                 "thousands separators: write them without separators."
             )
-        return np.where(has_code, np.array(parsed)[codes], found)
+        values = np.where(has_code, parsed[codes], found)
+        values.setflags(write=False)
+        self._values = len(found), number_format, values
+        return values
+
+    def _parse_names(self, number_format: NumberFormat) -> NDArray[np.float64]:
+        """Return the number of each code; NaN for cells in another format."""
+        numbers, names = np.array(self._number_of_code), list(self.names)
+        for code in self._other_codes if number_format == PLAIN else range(len(names)):
+            if code not in self.number_codes:
+                value = number_format.parse(names[code])
+                numbers[code] = np.nan if value is None else value
+            elif number_format.is_truth and numbers[code] not in (0, 1):
+                numbers[code] = np.nan
+        return numbers
 
     def binary_values(self) -> NDArray[np.float64]:
         """Return the numbers (rows,) of a label: truth values such as `yes` and `no` as 1 and 0, else as `values`."""
@@ -143,11 +163,8 @@ def plain_numbers(cells: Sequence[str]) -> list[str]:
 
 def _parse_python_number(cell: str) -> float:
     """Parse a finite number as Python does, or true and false as 1 and 0; NaN for any other cell."""
-    lower = cell.lower()
-    if lower in ("true", "false"):
-        return float(lower == "true")
     try:
         value = float(cell)
     except ValueError:
-        return np.nan
-    return value if np.isfinite(value) else np.nan
+        return {"true": 1.0, "false": 0.0}.get(cell.lower(), math.nan)
+    return value if math.isfinite(value) else math.nan

@@ -20,7 +20,7 @@ def refuse_missing_cells(column: RawColumn, table: RawTable, known: Collection[s
     Args:
         column: the column.
         table: its table, for the location of the row.
-        known: values that are meant, whatever they are.
+        known: values that count as classes even if they look missing.
         noun: what is missing, for the message.
         advice: what to do, for the message.
     """

@@ -142,14 +142,36 @@ def value_as_text(record: Any, column: str, location: str) -> str:
 
     The items of a list, such as words or labels, are joined by spaces.
     """
+    return text_of_value(value_at(record, column, location), column, location)
+
+
+def value_at(record: Any, column: str, location: str) -> Any:
+    """Return the value of a key, or of a dotted path of keys such as `a.b`.
+
+    Raises:
+        ValueError: there is no such value, or both a key and a path have this name; the message has the location.
+    """
+    values = list(_values_at(record, column)) if isinstance(record, Mapping) else []
+    if len(values) == 1:
+        return values[0]
+    if values:
+        raise ValueError(f"{location}: has several values {column!r}, as a key and in a nested object: rename one.")
     value = record
-    keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
-    for key in keys:
+    for key in column.split("."):
         if not isinstance(value, Mapping) or key not in value:
             found = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
             raise ValueError(f"{location}: has no {column!r}: instead of {key!r} there is {found}.")
         value = value[key]
-    return text_of_value(value, column, location)
+    raise AssertionError("the path has a value")
+
+
+def _values_at(record: Mapping[str, Any], path: str) -> Iterator[Any]:
+    """Yield the values whose keys, joined by dots, are a path."""
+    if path in record:
+        yield record[path]
+    for dot in (index for index, character in enumerate(path) if character == "."):
+        if isinstance(nested := record.get(path[:dot]), Mapping):
+            yield from _values_at(nested, path[dot + 1 :])
 
 
 def text_of_value(value: object, name: str, location: str) -> str:
@@ -197,5 +219,4 @@ def split_lines(cell: str) -> list[str]:
 
 def join_lines(cell: str) -> str:
     """Join the lines of a record by spaces."""
-    first, *more = split_lines(cell)
-    return " ".join([first, *more]) if more else first
+    return cell if "\n" not in cell else " ".join(split_lines(cell))

@@ -101,12 +101,12 @@ def read_column(texts: Mapping[str, int], numbers: Mapping[str, int] = MappingPr
     if not numbers and (reading := _read_truth_values(cells)) is not None:
         return reading
     if all(map(is_plain, cells)):
-        return _read_plain(cells)
+        return read_plain(cells)
     number_format = best_format(cells)
-    others = {cell: count for cell, count in cells.items() if number_format.parse(cell) is None}
-    if others:
-        return _read_mixed(dict(Counter(cells) + Counter(numbers)), others, number_format)
-    return _read_plain(cells) if number_format == PLAIN else _read_formatted(cells, number_format)
+    other_cells = {cell: count for cell, count in cells.items() if number_format.parse(cell) is None}
+    if other_cells:
+        return _read_mixed(dict(Counter(cells) + Counter(numbers)), other_cells, number_format)
+    return read_plain(cells) if number_format == PLAIN else _read_formatted(cells, number_format)
 
 
 def missing_classes(cells: Iterable[str]) -> list[str]:
@@ -134,8 +134,8 @@ def _read_truth_values(cells: Mapping[str, int]) -> ColumnReading | None:
     return ColumnReading(True, NumberFormat(is_truth=True), notes=[] if is_boolean else [note])
 
 
-def _read_plain(cells: Mapping[str, int]) -> ColumnReading:
-    """Read a column in which each cell is a number of the format of programs: as numbers, or as codes."""
+def read_plain(cells: Mapping[str, int]) -> ColumnReading:
+    """Read a column, given how often each cell occurs, in which each is a plain number: as numbers, or as codes."""
     padded = [cell for cell in cells if len(cell) > 1 and cell[0] == "0" and cell.isdecimal()]
     if padded and all(cell.isdecimal() for cell in cells):
         note = CellNote("are codes with leading zeros, read as categories", padded[0], sum(cells.values()))
@@ -171,18 +171,23 @@ def _codes_with_exponents(cells: Mapping[str, int]) -> Problem | None:
 
 
 def _points_before_three_digits(cells: Mapping[str, int]) -> Problem | None:
-    """Find `12.500` in a column with `950`: the point may separate thousands.
+    """Find `12.500` in a column with `950`, or `2.155` with `6`: the point may separate thousands.
 
-    A program that writes `12.500` for 12.5 writes `950.000` for 950.
+    A program that writes `12.500` for 12.5 writes `950.000` for 950. One that leaves out zeros writes a tenth of the
+    numbers with fewer than three decimals.
     """
     with_point = [cell for cell in cells if "." in cell]
     whole = [cell for cell in cells if "." not in cell]
     if not all(re.fullmatch(r"[-+]?[1-9]\d{0,2}\.\d{3}", cell) for cell in with_point):
         return None
-    padded = next((cell for cell in with_point if cell.endswith("0")), None)
-    if padded is None or not whole or not all(re.fullmatch(r"[-+]?\d{1,3}", cell) for cell in whole):
+    if not with_point or not whole or not all(re.fullmatch(r"[-+]?\d{1,3}", cell) for cell in whole):
         return None
-    return Problem(padded, _may_be_thousands(padded, f"as the column also has {whole[0]!r}"))
+    cell = next((cell for cell in with_point if cell.endswith("0")), with_point[0])
+    return Problem(
+        cell,
+        f"{_may_be_thousands(cell, 'point')}, and other cells have none ({whole[0]!r}): write thousands without "
+        f"points, and decimals in all cells ('{whole[0]}.000')",
+    )
 
 
 def _read_formatted(cells: Mapping[str, int], number_format: NumberFormat) -> ColumnReading:
@@ -207,7 +212,8 @@ def _ambiguous_comma(parts: Mapping[str, NumberParts]) -> Problem | None:
     whole = [each.body for cell, each in parts.items() if "," not in each.body]
     if whole and all(re.fullmatch(r"\d{1,3}", body) for body in whole):
         return None
-    return Problem(with_comma[0], _may_be_thousands(with_comma[0], "as all numbers with a comma in the column"))
+    text = f"{_may_be_thousands(with_comma[0], 'comma')}: write thousands without separators, and decimals with a point"
+    return Problem(with_comma[0], text)
 
 
 def _ambiguous_space(parts: Mapping[str, NumberParts]) -> Problem | None:
@@ -219,34 +225,34 @@ def _ambiguous_space(parts: Mapping[str, NumberParts]) -> Problem | None:
     return Problem(cell, f"{text} as one number, in columns of their own as several, or {REMEDY}")
 
 
-def _may_be_thousands(cell: str, reason: str) -> str:
+def _may_be_thousands(cell: str, sign: str) -> str:
     return (
-        f"is {cell!r}, which may be a number of thousands or have three decimals, {reason}: write the numbers without "
-        "thousands separators and with a decimal point"
+        f"is {cell!r}: the {sign} may separate thousands or decimals, because three digits follow the {sign} in every "
+        "such cell"
     )
 
 
-def _read_mixed(cells: Mapping[str, int], others: Mapping[str, int], number_format: NumberFormat) -> ColumnReading:
-    """Read a column in which only some cells are numbers of the best format; `others` are the rest."""
+def _read_mixed(cells: Mapping[str, int], other_cells: Mapping[str, int], number_format: NumberFormat) -> ColumnReading:
+    """Read a column in which only some cells are numbers of the best format; `other_cells` are the rest."""
     total = sum(cells.values())
-    if problem := _find_problem(cells, others, total):
+    if problem := _find_problem(cells, other_cells, total):
         return ColumnReading(True, number_format, problem)
-    numbers = [cell for cell in cells if cell not in others]
+    numbers = [cell for cell in cells if cell not in other_cells]
     if not numbers:
         have_digits_only = all(re.fullmatch(r"[\W\d_]*\d[\W\d_]*", cell) for cell in cells)
-        note = CellNote("have digits but are no numbers, and are read as categories", next(iter(cells)), total)
+        note = CellNote("have digits but are not numbers, and are read as categories", next(iter(cells)), total)
         return ColumnReading(False, notes=[note] if have_digits_only else [])
     note = CellNote("are numbers among texts, read as categories", numbers[0], sum(cells[cell] for cell in numbers))
     return ColumnReading(False, number_format, notes=[note])
 
 
-def _find_problem(cells: Mapping[str, int], others: Mapping[str, int], total: int) -> Problem | None:
+def _find_problem(cells: Mapping[str, int], other_cells: Mapping[str, int], total: int) -> Problem | None:
     """Find a cell that shows that a column of `total` cells is neither numbers nor categories; see `_read_mixed`."""
 
     def are_most(condition: Callable[[str], bool]) -> bool:
         return sum(count for cell, count in cells.items() if condition(cell)) > MIN_TEXT_SHARE * total
 
-    first = next(iter(others))
+    first = next(iter(other_cells))
     if are_most(is_date):
         date = next(filter(is_date, cells))
         return Problem(
@@ -257,17 +263,17 @@ def _find_problem(cells: Mapping[str, int], others: Mapping[str, int], total: in
     words = {word_after(cell) for cell in cells}
     if "" not in words and (len(cells) <= FEW_VALUES or len(words) > MAX_UNITS):  # such as `1st` and `2nd`
         return None
-    if sum(others.values()) < MIN_TEXT_SHARE * total:
+    if sum(other_cells.values()) < MIN_TEXT_SHARE * total:
         return Problem(first, f"is {first!r}, but most cells of the column are numbers: correct it, or {REMEDY}")
-    numbers = [cell for cell in cells if cell not in others]
+    numbers = [cell for cell in cells if cell not in other_cells]
     if are_most(is_like_number):
-        number = next(filter(is_like_number, others))
+        number = next(filter(is_like_number, other_cells))
         return Problem(
             number,
             f"is {number!r}, but the numbers of a column must be finite, in one format and with one unit: correct "
             f"them, or {REMEDY}",
         )
     are_fractions = any(re.search(r"\d[.,]\d", cell) for cell in numbers)
-    if are_fractions or len(numbers) > max(FEW_VALUES / 2, 2 * len(others)):
+    if are_fractions or len(numbers) > max(FEW_VALUES / 2, 2 * len(other_cells)):
         return Problem(first, f"is {first!r}, but other cells are numbers ({numbers[0]}): correct them, or {REMEDY}")
     return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
-from seqlab.data.conll import SUFFIXES, read_token_sentences
+from seqlab.data.conll import TOKEN_SUFFIXES, read_token_sentences
 from seqlab.data.conllu import PLUS_SUFFIX, column_number, read_sentences
-from seqlab.data.delimited import DelimitedRows, RejectedRow, unknown_column
+from seqlab.data.delimited import RejectedRow, open_table
 from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import open_binary, read_lines, require_file
@@ -27,6 +28,22 @@ from seqlab.data.records import read_json_records, read_parquet_records
 MAX_HINT_BYTES, MAX_HINT_CELLS = 4096, 10
 """Maximum part of the first line of a table that a message shows."""
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "conll", "json", "parquet", "arrow")
+SCANNED_KINDS = ("csv", "tsv", "conllu", "conll")
+"""Formats of which rows can have several lines, or comments before them."""
+MAX_SCANS = 32
+"""Maximum number of columns of which scans are kept."""
+
+
+@dataclass(frozen=True)
+class RowScan:
+    """Line numbers of the rows of a column, and notes on how they were read."""
+
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
+
+
+_scans: dict[tuple[FileColumn, Stamp], RowScan] = {}
+"""Scans of columns that were read completely. A changed file has another stamp."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +56,6 @@ class FileColumn(Column):
     """Limit of the lines of a text; rows of tables have the limit `ROW_LIMIT`."""
     reading: int = field(default=READING_VERSION, kw_only=True)
     """Version of the reading of files."""
-    notes: ReadingNotes | None = field(default=None, compare=False, kw_only=True)
-    """Receives counts of rows that an earlier version of the reading read differently."""
 
     @property
     def source(self) -> str:
@@ -79,14 +94,10 @@ class FileColumn(Column):
         For .json, .parquet and .arrow files, return the record numbers instead. The line of a record with newlines
         inside its cells is the last one.
         """
-        if self.kind == "conllu":
-            return _sentence_lines(self.path, self.stamp())[start : start + count]
-        if self.kind == "conll":
-            return _token_lines(self.path, str(self.column), self.stamp())[start : start + count]
-        if self.kind in ("csv", "tsv") and not self.is_stream:
-            numbers = _row_lines(self, self.stamp())
-            if start + count <= len(numbers):  # more values than rows if records are split at newlines
-                return numbers[start : start + count]
+        if self.kind in SCANNED_KINDS and not self.is_stream:
+            lines = self.scan().lines
+            if start + count <= len(lines):  # more values than rows if records are split at newlines
+                return lines[start : start + count]
         return super().line_numbers(start, count)
 
     @property
@@ -102,14 +113,7 @@ class FileColumn(Column):
         """
         if self.column is None:
             return read_lines(self.path, self.limit)
-        if self.kind in ("csv", "tsv"):
-            return self._delimited_values(self.column)
-        if self.kind == "conllu":
-            return self._conllu_values(self.column)
-        if self.kind == "conll":
-            sentences = read_token_sentences(self._rows(), str(self.path), self.column)
-            return (" ".join(sentence.values) for sentence in sentences)
-        return self._record_values(self.column)
+        return self._scanned_values() if self.kind in SCANNED_KINDS else self._record_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
         """Yield the values in blocks of `size` (the last block may be smaller); errors and options as `Column.blocks`.
@@ -120,48 +124,56 @@ class FileColumn(Column):
             return read_blocks(self.path, size, self.limit)
         return super().blocks(size, split_records=split_records)
 
-    def noting(self, notes: ReadingNotes) -> FileColumn:
-        """Return the column with notes, which count rows that an earlier version of the reading read differently."""
-        return replace(self, notes=notes)
+    def scan(self) -> RowScan:
+        """Return the line numbers of the rows, and notes on them; the file is read if `cells` has not read it yet."""
+        key = self, self.stamp()
+        if key not in _scans:
+            deque(self._scanned_values(key), maxlen=0)
+        return _scans[key]
 
     def _rows(self) -> Iterator[str]:
         """Yield the lines of a table; the limit of a line is `ROW_LIMIT`, but a .json file may be one line."""
         return read_lines(self.path, LineLimit(None) if self.kind == "json" else ROW_LIMIT)
 
-    def delimited(self) -> DelimitedRows:
-        """Open a .csv or .tsv file after its header; raises errors as `cells` does."""
-        separator = "\t" if self.kind == "tsv" else ","
-        name, has_header = str(self.path), self.has_header
-        return DelimitedRows(
-            self._rows(), name, separator, has_header=has_header, reading=self.reading, quotes=False, notes=self.notes
-        )
+    def _scanned_values(self, key: tuple[FileColumn, Stamp] | None = None) -> Iterator[str]:
+        """Yield the values of the rows, and keep their scan by the key."""
+        if key is None and not self.is_stream:
+            key = self, self.stamp()
+        scan = RowScan()
+        keep_line = scan.lines.append
+        for line, value in self._numbered_values(str(self.column), scan.notes):
+            keep_line(line)
+            yield value
+        if key is not None:
+            while len(_scans) >= MAX_SCANS:
+                _scans.pop(next(iter(_scans)), None)
+            _scans[key] = scan
 
-    def _delimited_values(self, column: str) -> Iterator[str]:
-        table = self.delimited()
-        index = self._index(column, table.header) if self.has_header else int(column)
+    def _numbered_values(self, column: str, notes: ReadingNotes) -> Iterator[tuple[int, str]]:
+        """Yield the number of the last line of each row, or of the first line of each sentence, and its value."""
+        name = str(self.path)
+        if self.kind == "conll":
+            for tokens in read_token_sentences(self._rows(), name, column, notes):
+                yield tokens.first_line, " ".join(tokens.values)
+        elif self.kind == "conllu":
+            for sentence in read_sentences(self._rows(), name):
+                number = column_number(column, name, sentence.columns)
+                yield sentence.first_line, " ".join(sentence.column(number))
+        else:
+            yield from self._delimited_values(column, notes)
+
+    def _delimited_values(self, column: str, notes: ReadingNotes) -> Iterator[tuple[int, str]]:
+        has_header, reading = self.has_header, self.reading
+        table = open_table(self.path, has_header=has_header, reading=reading, quotes=False, column=column, notes=notes)
+        index = table.column_index
+        assert index is not None
         for line, cells in table.rows():
             if cells and index >= len(cells):
                 raise ValueError(
                     f"{self.path}, line {line}: column {column} is missing, the line has {len(cells)} (columns are "
                     "separated by tabs and numbered from 0)."
                 )
-            if self.notes is not None and cells and table.literal and cells[index] != table.literal[index]:
-                self.notes.add("cells are in quotation marks, which were removed", f"{self.path}, line {line}", since=2)
-            table.literal = []
-            yield cells[index] if cells else ""
-
-    def _index(self, column: str, header: list[str]) -> int:
-        """Return the index of a column; raise ValueError if the header has none or several of this name."""
-        if header.count(column) > 1:
-            raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
-        if column not in header:
-            noun = "column " if self.kind == "tsv" else ""
-            raise ValueError(unknown_column(str(self.path), column, header, noun))
-        return header.index(column)
-
-    def _conllu_values(self, column: str) -> Iterator[str]:
-        for sentence in read_sentences(self._rows(), str(self.path)):
-            yield " ".join(sentence.column(column_number(column, str(self.path), sentence.columns)))
+            yield line, cells[index] if cells else ""
 
     def _record_values(self, column: str) -> Iterator[str]:
         unit = "line" if self.kind == "jsonl" else "record"
@@ -199,12 +211,20 @@ class JoinedColumns(FileColumn):
 
     @property
     def _parts(self) -> list[FileColumn]:
-        return [replace(FileColumn(self.path, name), reading=self.reading, notes=self.notes) for name in self.names]
+        return [FileColumn(self.path, name, reading=self.reading) for name in self.names]
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return str(self.column).split("+")
+
+    def scan(self) -> RowScan:
+        """Return the line numbers of the rows, and the notes on all columns."""
+        scans = [part.scan() for part in self._parts]
+        notes = ReadingNotes()
+        for each in scans:
+            notes.update(each.notes)
+        return RowScan(scans[0].lines, notes)
 
     def cells(self) -> Iterator[str]:
         """Yield the joined cells, or "" if all are empty; raises errors as `FileColumn` does."""
@@ -271,25 +291,6 @@ def stamp_of(path: Path) -> Stamp:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-@lru_cache(maxsize=8)
-def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
-    """Return the number of the first line of each sentence of a .conllu file; `stamp` is used as in `_hash_file`."""
-    return array("q", (each.first_line for each in read_sentences(read_lines(path, ROW_LIMIT), str(path))))
-
-
-@lru_cache(maxsize=8)
-def _token_lines(path: Path, column: str, stamp: Stamp) -> Sequence[int]:
-    """Return the number of the first line of each sentence of a .conll file; `stamp` is used as in `_hash_file`."""
-    sentences = read_token_sentences(read_lines(path, ROW_LIMIT), str(path), column)
-    return array("q", (sentence.first_line for sentence in sentences))
-
-
-@lru_cache(maxsize=8)
-def _row_lines(column: FileColumn, stamp: Stamp) -> Sequence[int]:
-    """Return the number of the last line of each row of a .csv or .tsv file; `stamp` is used as in `_hash_file`."""
-    return array("q", (line for line, _ in column.delimited().rows()))
-
-
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, stamp: Stamp) -> str:
     """Return the SHA-256 of a file; `stamp` is part of the key of `lru_cache`, so that a changed file is read again."""
@@ -311,7 +312,7 @@ def _header_hint(path: Path) -> str:
 
 def _table_kind(path: Path) -> str | None:
     name = uncompressed_name(path)
-    if name.endswith((PLUS_SUFFIX, *SUFFIXES)):
+    if name.endswith((PLUS_SUFFIX, *TOKEN_SUFFIXES)):
         return "conllu" if name.endswith(PLUS_SUFFIX) else "conll"
     kind = next((kind for kind in TABLE_KINDS if name.endswith(f".{kind}")), None)
     return None if kind in ("parquet", "arrow") and name != path.name.lower() else kind

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice, takewhile
 from typing import NamedTuple
 
-from seqlab.data.readers import BYTE_ORDER_MARK
+from seqlab.base.reading import ReadingNotes
+from seqlab.data.readers import BYTE_ORDER_MARK, Lines
 
-SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
+TOKEN_SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")
+"""Suffixes of files with one token a line."""
 DOCUMENT_START = "-DOCSTART-"
-_COMMENT = re.compile(r"#\s*[\w.]+\s*=.*|#(begin|end) document.*")
+_COMMENT = re.compile(r"#\s*[\w.]+\s*=.*|#\s*(newdoc|newpar)\b.*|#(begin|end) document.*")
 _COMMENT_STARTS = ("# ", "#\t")
 TEXT_HEADERS = {"token", "tokens", "word", "words", "form", "text", "sentence", "sentences", "review", "comment"}
 LABEL_HEADERS = {
@@ -25,7 +27,7 @@ LABEL_HEADERS = {
 }
 """Usual names of columns, in lower case."""
 MAX_CHECKED_ROWS = 1000
-"""Maximum number of rows to check for tokens that should be read as sentences."""
+"""Maximum number of rows to check for labels, or for tokens that should be read as sentences."""
 MAX_SENTENCE_TOKENS = 100
 """Maximum mean number of tokens of sentences."""
 
@@ -38,25 +40,29 @@ class TokenSentence(NamedTuple):
     values: list[str]
 
 
-def read_token_sentences(lines: Iterable[str], name: str, column: str) -> Iterator[TokenSentence]:
+def read_token_sentences(
+    lines: Iterable[str], name: str, column: str, notes: ReadingNotes | None = None
+) -> Iterator[TokenSentence]:
     """Yield one column of each sentence; spaces within a value become `_`.
 
     Args:
         lines: the lines of a file.
         name: name of the file, for messages.
         column: number of the column, negative from the end, or its name in the header.
+        notes: receives counts of the lines that are left out because they are not tokens.
 
     Raises:
         ValueError: a line has too few or too many columns, the column does not exist, or its value is empty; the
             message has the file and the line.
     """
-    reader, first = _Reader(name, column), 0
+    numbered, first = Lines(lines), 0
+    reader = _Reader(numbered, name, column, ReadingNotes() if notes is None else notes)
     values: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for line in numbered:
         if line.strip():
-            value = reader.value(line, number)
+            value = reader.value(line, is_start=not values)
             if value is not None:
-                first = first if values else number
+                first = first if values else numbered.number
                 values.append(value)
         elif values:
             yield TokenSentence(first, values)
@@ -72,37 +78,44 @@ class _Reader:
     The number of columns may differ between sentences, as in CoNLL-2012, unless columns are counted from the end.
     """
 
-    def __init__(self, name: str, column: str) -> None:
-        self._name, self._column = name, column
-        self._separator: str | None = None
-        self._width = 0
-        self._last_values: set[str] = set()
+    def __init__(self, lines: Lines, name: str, column: str, notes: ReadingNotes) -> None:
+        self._lines, self._name, self._column, self._notes = lines, name, column, notes
+        self._width = self._last_width = 0
         self._index = int(column) if re.fullmatch("-?[0-9]+", column) else None
         self._is_first = True
+        first_lines = [line for line in map(lines.peek, range(MAX_CHECKED_ROWS)) if line and line.strip()]
+        tokens = [line for line in first_lines if not line.startswith(("#", DOCUMENT_START))]
+        self._separator = "\t" if any("\t" in line for line in (tokens or first_lines)[:1]) else None
+        self._last_values = {self._split(line)[-1] for line in tokens}
 
     def end_sentence(self) -> None:
         """Allow another number of columns."""
         if self._index is not None and self._index >= 0:
             self._width = 0
 
-    def value(self, line: str, number: int) -> str | None:
-        """Return the value of the column in a line; None if the line is not a token."""
-        location, line = f"{self._name}, line {number}", line.removeprefix(BYTE_ORDER_MARK)  # of a file that was joined
-        if line.startswith(DOCUMENT_START) or _COMMENT.fullmatch(line):
-            return None
-        # A comment can have as many words as there are columns; a token has the label of another one.
-        if line.startswith(_COMMENT_STARTS) and (self._is_first or self._split(line)[-1] not in self._last_values):
+    def value(self, line: str, *, is_start: bool) -> str | None:
+        """Return the value of the column in a line; None if the line is not a token.
+
+        `is_start` is whether no token of the sentence was read yet.
+        """
+        location, line = (
+            f"{self._name}, line {self._lines.number}",
+            line.removeprefix(BYTE_ORDER_MARK),
+        )  # of joined files
+        if line.startswith(DOCUMENT_START) or (line.startswith("#") and self._is_comment(line, is_start=is_start)):
+            kind = "comments" if line.startswith("#") else f"`{DOCUMENT_START}`"
+            self._notes.add(f"lines with {kind} were left out", location)
             return None
         is_header = self._is_first and self._learn(line, location)
         fields = self._split(line)
-        self._width = self._width or len(fields)
-        if len(fields) != self._width and not line.startswith("#"):
+        self._width = self._last_width = self._width or len(fields)
+        if len(fields) != self._width:
             separator = "tabs" if self._separator else "spaces"
             raise ValueError(
                 f"{location}: has {len(fields)} columns, separated by {separator}, but the first token has "
                 f"{self._width}."
             )
-        if is_header or len(fields) != self._width:
+        if is_header:
             return None
         self._last_values.add(fields[-1])
         assert self._index is not None
@@ -113,9 +126,29 @@ class _Reader:
             raise ValueError(f"{location}: column {self._column} is empty: write `_` for an unknown value.")
         return value
 
+    def _is_comment(self, line: str, *, is_start: bool) -> bool:
+        """Return whether a line that starts with `#` is a comment rather than a token.
+
+        A comment has another number of columns than tokens. It may have as many only before the first token of a
+        sentence: there, a token has the label of another one, or the tag `#` of the Penn Treebank.
+        """
+        is_usual = _COMMENT.fullmatch(line) is not None
+        if not is_usual and not line.startswith(_COMMENT_STARTS) and line.strip() != "#":
+            return False
+        fields, width = self._split(line), self._next_width() if is_start else self._width
+        if len(fields) != width:
+            return True
+        return is_start and (is_usual or (fields[-1] != "#" and fields[-1] not in self._last_values))
+
+    def _next_width(self) -> int:
+        """Return the number of columns of the next token of the sentence; if it has none, that of the last one."""
+        ahead = takewhile(lambda line: line is not None and line.strip(), map(self._lines.peek, count()))
+        token = next((line for line in ahead if line and not line.startswith(("#", DOCUMENT_START))), None)
+        return self._last_width if token is None else len(self._split(token))
+
     def _learn(self, line: str, location: str) -> bool:
-        """Set the separator and the index by the first line; return whether it is a header."""
-        self._is_first, self._separator = False, "\t" if "\t" in line else None
+        """Set the index by the first line; return whether it is a header."""
+        self._is_first = False
         fields = self._split(line)
         if self._index is None:
             if self._column not in fields:

@@ -9,21 +9,28 @@ only if they enclose the whole cell, and doubled inside it.
 from __future__ import annotations
 
 import csv
-import math
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
+from pathlib import Path
 
-from seqlab.base.raw_lines import MAX_ROW_BYTES
-from seqlab.base.reading import READING_VERSION, ReadingNotes
-from seqlab.data.readers import DiscardedLine
+from seqlab.base.raw_lines import MAX_ROW_BYTES, ROW_LIMIT
+from seqlab.base.reading import READ_AS_MEANT, READING_VERSION, ReadingNotes
+from seqlab.data.file_types import uncompressed_name
+from seqlab.data.readers import DiscardedLine, Lines, read_lines
+from seqlab.data.table_header import (
+    are_numbers,
+    check_header,
+    detect_separator,
+    first_cells,
+    is_number,
+    other_separator,
+)
 
 Row = tuple[int, Sequence[str]]
 """Number of the last line of the row, from 1, or of the record, and the cells; none for an empty line."""
 Reject = Callable[[str], None]
 """Function that receives the message about a row that cannot be read, which then counts as an empty line."""
-SEPARATORS = ",;\t|"
 MAX_LINES_OF_CELL = 1000
 """Maximum number of lines of a cell with line breaks in a table with tabs."""
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?')
@@ -31,43 +38,30 @@ _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?')
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
+class Rows:
+    """Iterator over rows, with the unit that their numbers count: `line`, `record` or `entry`."""
+
+    def __init__(self, rows: Iterator[Row], unit: str) -> None:
+        self._rows, self.unit = rows, unit
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._rows
+
+    def __next__(self) -> Row:
+        return next(self._rows)
+
+
 class RejectedRow(list[str]):
     """The cells of a row that cannot be read: none. A time series has a row in its place, unlike for an empty line."""
 
 
 def raise_error(message: str) -> None:
-    """Raise ValueError: the default treatment of rows that cannot be read."""
+    """Raise the message about a row as ValueError."""
     raise ValueError(message)
 
 
 class _RowError(ValueError):
     """Error in one row, after which the next row can be read."""
-
-
-class Lines:
-    """Numbered lines that can be looked at before they are read."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines, self._ahead = iter(lines), deque[str]()
-        self.number = 0
-        """Number of the last line that was read, from 1."""
-
-    def peek(self, index: int = 0) -> str | None:
-        """Return a line after the last one that was read, the next one by default; None after the end."""
-        while len(self._ahead) <= index:
-            line = next(self._lines, None)
-            if line is None:
-                return None
-            self._ahead.append(line)
-        return self._ahead[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._ahead.popleft() if self._ahead else next(self._lines)
-        self.number += 1
-        return line
 
 
 class DelimitedRows:
@@ -85,6 +79,7 @@ class DelimitedRows:
         has_header: bool = True,
         reading: int = READING_VERSION,
         quotes: bool = True,
+        column: str | None = None,
         notes: ReadingNotes | None = None,
     ) -> None:
         """Read the header.
@@ -95,21 +90,33 @@ class DelimitedRows:
             separator: the usual separator of such a file. Another one is detected if it alone separates the cells.
             has_header: whether the first line holds the names of the columns.
             reading: version of the reading; version 1 detects no separator, and reads all quotation marks in one way.
-            quotes: whether version 1 reads cells between tabs as in a .csv file, instead of leaving quotation marks.
-            notes: receives counts of comments that are left out, and of rows that version 1 read differently because
-                it removed quotation marks.
+            quotes: whether quotation marks between tabs enclosed cells for version 1, as in a .csv file; `FILE#COLUMN`
+                left them in the text.
+            column: the only column that is read: its name, or its number if there is no header.
+            notes: receives counts of comments that are left out, and of rows or cells of the column that version 1
+                read differently because of quotation marks.
         """
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
         self.lines, self.name, self.separator, self.reading = Lines(lines), name, separator, reading
         self._quotes, self._num_unnamed = quotes, 0
-        self.literal: list[str] = []
-        """Cells with their quotation marks of the last row that has tabs and quotation marks."""
+        self.comments: list[str] = []
+        """Lines of comments before the header, which are left out."""
         self.notes = ReadingNotes() if notes is None else notes
         self.width: int | None = None
         """Number of cells of a row; None before the first row."""
         self.header: list[str] = []
+        self._csv_reader: Iterator[list[str]] | None = None
+        self._row_lines: list[str] = []
+        """Lines of the last row that was separated by `_csv_reader`."""
+        self.column_index: int | None = None
+        """Index of the only column that is read; None if all are."""
         if has_header:
             self._read_header()
+        if column is not None and has_header:
+            check_header(self.header, name, [column], self.comments)
+            self.column_index = self.header.index(column)
+        elif column is not None:
+            self.column_index = int(column)
 
     def _read_header(self) -> None:
         if self.reading > 1:
@@ -118,8 +125,6 @@ class DelimitedRows:
             line = next(self.lines)
         except StopIteration:
             raise ValueError(f"{self.name}: is empty, but must start with a line of column names.") from None
-        if line.lstrip(" \t").lower().startswith(("<!doctype html", "<html", "<?xml")):
-            raise ValueError(f"{self.name}: is an HTML or XML page, not a table: was it downloaded completely?")
         if "\r" in line and self.lines.peek() is None:
             raise ValueError(
                 f"{self.name}: its lines end in carriage returns, not newlines: convert it, for example with "
@@ -130,7 +135,7 @@ class DelimitedRows:
             cells.pop()
             self._num_unnamed += 1
         self.header, self.width = cells, len(cells)
-        if self.reading > 1 and len(cells) > 1 and _are_numbers(cells):
+        if self.reading > 1 and len(cells) > 1 and are_numbers(cells):
             raise ValueError(
                 f"{self.name}, line {self.lines.number}: holds numbers ({', '.join(cells[:3])}, ...), but must hold "
                 "the names of the columns: add a line with names."
@@ -154,19 +159,26 @@ class DelimitedRows:
             following = (self.lines.peek(index) for index in range(start + 1, start + 1 + MAX_LINES_OF_CELL))
             rows = [row for row in takewhile(lambda row: row is not None, following) if row]
             self.separator = detect_separator(line, rows, self.separator)
+            if (other := other_separator(line, rows, self.separator)) is not None:
+                raise ValueError(
+                    f"{self.name}, line {self.lines.number + start + 1}: {self.separator!r} and {other!r} may separate "
+                    f"the cells ({line!r:.60}): both divide all rows into equal numbers. Put a line `sep=;` (the "
+                    "separator) before the header."
+                )
         comments = [index for index in range(start) if (self.lines.peek(index) or "").startswith("#")]
         if comments and self._is_header(self.lines.peek(comments[-1]) or "", line):
             start = comments[-1]
         for _ in range(start):
-            if next(self.lines).strip():
+            if (comment := next(self.lines)).strip():
+                self.comments.append(comment)
                 location = f"{self.name}, line {self.lines.number}"
                 self.notes.add("lines of comments before the header were left out", location)
 
     def _is_header(self, comment: str, row: str) -> bool:
-        """Return whether a line that starts with `#` is a header, as numpy writes it, and not a comment above one."""
+        """Return whether a `#` line is the header itself, as `numpy.savetxt` writes it, and not a comment above it."""
         names, cells = (first_cells([line], self.separator) for line in (comment, row))
         is_first_name = comment.startswith("#") and comment[1:2].strip() != ""
-        return len(names) == len(cells) and (is_first_name or any(map(_is_number, cells)))
+        return len(names) == len(cells) and (is_first_name or any(map(is_number, cells)))
 
     def rows(self, reject: Reject = raise_error) -> Iterator[Row]:
         """Yield the rows, with as many cells as the header or, without one, the first row.
@@ -176,7 +188,15 @@ class DelimitedRows:
         Raises:
             ValueError: the rows cannot be told apart because a quotation mark is missing.
         """
-        for line in self.lines:
+        lines, separator = self.lines, self.separator
+        first_name = self.header[0] if self.header and self.reading > 1 else None
+        mark = '\t"' if separator == "\t" and self.reading > 1 else '"'  # between tabs, only the first one can enclose
+        for line in lines:
+            if line and line[0] != '"' and mark not in line and "\r" not in line and "\0" not in line:  # most lines
+                cells = line.split(separator)
+                if len(cells) == self.width and cells[0].strip() != first_name:
+                    yield lines.number, cells
+                    continue
             try:
                 is_empty = not line.strip(" ") and (self.width != 1 or not line)
                 cells = [] if is_empty else self._fitted(self._cells(line))
@@ -185,14 +205,15 @@ class DelimitedRows:
             except _RowError as error:
                 reject(str(error))
                 cells = RejectedRow()
-            yield self.lines.number, cells
+            yield lines.number, cells
 
     def _fitted(self, cells: list[str]) -> list[str]:
         """Return the cells without empty ones after the last column; raise an error for a row of another length."""
         if self.width is None:
             self.width = len(cells)
         if len(cells) == self.width:
-            if self.reading > 1 and self.width > 1 and [cell.strip() for cell in cells] == self.header:
+            is_like_header = self.reading > 1 and self.width > 1 and cells[0].strip() == "".join(self.header[:1])
+            if is_like_header and [cell.strip() for cell in cells] == self.header:
                 raise _RowError(
                     f"{self.name}, line {self.lines.number}: repeats the header: if several tables were joined, remove "
                     "the line."
@@ -240,17 +261,13 @@ class DelimitedRows:
 
     def _quoted_cells(self, first: str) -> list[str]:
         """Return the cells of a row by RFC 4180; raise ValueError if a quotation mark swallows other rows."""
-        start, row_lines = self.lines.number, [first]
-
-        def following() -> Iterator[str]:
-            yield f"{first}\n"
-            for line in self.lines:
-                row_lines.append(line)
-                yield f"{line}\n"
-
+        start, self._row_lines = self.lines.number, [first]
+        if self._csv_reader is None:
+            self._csv_reader = csv.reader(self._lines_of_rows(), delimiter=self.separator, strict=True)
         try:
-            cells = next(csv.reader(following(), delimiter=self.separator, strict=True))
+            cells = next(self._csv_reader)
         except csv.Error as error:
+            self._csv_reader = None
             message = (
                 f"{self.name}, line {start}: the cells cannot be separated ({error}): double a quotation mark inside a "
                 "cell, and enclose the cell in quotation marks."
@@ -258,31 +275,43 @@ class DelimitedRows:
             if self.lines.number == start:
                 raise _RowError(message) from None
             raise ValueError(f"{message} The one in this line is not closed up to line {self.lines.number}.") from None
-        self._refuse_swallowed_rows(start, row_lines)
-        may_be_quoted = self.reading > 1 and any(map(_QUOTED_AFTER_SPACE.fullmatch, cells))
-        if may_be_quoted and self._quotes_after_spaces(row_lines, cells):
+        if len(self._row_lines) > 1:
+            self._refuse_swallowed_rows(start)
+        may_be_quoted = self.reading > 1 and any(' "' in line for line in self._row_lines)
+        if may_be_quoted and any(map(_QUOTED_AFTER_SPACE.fullmatch, cells)) and self._quotes_after_spaces(cells):
             raise _RowError(
                 f"{self.name}, line {start}: a quotation mark follows a space, so that it does not enclose the cell: "
                 "remove the spaces after the separators."
             )
         return cells
 
-    def _quotes_after_spaces(self, row_lines: Sequence[str], cells: list[str]) -> bool:
+    def _lines_of_rows(self) -> Iterator[str]:
+        """Yield the first line of each row, and then the lines that `_csv_reader` needs to complete the row."""
+        while True:
+            row_lines = self._row_lines
+            yield f"{row_lines[0]}\n"
+            while row_lines is self._row_lines:
+                if (line := next(self.lines, None)) is None:
+                    return
+                row_lines.append(line)
+                yield f"{line}\n"
+
+    def _quotes_after_spaces(self, cells: list[str]) -> bool:
         """Return whether a cell starts with spaces and a quotation mark, and is not enclosed in quotation marks."""
-        lines = [f"{line}\n" for line in row_lines]
+        lines = [f"{line}\n" for line in self._row_lines]
         trimmed = next(csv.reader(lines, delimiter=self.separator, skipinitialspace=True))
         return any(one != other and one != other.lstrip() for one, other in zip(trimmed, cells, strict=False))
 
-    def _refuse_swallowed_rows(self, start: int, row_lines: Sequence[str]) -> None:
+    def _refuse_swallowed_rows(self, start: int) -> None:
         """Raise ValueError if each line of a row with line breaks would be a row without the quotation marks."""
-        if len(row_lines) == 1 or (self.width or 1) < 2:
+        if (self.width or 1) < 2:
             return
-        split = [line.split(self.separator) for line in row_lines]
+        split = [line.split(self.separator) for line in self._row_lines]
         if all(len(cells) == self.width and not any(cell.startswith(" ") for cell in cells) for cells in split):
             raise ValueError(
                 f"{self.name}, line {start}: a quotation mark opens a cell that ends in line {self.lines.number}, but "
-                f"each of these {len(row_lines)} lines has the {self.width} cells of a row: remove the quotation mark, "
-                "or double it and enclose its cell in quotation marks."
+                f"each of these {len(self._row_lines)} lines has the {self.width} cells of a row: remove the quotation "
+                "mark, or double it and enclose its cell in quotation marks."
             )
 
     def _cells_between_tabs(self, first: str) -> list[str]:
@@ -299,11 +328,19 @@ class DelimitedRows:
         )
         joined = self._joined_cells(first) if may_continue or not fits else None
         found = [_unquoted(cell) for cell in cells] if joined is None else joined
-        self.literal = cells if joined is None else []
-        if self._quotes and self.width is not None and joined is None and any(map(_is_open, found)):
-            text = "rows have a cell that starts with a quotation mark, which is part of the text"
-            self.notes.add(text, f"{self.name}, line {self.lines.number}", since=2)
+        if joined is None:
+            self._note_quotation_marks(cells, found)
         return found
+
+    def _note_quotation_marks(self, literal: list[str], cells: list[str]) -> None:
+        """Note the cells of a row that version 1 read with other quotation marks; `literal` have all."""
+        location = f"{self.name}, line {self.lines.number}"
+        index = self.column_index
+        if index is not None and index < len(cells) and cells[index] != literal[index]:
+            self.notes.add("cells are in quotation marks, which were removed", location, since=READ_AS_MEANT)
+        if self._quotes and self.width is not None and any(map(_is_open, cells)):
+            text = "rows have a cell that starts with a quotation mark, which is part of the text"
+            self.notes.add(text, location, since=READ_AS_MEANT)
 
     def _joined_cells(self, first: str) -> list[str] | None:
         """Return the cells of a row with tabs or line breaks inside quotation marks; None if it is not such a row."""
@@ -324,63 +361,6 @@ class DelimitedRows:
         return cells
 
 
-def unknown_column(name: str, column: str, header: Sequence[str], noun: str = "column ") -> str:
-    """Return the message for a column that a table lacks, with the columns that it has."""
-    hint = ""
-    if len(header) == 1 and " " in header[0]:
-        hint = " Cells between spaces are not read: separate them by commas or tabs."
-    elif any(map(_is_number, header)):
-        hint = " If these are data, add a first line with the names of the columns."
-    return f"{name}: has no {noun}{column!r}, only {', '.join(header)}.{hint}{lookalike_hint(column, header)}"
-
-
-def lookalike_hint(column: str, header: Sequence[str]) -> str:
-    """Return the sentence on a column whose name only looks like another one; empty if there is none."""
-    from seqlab.text.scripts import visible_text  # imports the tokenizers, which slows down --help
-
-    same = next((each for each in header if visible_text(each).strip() == visible_text(column).strip()), None)
-    if same is None or same == column:
-        return ""
-    return f" The name {same!a} looks like {column!a}, but has other characters: rename the column."
-
-
-def detect_separator(header: str, rows: Sequence[str], default: str) -> str:
-    """Return the separator of the cells: the default one unless it does not separate the first lines, and another does.
-
-    A separator fits if the header has several cells, and the first of the lines `rows` as many.
-    """
-    counts = {separator: count_cells([header], separator) for separator in (default, *SEPARATORS)}
-    fitting = [sep for sep, count in counts.items() if count > 1 and (not rows or count_cells(rows, sep) == count)]
-    return default if default in fitting or not fitting else max(fitting, key=counts.__getitem__)
-
-
-def count_cells(lines: Sequence[str], separator: str) -> int:
-    """Count the cells of the row that starts with the first line, and may include the following ones."""
-    if '"' not in lines[0] or separator == "\t":
-        return lines[0].count(separator) + 1
-    return len(first_cells(lines, separator))
-
-
-def first_cells(lines: Sequence[str], separator: str) -> list[str]:
-    """Return the cells of the row that starts with the first line; none if it cannot be separated."""
-    try:
-        return next(csv.reader(lines, delimiter=separator), [])
-    except csv.Error:
-        return []
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Return whether all cells are numbers, and not all of them whole, as years that name columns are."""
-    return all(map(_is_number, cells)) and not all(cell.strip().isdecimal() for cell in cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
-
-
 def _is_open(cell: str) -> bool:
     return cell.startswith('"') and _unquoted(cell) == cell
 
@@ -391,3 +371,30 @@ def _unquoted(cell: str) -> str:
         return cell
     inside = cell[1:-1].replace('""', "")
     return cell if '"' in inside else cell[1:-1].replace('""', '"')
+
+
+def open_table(
+    path: Path,
+    *,
+    has_header: bool = True,
+    reading: int = READING_VERSION,
+    quotes: bool = True,
+    column: str | None = None,
+    notes: ReadingNotes | None = None,
+) -> DelimitedRows:
+    """Open a .csv or .tsv file, which may be compressed, after its header; arguments are those of `DelimitedRows`.
+
+    Raises:
+        FileNotFoundError, ValueError: the file cannot be read, or lacks the column; the message has its path.
+    """
+    separator = "\t" if uncompressed_name(path).endswith(".tsv") else ","
+    return DelimitedRows(
+        read_lines(path, ROW_LIMIT),
+        str(path),
+        separator,
+        has_header=has_header,
+        reading=reading,
+        quotes=quotes,
+        column=column,
+        notes=notes,
+    )

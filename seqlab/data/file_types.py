@@ -40,11 +40,12 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 """Patterns of the first bytes, what a file is that begins with them, and what to do."""
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 """Suffixes of compressed files, which are decompressed while they are read; a zip archive must hold one file."""
-MEMORY_SUFFIXES = (".tmx", ".xlf", ".xliff", ".sgm", ".sgml")
+TRANSLATION_MEMORY_SUFFIXES = (".tmx", ".xlf", ".xliff", ".sgm", ".sgml")
 """Suffixes of translation memories and test sets with markup."""
 _TRANSLATION_MEMORY = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+)?(tmx|xliff|mteval|srcset|refset|tstset)\b", re.IGNORECASE
 )
+_PAGE = re.compile(r"\s*<(!doctype html|html|\?xml)\b", re.IGNORECASE)
 UTF16_SAMPLE = 12
 """Number of bytes in which UTF-16 without a byte order mark is recognized: every second one is 0."""
 
@@ -62,13 +63,18 @@ def refuse_other_types(head: bytes, name: str) -> None:
         )
 
 
-def refuse_translation_memory(first: str, name: str) -> None:
-    """Raise ValueError if the first line, or the suffix of the name, is that of TMX, XLIFF or the SGM files of WMT."""
+def refuse_markup(first: str, name: str) -> None:
+    """Raise ValueError if the first line is that of a page, or it or the suffix is that of TMX, XLIFF or SGM files."""
     suffix = Path(uncompressed_name(Path(name))).suffix
-    if _TRANSLATION_MEMORY.match(first) or (suffix in MEMORY_SUFFIXES and first.lstrip().startswith("<")):
+    if _TRANSLATION_MEMORY.match(first) or (suffix in TRANSLATION_MEMORY_SUFFIXES and first.lstrip().startswith("<")):
         raise ValueError(
             f"{name} is a file of segments with markup (TMX, XLIFF or SGM), but this input must be text: write the "
             "segments of each language to a file of their own, one on each line."
+        )
+    if _PAGE.match(first):
+        raise ValueError(
+            f"{name}: is an HTML or XML page, not a table or text ({first.strip():.40}): was it downloaded completely? "
+            "Convert a page to plain text."
         )
 
 

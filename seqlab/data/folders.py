@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seqlab.base.reading import READING_VERSION, ReadingNotes
+from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
 
 logger = logging.getLogger(__name__)
 SYSTEM_NAMES = frozenset(
@@ -20,7 +20,7 @@ SYSTEM_NAMES = frozenset(
 SPLIT_NAMES = frozenset({"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"})
 """Lower-case names of folders for splits of a data set."""
 MAX_NAMED = 5
-"""Maximum number of suffixes that a note lists."""
+"""Maximum number of items that a message lists."""
 _reported: set[tuple[Path, str]] = set()
 """Folders and the notes on them that were logged."""
 
@@ -75,7 +75,7 @@ def list_files(folder: Path, kind: FileKind) -> FolderFiles:
         else:
             found.foreign.append(path)
     if found.foreign:
-        text = f"files are no {kind.noun} and were left out ({count_suffixes(found.foreign)})"
+        text = f"files are not {kind.noun} and were left out ({count_suffixes(found.foreign)})"
         found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
     return found
 
@@ -95,13 +95,13 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     if labels and all(label.lower() in SPLIT_NAMES for label in labels):
         named = " and ".join(str(folder / label) for label in sorted(labels))
         raise ValueError(
-            f"{named}: the name of a split is no {kind.label}: name the folder of each split by `data.train` or "
+            f"{named}: the name of a split is not a {kind.label}: name the folder of each split by `data.train` or "
             f"`data.valid`; it needs one subfolder for each {kind.label}."
         )
     newly_read = [path for path in found.files if path.suffix.lower() not in (kind.first_suffixes or kind.suffixes)]
     if newly_read:
         text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
-        found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READING_VERSION)
+        found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READ_AS_MEANT)
     if found.files:
         _refuse_empty_subfolders(folder, kind, labels, found.foreign)
     return found
@@ -147,7 +147,7 @@ def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[s
         if is_hidden(entry.name):
             data = _hidden_data(path, kind.first_suffixes or frozenset(), len(ancestors))
             if data:
-                notes.add(f"hidden {kind.noun} were left out", str(data[0]), count=len(data), since=READING_VERSION)
+                notes.add(f"hidden {kind.noun} were left out", str(data[0]), count=len(data), since=READ_AS_MEANT)
             else:
                 notes.add("hidden files and folders were left out", str(path))
         elif not entry.is_dir():

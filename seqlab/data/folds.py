@@ -70,7 +70,10 @@ def hold_out(
 
 
 def repeated_rows(arrays: Sequence[NDArray[Any]], is_held_out: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the held-out rows that equal a training row in all arrays (count, ...): a model may know them by heart."""
+    """Return the held-out rows that equal a training row in all arrays (count, ...).
+
+    Validation overestimates the quality of a model on them.
+    """
     digests = _row_digests(arrays)
     trained = {digests[row] for row in np.flatnonzero(~is_held_out)}
     return np.array([row for row in np.flatnonzero(is_held_out) if digests[row] in trained], np.int64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION, ReadingNotes
 from seqlab.data.colors import PROFILE_NOTE, flatten, parse_ground, to_srgb
 from seqlab.data.folders import FileKind
 from seqlab.data.readers import require_file
@@ -40,6 +40,13 @@ USUAL_GAMMA = 1 / 2.2
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1")
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, EOFError, struct.error)
 """Errors of Pillow for damaged files."""
+BLANK_RANGE = 8
+"""An image on a ground is blank if its brightest and darkest values differ by less."""
+BLANK_NOTE = "transparent images are blank on "
+"""Start of the note on images that cannot be seen on their ground."""
+CONTRADICTION_NOTE = "images equal an image of another class"
+SERIOUS_NOTES = (BLANK_NOTE, CONTRADICTION_NOTE)
+"""Starts of the notes that are warnings."""
 
 
 class ImageReader:
@@ -92,10 +99,10 @@ class ImageReader:
         ):
             self.notes.add("images name a gamma (PNG chunk gAMA) that was not applied", name)
         if image.mode in ("LA", "La") and color.ndim == 2:
-            self.notes.add("gray images with an alpha channel were read as gray", name, since=READING_VERSION)
+            self.notes.add("gray images with an alpha channel were read as gray", name, since=READ_AS_MEANT)
         if alpha is None or alpha.min() == 255:
             return color
-        self.notes.add(f"transparent images were put on {self.ground}", name, since=READING_VERSION)
+        self.notes.add(f"transparent images were put on {self.ground}", name, since=READ_AS_MEANT)
         flat = flatten(color, alpha, parse_ground(self.ground))
         if np.ptp(flat, axis=(0, 1)).max() < BLANK_RANGE:
             self.notes.add(f"{BLANK_NOTE}{self.ground}: choose another color by `data.ground`", name)
@@ -111,7 +118,7 @@ class ImageReader:
             return image
         if orientation not in range(2, 9):
             return image
-        self.notes.add("images were turned upright, as their EXIF orientation demands", name, since=READING_VERSION)
+        self.notes.add("images were turned upright, as their EXIF orientation demands", name, since=READ_AS_MEANT)
         return ImageOps.exif_transpose(image)
 
     def _deep_pixels(self, image: Image.Image, name: str) -> NDArray[Any]:
@@ -131,7 +138,7 @@ class ImageReader:
                 "nearly black: save it with 8 or 16 bits"
             )
         if image.mode == "F":
-            self.notes.add("float images were scaled from 0 to 1 to 0 to 255", name, since=READING_VERSION)
+            self.notes.add("float images were scaled from 0 to 1 to 0 to 255", name, since=READ_AS_MEANT)
         pixels = values * (255 / limit) if image.mode == "F" else values / 257
         levels = np.arange(256, dtype=np.uint8)
         curve, conversion = to_srgb(Image.fromarray(levels[None]), image.info.get("icc_profile"))
@@ -139,7 +146,7 @@ class ImageReader:
             pixels = np.interp(pixels, levels, curve[0])
         self._note_profile(conversion, name)
         if (transparent := image.info.get("transparency")) is not None:
-            self.notes.add(f"transparent images were put on {self.ground}", name, since=READING_VERSION)
+            self.notes.add(f"transparent images were put on {self.ground}", name, since=READ_AS_MEANT)
             pixels = np.where(values == transparent, np.mean(parse_ground(self.ground)), pixels)
         return pixels.astype(np.float32)
 
@@ -147,17 +154,8 @@ class ImageReader:
         """Count the conversion of a color profile."""
         if conversion:
             self.notes.add(
-                conversion, name, since=READING_VERSION if conversion == PROFILE_NOTE else FIRST_READING_VERSION
+                conversion, name, since=READ_AS_MEANT if conversion == PROFILE_NOTE else FIRST_READING_VERSION
             )
-
-
-BLANK_RANGE = 8
-"""An image on a ground is blank if its brightest and darkest values differ by less."""
-BLANK_NOTE = "transparent images are blank on "
-"""Start of the note on images that cannot be seen on their ground."""
-CONTRADICTION_NOTE = "images equal an image of another class"
-SERIOUS_NOTES = (BLANK_NOTE, CONTRADICTION_NOTE)
-"""Starts of the notes that are warnings."""
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:

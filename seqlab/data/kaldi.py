@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqlab.base.raw_lines import ROW_LIMIT
+from seqlab.data.folders import MAX_NAMED
 from seqlab.data.readers import read_lines
 from seqlab.data.recording_segments import parse_segment
 
@@ -15,8 +16,6 @@ logger = logging.getLogger(__name__)
 KALDI_LIST = "wav.scp"
 """The file that identifies a Kaldi-style folder."""
 KALDI_FILES = (KALDI_LIST, "text", "segments", "utt2spk")
-MAX_NAMED = 5
-"""Maximum number of items that a message lists."""
 _warned: set[tuple[Path, str]] = set()
 """Kaldi-style folders, and their texts without a recording, for which a warning was logged."""
 

@@ -48,9 +48,9 @@ class LabelEncoder(PairEncoder):
             ValueError: a line has a wrong number of labels, or a training line has a label that is not in the
                 vocabulary; the message has the files and the line.
         """
-        src, tgt = task.block.lines()
+        raw_src, tgt = task.block.lines()
         src_tokenizer, tgt_tokenizer = self.tokenizers
-        src = [src_tokenizer.normalize(line) for line in src]
+        src = [src_tokenizer.normalize(line) for line in raw_src]
         for row in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
             location = row_location(task.columns, task.lines[row].tolist())
             check_labels(src[row], tgt[row].split(), self.labels_of, location)
@@ -61,7 +61,7 @@ class LabelEncoder(PairEncoder):
                         "run. Set `init_parts: matching`, remove `init_from`, or use only labels of that run."
                     )
         encoded = super().__call__(replace(task, block=RowBlock([src, tgt])))
-        self.note_spaces(encoded, task)
+        self.note_spaces(encoded, task, raw_src)
         return encoded
 
 

@@ -32,7 +32,7 @@ _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)(?P<prefix>(?:{_CURRENCY})?) ?(?P<inner>[-+]?)(?P<body>\d[\d.,' _]*|[.,]\d+)"
     rf"(?P<exponent>(?:[eE][-+]?\d+)?)(?P<suffix>(?:{_UNIT})?)"
 )
-_SIGNS = str.maketrans(
+_TO_ASCII = str.maketrans(
     {
         "\u2010": "-",
         "\u2011": "-",
@@ -50,6 +50,7 @@ _DATE = re.compile(
     r"\d{4}([-/._])\d{1,2}\1\d{1,2}([T ]\d.*)?|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})( \d.*)?|"
     r"(19|20)\d\d[-/_](0[1-9]|1[0-2])|(\d{4}年)?\d{1,2}月(\d{1,2}日)?|\d{4}年|"
     r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?[- ]('?\d\d|\d{4})|"
+    r"(19|20)\d\d[-/ ]?[QHS][1-4]|[QHS][1-4][-/ ]?(19|20)\d\d|(19|20)\d\d-?W[0-5]\d(-?[1-7])?|"
     rf"{_MONTH} \d{{1,2}},? \d{{4}}|\d{{1,2}}\.?[- ]{_MONTH}[- ]\d{{2,4}}|"
     r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 )
@@ -92,6 +93,13 @@ class NumberFormat:
         has_unit = parts.prefix == self.prefix and parts.suffix == self.suffix
         return has_unit and _body_pattern(self.decimal, self.group).fullmatch(parts.body) is not None
 
+    @property
+    def description(self) -> str:
+        """What a cell of the format must be, for messages."""
+        if self.is_truth:
+            return "yes or no (or true/false, 1/0)"
+        return "a number" if self == PLAIN else f"a number {self}"
+
     def __str__(self) -> str:
         """Return an example."""
         unit = f" {self.suffix}" if self.suffix[:1].isalpha() else self.suffix
@@ -128,7 +136,7 @@ class NumberParts(NamedTuple):
 
 def split_number(cell: str) -> NumberParts | None:
     """Split a cell into a number and its unit, with ASCII digits and signs; None if it is neither."""
-    text = cell if cell.isascii() else "".join(map(_ascii, cell)).translate(_SIGNS)
+    text = cell if cell.isascii() else "".join(map(_ascii, cell)).translate(_TO_ASCII)
     match = _NUMBER.fullmatch(text)
     if match is None or (match["sign"] and match["inner"]):
         return None
@@ -139,8 +147,12 @@ def split_number(cell: str) -> NumberParts | None:
 
 def are_truth_values(cells: Iterable[str]) -> bool:
     """Return whether all cells are truth values; the letters T and F beside Y or N are codes."""
-    words = {cell.lower() for cell in cells}
-    return words <= TRUTH_VALUES.keys() and not (words & {"t", "f"} and words & {"y", "n"})
+    words: set[str] = set()
+    for cell in cells:
+        if (word := cell.lower()) not in TRUTH_VALUES:
+            return False
+        words.add(word)
+    return not (words & {"t", "f"} and words & {"y", "n"})
 
 
 def is_plain(cell: str) -> bool:
@@ -149,7 +161,7 @@ def is_plain(cell: str) -> bool:
 
 
 def is_date(cell: str) -> bool:
-    """Return whether a cell is a date, a month or a time of day."""
+    """Return whether a cell is a date, a week, month, quarter or half of a year, or a time of day."""
     return _DATE.fullmatch(cell) is not None
 
 

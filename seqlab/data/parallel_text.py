@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.column import Column
-from seqlab.data.columns import FileColumn
+from seqlab.data.columns import SCANNED_KINDS, FileColumn
 from seqlab.data.corpus import Corpus
 from seqlab.data.markup import MARKUP
 from seqlab.text.normalization import has_invisible
@@ -18,8 +18,8 @@ SAMPLE_LINES = 1000
 """Number of lines at the start of a file in which markup is looked for."""
 MIN_LINES = 2
 """Minimum number of lines that show the layout of a file."""
-_PAGE = re.compile(r"\s*<(!doctype html|html|\?xml|url>|doc docid|seg id)", re.IGNORECASE)
-"""Start of a page, of a document of WMT, or of the files `train.tags.*` of IWSLT."""
+_DOCUMENT = re.compile(r"\s*<(url>|doc docid|seg id)", re.IGNORECASE)
+"""Start of a document of WMT, or of the files `train.tags.*` of IWSLT."""
 TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
 
 INVISIBLE = "have invisible characters, such as a byte order mark or a control character, which are learned as text"
@@ -27,7 +27,7 @@ INVISIBLE = "have invisible characters, such as a byte order mark or a control c
 
 
 def refuse_other_layouts(corpus: Corpus) -> None:
-    """Raise ValueError if a side of a parallel corpus is a page, or holds both texts on each line.
+    """Raise ValueError if a side of a parallel corpus is markup, or holds both texts on each line.
 
     Sides may have tabs, which start tags, unless both sides are the same file.
     """
@@ -38,7 +38,7 @@ def refuse_other_layouts(corpus: Corpus) -> None:
         lines = sample_lines(column, 10)
         if column.kind != "text" or not lines:
             continue
-        if _PAGE.match(lines[0]):
+        if _DOCUMENT.match(lines[0]):
             raise ValueError(
                 f"{column}, line 1: is markup ({lines[0].strip():.40}), but must be a sentence: convert the file to "
                 "plain text, with a sentence on each line."
@@ -60,7 +60,7 @@ def sample_lines(column: Column, count: int) -> list[str]:
 
 
 def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
-    """Note cells in quotation marks, which version 1 of the reading left, and markup in the first lines."""
+    """Note markup in the first lines of texts, and what was left out or converted in their columns of tables."""
     notes = ReadingNotes()
     corpora = list(corpora)
     columns = {str(column): column for corpus in corpora for column in corpus.columns}
@@ -76,9 +76,8 @@ def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
             if str(column) in targets and has_invisible(line):
                 text = f"of the first {SAMPLE_LINES:,} lines {INVISIBLE}"
                 notes.add(text, location_in(column, number))
-        if isinstance(column, FileColumn) and column.kind == "tsv":
-            for _ in column.noting(notes).cells():
-                pass
+        if isinstance(column, FileColumn) and column.kind in SCANNED_KINDS:
+            notes.update(column.scan().notes)
     return notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import lzma
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 from seqlab.base.named_files import filename_in_errors
 from seqlab.base.raw_lines import DISCARDED, LineLimit, PartialLine
-from seqlab.data.file_types import open_decompressed, refuse_other_types, refuse_translation_memory
+from seqlab.data.file_types import open_decompressed, refuse_markup, refuse_other_types
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
@@ -64,7 +65,7 @@ def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> I
 def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
     """Decode raw lines of a stream; raises errors as `iter_lines` does."""
     with convert_unpacking_errors(name):
-        for number, raw in enumerate(refuse_audio(raw_lines, name), start=1):
+        for number, raw in enumerate(refuse_other_content(raw_lines, name), start=1):
             if raw is DISCARDED:
                 yield DiscardedLine()
                 continue
@@ -85,8 +86,8 @@ def convert_unpacking_errors(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
-def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield lines; raises ValueError as `check_first_lines` does, for example for a recording."""
+def refuse_other_content(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Yield lines; raises ValueError as `check_first_lines` does, for example for a recording or an archive."""
     rest = iter(lines)
     head: list[bytes] = []
     for raw in rest:
@@ -113,7 +114,7 @@ def check_first_lines(lines: Sequence[bytes], name: str) -> None:
         )
     refuse_other_types(first, name)
     text = first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK)
-    refuse_translation_memory(text, name)
+    refuse_markup(text, name)
     refuse_recording_path(text, name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(
@@ -160,3 +161,31 @@ def require_file(path: Path) -> None:
         raise FileNotFoundError(f"{path}: there is no such file.")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, but a file is needed.")
+
+
+class Lines:
+    """Numbered lines that can be looked at before they are read."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines, self._ahead = iter(lines), deque[str]()
+        self.number = 0
+        """Number of the last line that was read, from 1."""
+
+    def peek(self, index: int = 0) -> str | None:
+        """Return a line after the last one that was read, the next one by default; None after the end."""
+        while len(self._ahead) <= index:
+            line = next(self._lines, None)
+            if line is None:
+                return None
+            self._ahead.append(line)
+        return self._ahead[index]
+
+    def __iter__(self) -> Iterator[str]:
+        while (line := self._ahead.popleft() if self._ahead else next(self._lines, None)) is not None:
+            self.number += 1
+            yield line
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self.number += 1
+        return line

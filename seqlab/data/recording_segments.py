@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SEGMENT_COLUMNS = (("start", "end"), ("offset", "duration"))
 UNREAD_COLUMNS = (
     *("stop", "begin", "onset", "frame_offset", "num_frames", "begin_time", "start_time", "end_time", "start_ms"),
     *("end_ms", "start_sec", "end_sec", "start_seconds", "end_seconds", "segment_start", "segment_end"),

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.reading import ReadingNotes
+from seqlab.data.folders import MAX_NAMED
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out
-from seqlab.data.kaldi import MAX_NAMED
 from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings import RecordingExample, Recordings
 from seqlab.data.recordings_config import RecordingsConfig

@@ -12,9 +12,10 @@ from typing import Any
 
 from seqlab.base.parsing import number_of_invalid_item, parse_json
 from seqlab.base.reading import READING_VERSION
-from seqlab.data.column import NumberCell, text_of_value
-from seqlab.data.delimited import Reject, RejectedRow, Row, lookalike_hint, raise_error
+from seqlab.data.column import NumberCell, text_of_value, value_at
+from seqlab.data.delimited import Reject, RejectedRow, Row, Rows, raise_error
 from seqlab.data.readers import DiscardedLine
+from seqlab.data.table_header import lookalike_hint
 
 NumberedRecord = tuple[int, Any]
 """Number of the line or record, from 1, and the record; None for an empty line, a `RejectedRow` if it is not JSON."""
@@ -103,12 +104,12 @@ def _parse_document(text: str, name: str) -> list[Any]:
     return document
 
 
-def read_parquet_records(path: Path, wanted: Sequence[str] = ()) -> tuple[list[str], Iterator[NumberedRecord]]:
+def read_parquet_records(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], Iterator[NumberedRecord]]:
     """Return the names of the columns of a parquet file, and an iterator over the records.
 
     Args:
         path: the file.
-        wanted: columns to read, or dotted paths; all if it is empty.
+        columns: columns to read, or dotted paths; all if it is empty.
 
     Raises:
         ValueError: pyarrow is not installed, or the file cannot be read.
@@ -123,7 +124,7 @@ def read_parquet_records(path: Path, wanted: Sequence[str] = ()) -> tuple[list[s
     except (ArrowException, OSError) as error:
         raise ValueError(f"{path}: cannot be read as .parquet ({error}).") from None
     names = list(file.schema_arrow.names)
-    read = {name if name in names else name.partition(".")[0] for name in wanted} or None
+    read = {name if name in names else name.partition(".")[0] for name in columns} or None
 
     def records() -> Iterator[NumberedRecord]:
         try:
@@ -139,10 +140,10 @@ def record_rows(
     records: Iterable[NumberedRecord],
     name: str,
     unit: str,
-    wanted: Sequence[str],
+    columns: Sequence[str],
     reject: Reject = raise_error,
     reading: int = READING_VERSION,
-) -> tuple[list[str], Iterator[Row]]:
+) -> tuple[list[str], Rows]:
     """Return the names of the columns of records, and an iterator over their rows of cells.
 
     Nested objects become columns whose names are the dotted paths of keys. A row that `reject` receives is a
@@ -151,8 +152,8 @@ def record_rows(
     Args:
         records: the records.
         name: name of the file in messages.
-        unit: `line` or `record`, which the numbers of the records count.
-        wanted: the columns to read. If it is empty, all records must have the keys of the first.
+        unit: `line`, `record` or `entry`, which the numbers of the records count.
+        columns: the columns to read. If it is empty, all records must have the keys of the first.
         reject: function that receives the message about a row that lacks a value or has one that is not text.
         reading: version of the reading; version 1 has no nested columns, and ignores keys that the first record lacks.
 
@@ -164,44 +165,56 @@ def record_rows(
     while isinstance(read[-1][1], RejectedRow | None) and (following := next(iterator, None)) is not None:
         read.append(following)
     first = read[-1][1]
-    if not wanted and isinstance(first, RejectedRow | None):
+    if not columns and isinstance(first, RejectedRow | None):
         raise ValueError(f"{name}: has no records.")
-    columns = list(wanted) or (list(_values(first, reading)) if isinstance(first, Mapping) else [])
+    names = list(columns) or (list(_names(first, reading)) if isinstance(first, Mapping) else [])
 
     def rows() -> Iterator[Row]:
         for number, record in chain(read if read[0][0] else [], iterator):
             row: list[str] = record if isinstance(record, RejectedRow) else []
             try:
                 if not isinstance(record, RejectedRow | None):
-                    row = _cells(record, columns, f"{name}, {unit} {number}", reading, has_others=bool(wanted))
+                    row = _cells(record, names, f"{name}, {unit} {number}", reading, has_others=bool(columns))
             except ValueError as error:
                 reject(str(error))
                 row = RejectedRow()
             yield number, row
 
-    return columns, rows()
+    return names, Rows(rows(), unit)
 
 
 def _cells(record: Any, columns: Sequence[str], location: str, reading: int, *, has_others: bool) -> list[str]:
     """Return the cells of a record; raise ValueError for a missing key, or another one unless `has_others`."""
     if not isinstance(record, Mapping):
         raise ValueError(f"{location}: must be a JSON object, {{...}}, but is {json.dumps(record, default=str):.40}.")
-    values = _values(record, reading)
-    missing = next((column for column in columns if column not in values), None)
+    names = _names(record, reading)
+    missing = next((column for column in columns if column not in names), None)
     if missing is not None:
-        known = f"only {', '.join(values)}" if has_others else "but the first record has"
-        raise ValueError(f"{location}: has no {missing!r}, {known}.{lookalike_hint(missing, list(values))}")
-    if reading > 1 and not has_others and len(values) > len(columns):
-        extra = next(column for column in values if column not in columns)
+        known = f"only {', '.join(names)}" if has_others else "but the first record has"
+        raise ValueError(f"{location}: has no {missing!r}, {known}.{lookalike_hint(missing, list(names))}")
+    if reading > 1 and not has_others and len(names) > len(columns):
+        extra = next(column for column in names if column not in columns)
         raise ValueError(
             f"{location}: has {extra!r}, but the first record has not: give all records the same keys, with null for a "
             "missing value, or name the columns to read in `data.inputs`."
         )
-    return [cell_of(values[column], column, location, reading) for column in columns]
+    values = (record[column] if names is record else value_at(record, column, location) for column in columns)
+    return [cell_of(value, column, location, reading) for value, column in zip(values, columns, strict=True)]
 
 
-def _values(record: Mapping[str, Any], reading: int) -> Mapping[str, Any]:
-    return flatten(record) if reading > 1 else record
+def _names(record: Mapping[str, Any], reading: int) -> Mapping[str, Any]:
+    """Return the names of the columns of a record: its keys, and the dotted paths of keys in nested objects."""
+    if reading == 1 or not any(_is_nested(value) for value in record.values()):
+        return record
+    names: dict[str, Any] = {}
+    for key, value in record.items():
+        names |= {f"{key}.{name}": None for name in _names(value, reading)} if _is_nested(value) else {key: None}
+    return names
+
+
+def _is_nested(value: object) -> bool:
+    """Return whether a value is an object whose values are columns."""
+    return type(value) not in SCALAR_TYPES and isinstance(value, Mapping) and bool(value)
 
 
 def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:
@@ -218,16 +231,3 @@ def cell_of(value: object, name: str, location: str, reading: int = READING_VERS
     if reading == 1 and isinstance(value, list):
         return " ".join(cell_of(item, name, location, reading) for item in value)
     return str(value) if reading == 1 and isinstance(value, dict | bytes) else text_of_value(value, name, location)
-
-
-def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace nested objects by their values, named by the dotted paths of keys."""
-    if {*map(type, record.values())} <= SCALAR_TYPES or not any(
-        isinstance(value, Mapping) and value for value in record.values()
-    ):
-        return dict(record)
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        nested = flatten(value) if isinstance(value, Mapping) and value else None
-        found |= {key: value} if nested is None else {f"{key}.{name}": inner for name, inner in nested.items()}
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -19,7 +19,7 @@ from seqlab.data.readers import LinePart
 from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.survey import char_lengths, ratio_outliers
 from seqlab.text import Tokenizer, encode_unknown, find_unknown
-from seqlab.text.normalization import single_spaces
+from seqlab.text.normalization import is_single_spaced
 
 Statuses = NDArray[np.uint8]
 OTHER_SPACES = (
@@ -162,16 +162,16 @@ class PairEncoder(RowEncoder):
 
     def __call__(self, task: EncodeTask) -> EncodedBlock:
         """Encode a block."""
-        encoded = super().__call__(task)
-        self.note_spaces(encoded, task)
+        columns = task.block.lines()
+        encoded = super().__call__(replace(task, block=RowBlock(columns)))
+        self.note_spaces(encoded, task, columns[0])
         return encoded
 
-    def note_spaces(self, encoded: EncodedBlock, task: EncodeTask) -> None:
+    def note_spaces(self, encoded: EncodedBlock, task: EncodeTask, sources: Sequence[str]) -> None:
         """Note the kept sources with other white space than single spaces between words."""
         if self.has_single_spaces:
-            sources = task.block.lines()[0]
             for row in np.flatnonzero(encoded.statuses <= RowStatus.VALID).tolist():
-                if single_spaces(sources[row]) != sources[row]:
+                if not is_single_spaced(sources[row]):
                     encoded.reading.add(OTHER_SPACES, row_location(task.columns[:1], task.lines[row, :1].tolist()))
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:

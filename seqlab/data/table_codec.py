@@ -188,8 +188,8 @@ def refuse_missing_numbers(
     if len(wrong):
         row = int(wrong[0])
         cell = column.text(row)
-        hint = "" if number_format in (None, PLAIN) else f" {number_format}"
-        fault = "is missing" if cell.lower() in MISSING_NUMBERS else f"must be a number{hint}, but is {cell!r}"
+        expected = (number_format or PLAIN).description
+        fault = "is missing" if cell.lower() in MISSING_NUMBERS else f"must be {expected}, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
         raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or remove the row.")
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.base.reading import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
-from seqlab.data.delimited import DelimitedRows, Reject, Row, raise_error, unknown_column
+from seqlab.data.delimited import DelimitedRows, Reject, Row, Rows, open_table, raise_error
 from seqlab.data.file_types import COMPRESSED_SUFFIXES, SHEET_ADVICE, uncompressed_name
 from seqlab.data.readers import read_lines, require_file
 from seqlab.data.records import read_json_records, read_parquet_records, record_rows
+from seqlab.data.table_header import check_header, unknown_column
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 ROW_NUMBERS = re.compile(r"Unnamed: \d+|__index_level_\d+__")
@@ -38,17 +38,17 @@ def table_kind(path: Path) -> str | None:
 
 def read_table(
     path: Path,
-    wanted: Sequence[str] = (),
+    columns: Sequence[str] = (),
     *,
     reading: int = READING_VERSION,
     reject: Reject = raise_error,
     notes: ReadingNotes | None = None,
-) -> tuple[list[str], Iterator[Row]]:
+) -> tuple[list[str], Rows]:
     """Return the names of the columns of a table, and an iterator over its rows.
 
     Args:
         path: the table.
-        wanted: the columns that are used; all if it is empty. Records of JSON need no other keys.
+        columns: the columns that are used; all if it is empty. Records of JSON need no other keys.
         reading: version of the reading of files.
         reject: function that receives the message about a row that cannot be read, which then counts as an empty line.
         notes: receives counts of what was converted or left out.
@@ -63,31 +63,31 @@ def read_table(
             f"{', '.join(COMPRESSED_SUFFIXES)}. Of a workbook, {SHEET_ADVICE}."
         )
     require_file(path)
+    name = str(path)
     if kind == ".parquet":
-        names, records = read_parquet_records(path, wanted)
-        check_header(names, str(path), wanted)
-        for column in wanted:
-            if not {column, column.partition(".")[0]} & set(names):
-                raise ValueError(unknown_column(str(path), column, names))
-        return record_rows(records, str(path), "record", wanted, reject, reading)
+        names, records = read_parquet_records(path, columns)
+        heads = [column if column in names else column.partition(".")[0] for column in columns]
+        check_header(names, name, heads)
+        return record_rows(records, name, "record", columns, reject, reading)
     if kind == ".json":
-        records = read_json_records(read_lines(path, LineLimit(None)), str(path), reject, is_document=True)
-        return record_rows(records, str(path), "record", wanted, reject, reading)
-    kinds: dict[str, Kind] = {".jsonl": "json", ".tsv": "tab", ".csv": "comma"}
-    lines = read_lines(path, ROW_LIMIT)
-    return read_rows(lines, str(path), kinds[kind], wanted, reading=reading, reject=reject, notes=notes)
+        records = read_json_records(read_lines(path, LineLimit(None)), name, reject, is_document=True)
+        return record_rows(records, name, "record", columns, reject, reading)
+    if kind == ".jsonl":
+        lines = read_lines(path, ROW_LIMIT)
+        return read_rows(lines, name, "json", columns, reading=reading, reject=reject, notes=notes)
+    return _checked_rows(open_table(path, reading=reading, notes=notes), columns, reject)
 
 
 def read_rows(
     lines: Iterable[str],
     name: str,
     kind: Kind | None = None,
-    wanted: Sequence[str] = (),
+    columns: Sequence[str] = (),
     *,
     reading: int = READING_VERSION,
     reject: Reject = raise_error,
     notes: ReadingNotes | None = None,
-) -> tuple[list[str], Iterator[Row]]:
+) -> tuple[list[str], Rows]:
     """Return the names of the columns of a table, given its lines, and an iterator over the rows.
 
     `kind` is the usual separator of cells, or JSON. None detects it: JSON if the first line starts with `{` or `[`;
@@ -103,20 +103,15 @@ def read_rows(
         kind = "json" if is_json else "tab" if first.count("\t") > first.count(",") else "comma"
     all_lines = chain([first], iterator)
     if kind == "json":
-        return record_rows(read_json_records(all_lines, name, reject), name, "line", wanted, reject, reading)
+        unit = "record" if first.lstrip().startswith("[") else "line"
+        return record_rows(read_json_records(all_lines, name, reject), name, unit, columns, reject, reading)
     table = DelimitedRows(all_lines, name, "," if kind == "comma" else "\t", reading=reading, notes=notes)
-    check_header(table.header, name, wanted)
-    return table.header, table.rows(reject)
+    return _checked_rows(table, columns, reject)
 
 
-def check_header(header: Sequence[str], name: str, wanted: Sequence[str] = ()) -> None:
-    """Raise ValueError for columns with the same name, or without a name; only among those `wanted`, if any."""
-    for column in header:
-        if header.count(column) > 1 and (not wanted or column in wanted):
-            raise ValueError(f"{name}: names {header.count(column)} columns {column!r}: rename all but one.")
-    if not wanted and "" in header:
-        hint = "" if header[0] else " The first one may be row numbers of pandas: write it by `to_csv(index=False)`."
-        raise ValueError(f"{name}: has a column without a name in its header: name it, or delete the column.{hint}")
+def _checked_rows(table: DelimitedRows, columns: Sequence[str], reject: Reject) -> tuple[list[str], Rows]:
+    check_header(table.header, table.name, columns, table.comments)
+    return table.header, Rows(table.rows(reject), "line")
 
 
 def without_row_numbers(names: Sequence[str], path: str, notes: ReadingNotes) -> list[str]:
@@ -138,25 +133,27 @@ class RawTable:
     """Number of the line or record of each row in its file."""
     num_empty: int = 0
     """Number of empty lines, which are not rows."""
+    units: list[str] = field(default_factory=list)
+    """What the numbers of each file count: `line`, `record` or `entry`."""
 
     @classmethod
     def read(
         cls,
         paths: Sequence[str],
-        wanted: Sequence[str] = (),
+        columns: Sequence[str] = (),
         *,
         reading: int = READING_VERSION,
         notes: ReadingNotes | None = None,
     ) -> RawTable:
-        """Read tables with the same columns; only the columns `wanted`, unless it is empty.
+        """Read tables with the same columns; only those named, unless there are none.
 
         Raises:
             FileNotFoundError, ValueError: a table cannot be read, or lacks a column.
         """
         table = cls.empty()
         for path in paths:
-            header, rows = read_table(Path(path).expanduser(), wanted, reading=reading, notes=notes)
-            table.append(path, header, rows, wanted)
+            header, rows = read_table(Path(path).expanduser(), columns, reading=reading, notes=notes)
+            table.append(path, header, rows, columns, rows.unit)
         return table
 
     @classmethod
@@ -168,12 +165,15 @@ class RawTable:
     def from_records(cls, records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> RawTable:
         """Create a table from records; raises ValueError if a record lacks one of the columns `names`."""
         table = cls.empty()
-        table.append("`examples`", *record_rows(enumerate(records, start=1), "`examples`", "entry", names))
+        header, rows = record_rows(enumerate(records, start=1), "`examples`", "entry", names)
+        table.append("`examples`", header, rows, unit=rows.unit)
         return table
 
-    def append(self, name: str, header: Sequence[str], rows: Iterable[Row], wanted: Sequence[str] = ()) -> None:
-        """Append the rows of another table."""
-        names = list(wanted) or list(self.columns) or list(header)
+    def append(
+        self, name: str, header: Sequence[str], rows: Iterable[Row], columns: Sequence[str] = (), unit: str = "line"
+    ) -> None:
+        """Append the rows of another table, whose numbers count lines or another unit."""
+        names = list(columns) or list(self.columns) or list(header)
         for column in names:
             if column not in header:
                 raise ValueError(unknown_column(name, column, header))
@@ -181,6 +181,7 @@ class RawTable:
             self.columns = {column: RawColumn(column) for column in names}
         indices = [(self.columns[name], header.index(name)) for name in names]
         self.files.append(name)
+        self.units.append(unit)
         self.starts.append(len(self))
         for line, cells in rows:
             if not cells:
@@ -195,7 +196,5 @@ class RawTable:
 
     def locate(self, row: int) -> str:
         """Return the location (file and line) of a row."""
-        file = int(np.searchsorted(self.starts, row, side="right")) - 1
-        name = self.files[file]
-        unit = "record" if table_kind(Path(name)) in (".json", ".parquet") else "line"
-        return f"{name}, {unit} {self.lines[row]}"
+        file = bisect_right(self.starts, row) - 1
+        return f"{self.files[file]}, {self.units[file]} {self.lines[row]}"

@@ -180,33 +180,35 @@ def has_gzip_name(path: Path) -> bool:
     return path.suffix == ".gz"
 
 
-def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
-    """Read all lines of `FILE`, `FILE#COLUMN`, or standard input (`-`)."""
+def all_lines(spec: str, limit: LineLimit | None = None, reading: int = READING_VERSION) -> list[str]:
+    """Read all lines of `FILE`, `FILE#COLUMN`, or standard input (`-`); arguments as in `open_input`."""
     from seqlab.data.columns import parse_column
 
-    return list(
-        iter_lines(standard_input(), "standard input", limit) if spec == "-" else parse_column(spec, limit).values()
-    )
+    if spec == "-":
+        return list(iter_lines(standard_input(), "standard input", limit))
+    return list(parse_column(spec, limit, reading).values())
 
 
-def all_locations(spec: str, count: int) -> list[str]:
+def all_locations(spec: str, count: int, reading: int = READING_VERSION) -> list[str]:
     """Return the locations of the `count` lines that `all_lines` reads."""
     from seqlab.data.columns import parse_column
 
     if spec == "-":
         return line_locations("standard input", range(1, count + 1))
-    column = parse_column(spec)
+    column = parse_column(spec, reading=reading)
     return line_locations(str(column), column.line_numbers(0, count))
 
 
-def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
+def read_parallel(
+    specs: Iterable[str | None], limit: LineLimit, reading: int = READING_VERSION
+) -> dict[str | None, list[str]]:
     """Read parallel files as `all_lines` does; None is skipped.
 
     Raises:
         ValueError: the files have different numbers of lines; the message names both counts.
     """
     files: dict[str | None, list[str]] = {
-        spec: all_lines(spec, limit) for spec in dict.fromkeys(specs) if spec is not None
+        spec: all_lines(spec, limit, reading) for spec in dict.fromkeys(specs) if spec is not None
     }
     refuse_unequal_lengths(
         ["standard input" if spec == "-" else str(spec) for spec in files], list(map(len, files.values()))

@@ -126,7 +126,7 @@ class TextCounts:
             text = "%s of %s n-best lists have fewer than %d hypotheses: equal texts are listed once"
             logger.warning(text, f"{self.shorter_lists:,}", f"{self.num_lists:,}", self.num_hypotheses)
         if self.outputs_with_replacements:
-            text = "%s of %s %s have U+FFFD: the model's output has bytes there that are no character"
+            text = "%s of %s %s have U+FFFD: the model's output has bytes there that are not a character"
             logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs)
 
 

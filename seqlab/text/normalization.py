@@ -65,9 +65,16 @@ def single_spaces(line: str, *, has_tags: bool = False) -> str:
     after the first tab are kept.
     """
     text, tab, tags = line.partition("\t") if has_tags else (line, "", "")
-    if _NOT_SINGLE_SPACES.search(text):
+    if not is_single_spaced(text):
         text = " ".join(_INVISIBLE.sub("", divide_words(text)).split())
     return f"{text}{tab}{tags}"
+
+
+def is_single_spaced(line: str) -> bool:
+    """Return whether `single_spaces` leaves a line unchanged."""
+    # Most lines need no search: other white space and invisible characters are not printable.
+    is_usual = line.isprintable() and "  " not in line and line[:1] != " " and line[-1:] != " "
+    return is_usual or _NOT_SINGLE_SPACES.search(line) is None
 
 
 def has_invisible(line: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, ReadingNotes
 from seqlab.data.config import DataConfig
 from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps
@@ -172,7 +172,7 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     for (path, digest), before in zip(current, recorded, strict=True):
         if digest != before:
             version = folder.read_description().get("reading", FIRST_READING_VERSION)
-            is_listed_anew = Path(path).expanduser().is_dir() and version < READING_VERSION
+            is_listed_anew = Path(path).expanduser().is_dir() and version < READ_AS_MEANT
             reason = " (or other files of the folder were data for the earlier version that started it)"
             raise ValueError(
                 f"{path} differs from the data that the run in {folder.path} started with"

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from reference.random_runs import write_run
 
 from seqlab.base.atomic_io import with_checksum
+from seqlab.runs.folder import RunFolder
 from seqlab.tasks.translation.distill import Distilled, WorkFile, append_json, distill
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.torch_engine import load_with_torch as load
@@ -38,6 +40,18 @@ def test_outputs_match_translate_and_statistics_are_reported(seqlab, run_dir: Pa
     again = seqlab(*options)
     assert (again.status, f"{corpus / 'out'} exists" in again.err) == (2, True)
     assert len(seqlab(*options, "--overwrite").out.splitlines()) == 5
+
+
+def test_an_older_run_reads_quotation_marks_as_translate_does(seqlab, tmp_path: Path) -> None:
+    folder = RunFolder(write_run(tmp_path / "older"))
+    folder.write_description({name: value for name, value in folder.read_description().items() if name != "reading"})
+    (tmp_path / "t.tsv").write_text('"abc"\tx\n"d e"\tx\nf\ty\n')
+    source = tmp_path / "t.tsv#0"
+    expected = seqlab("translate", folder.path, "--input", source, *SMALL).out
+    assert seqlab("distill", folder.path, "--src", source, "--out", tmp_path / "out", *SMALL).status == 0
+    assert (tmp_path / "out").read_bytes() == expected
+    (tmp_path / "t.tsv").write_text("abc\tx\nd e\tx\nf\ty\n")
+    assert seqlab("translate", folder.path, "--input", source, *SMALL).out != expected
 
 
 @pytest.mark.parametrize("missing_bytes", [0, 7])

@@ -99,7 +99,7 @@ def test_json_has_all_fields(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     result = seqlab("generate", run_dir, "--prompt", "der", "größer\n", *options)
     assert (result.status, result.out) == (0, b"")
     assert result.err == (
-        "warning: 4 of 4 continuations have U+FFFD: the model's output has bytes there that are no character\n"
+        "warning: 4 of 4 continuations have U+FFFD: the model's output has bytes there that are not a character\n"
     )
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").removesuffix("\n").split("\n")]
     assert [record.pop("prompt") for record in records] == ["der", "der", "größer\n", "größer\n"]

@@ -167,7 +167,7 @@ def test_csv_cells_are_unchanged(tmp_path: Path) -> None:
     path.write_text('de,en\n"a ""b"", c",007\n\n"two\nlines",NA\nnull,\n')
     assert read(f"{path}#de") == ['a "b", c', "", "two lines", "null"]
     assert read(f"{path}#en") == ["007", "", "NA", ""]
-    with pytest.raises(ValueError, match="has no 'fr'"):
+    with pytest.raises(ValueError, match="has no column 'fr'"):
         read(f"{path}#fr")
     path.write_text("de,en\na,b\na,b,c\n")
     with pytest.raises(ValueError, match=r"a\.csv, line 3: has 3 cells, but the header names 2"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.data.columns import parse_column
+from seqlab.data.columns import FileColumn, parse_column
 from seqlab.data.conll import first_gap_between_tokens
 
 CONLL_2003 = """-DOCSTART- -X- -X- O
@@ -48,7 +48,13 @@ def test_columns_are_separated_by_tabs_or_spaces(suffix: str, separator: str, tm
         ("# id = 1\nEU\tO\n# newpar\nUN\tO\n", "EU UN"),
         ("#\tn-tv.de vom 26.02.2005\n1\tSchartau\tB-PER\tO\n", "1"),  # GermEval 2014
         ("#obama O\nwins O\n", "#obama wins"),
-        ("EU O\n# 1\nUN O\n# O\n", "EU UN #"),  # a comment, and a token
+        ("# 1\nEU O\nUN O\n# O\n", "EU UN #"),  # a comment, and a token
+        ("# newpar\n# sent_id = 1\n#\nEU O\n", "EU"),
+        ("# O\n1 O\n", "# 1"),  # a token before all others
+        ("a DT\n# #\n1 CD\n", "a # 1"),  # the tag of the Penn Treebank
+        ("# #\n1 CD\n", "# 1"),
+        ("EU O\n# B-X\n1 I-X\n", "EU # 1"),  # a label that no earlier token has
+        ("# = # O\nEU is = O\n# id = O\n", "# EU #"),  # not a comment within a sentence
         ("\ufeffEU O\n\ufeff-DOCSTART- O\n\ufeffUN O\n", "EU UN"),  # several files, joined by `cat`
         ("100\u00a0000\tO\n", "100_000"),
         ("100\u00a0000 O\n", "100_000"),
@@ -59,11 +65,30 @@ def test_lines_that_are_not_tokens_are_left_out(text: str, tokens: str, tmp_path
     assert values(tmp_path, text, "0") == [tokens]
 
 
+def test_tokens_and_labels_have_equal_numbers_and_the_rest_is_counted(tmp_path: Path) -> None:
+    """A pound sign of the Penn Treebank is a token like others."""
+    text = "# sentence 1\n# 5 CD\na DT\n# #\n67 CD\n\n-DOCSTART- O\n\n# #\n1 CD\n"
+    lines = text.splitlines()
+    tokens, labels = (values(tmp_path, text, column) for column in ("0", "1"))
+    assert (tokens, labels) == (["a # 67", "# 1"], ["DT # CD", "# CD"])
+    column = parse_column(f"{tmp_path}/a.conll#0")
+    assert isinstance(column, FileColumn)
+    assert {note.text: note.count for note in column.scan().notes} == {
+        "lines with comments were left out": sum(line.startswith(("# s", "# 5")) for line in lines),
+        "lines with `-DOCSTART-` were left out": 1,
+    }
+
+
+def test_a_hashtag_without_its_label_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.conll, line 2: has 1 columns, separated by spaces, but the first"):
+        values(tmp_path, "so O\n#happy\nnow O\n", "0")
+
+
 def test_sentences_may_have_different_numbers_of_columns(tmp_path: Path) -> None:
     """CoNLL-2012 has a column for each verb of a sentence."""
     text = "EU NNP -\nrejects VBZ B\n\n# NNP - -\nUN NNP - -\n#end document\n"
     assert values(tmp_path, text, "1") == ["NNP VBZ", "NNP NNP"]
-    with pytest.raises(ValueError, match=r"a\.conll, line 5: has 4 columns, separated by spaces, but the first .* 3"):
+    with pytest.raises(ValueError, match=r"a\.conll, line 4: has 4 columns, separated by spaces, but the first .* 3"):
         values(tmp_path, text, "-1")
 
 

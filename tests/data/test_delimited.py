@@ -270,8 +270,8 @@ def test_version_1_reads_quotation_marks_and_separators_as_before(tmp_path: Path
 def test_rows_that_version_1_read_differently_are_noted(tmp_path: Path) -> None:
     path, notes = write(tmp_path / "t.tsv", 'a\tb\n"x"\t1\n\n"y" z\t2\n"two\nlines"\t3\n'), ReadingNotes()
     list(read_rows(OPEN_QUOTES.splitlines(), "q.tsv", notes=notes)[1])
-    list(FileColumn(path, "a", notes=notes).cells())
-    list(FileColumn(path, "b", notes=notes).cells())
+    notes.update(FileColumn(path, "a").scan().notes)
+    notes.update(FileColumn(path, "b").scan().notes)
     assert notes.lines() == [
         "1 rows have a cell that starts with a quotation mark, which is part of the text (the first: q.tsv, line 7)",
         f"1 cells are in quotation marks, which were removed (the first: {path}, line 2)",
@@ -283,3 +283,39 @@ def test_locations_of_rows_with_line_breaks(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", '# comment\na,b\n1,"two\nlines"\n\n3,4\n')
     assert list(parse_column(f"{path}#a").line_numbers(0, 3)) == [4, 5, 6]
     assert [line for line, _ in read_table(path)[1]] == [4, 5, 6]
+
+
+AMBIGUOUS = {
+    "commas in texts": "text, long;label\nHello, world;1\nyes, no;0\n",
+    "bars in cells": "id,price|currency\n1,5|EUR\n2,6|USD\n",
+    "tabs": "a,b\tc\n1,2\t3\n",
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_a_table_that_two_separators_divide_equally_is_refused(case: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", AMBIGUOUS[case])
+    for read in (lambda: read_table(path), lambda: next(parse_column(f"{path}#label").cells())):
+        with pytest.raises(ValueError, match=r"t\.csv, line 1: ',' and '.*' may separate .*Put a line `sep=;`"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "header"),
+    [
+        ("t.csv", "sep=;\n" + AMBIGUOUS["commas in texts"], ["text, long", "label"]),
+        ("t.csv", AMBIGUOUS["commas in texts"] + "one; two, three,\n", ["text", "long;label"]),
+        ("t.csv", 'a;b,c\n"x;y",2\nz,3\n', ["a;b", "c"]),
+        ("t.tsv", "a\tb;c\n1\t2;3\n", ["a", "b;c"]),
+    ],
+)
+def test_a_separator_that_one_row_shows_is_read(name: str, text: str, header: list[str], tmp_path: Path) -> None:
+    assert read_table(write(tmp_path / name, text))[0] == header
+
+
+def test_an_unknown_column_names_the_comment_that_may_be_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "# made by hand\n# id\ttext\na\tgood\nb\tbad\n")
+    message = r"has no column 'text', only a, good\. .* 2 lines of comments were left out \('# id.ttext'\): if this is"
+    for read in (lambda: RawTable.read([str(path)], ["text"]), lambda: next(parse_column(f"{path}#text").cells())):
+        with pytest.raises(ValueError, match=message):
+            read()

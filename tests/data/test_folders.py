@@ -112,7 +112,7 @@ def test_other_files_are_counted_and_named(kind: tuple[str, Path, Callable, Read
         (folder / name).write_bytes(b"text")
     *files, (_, note) = read(folder)
     assert files == four(suffix)
-    assert note.startswith("5 files are no ")
+    assert note.startswith("5 files are not ")
     assert {"2 .txt", "1 without a suffix", "1 .xml", "1 .csv"} == set(
         note.partition("(")[2].partition(")")[0].split(", ")
     )
@@ -154,7 +154,7 @@ def test_splits_are_no_labels(kind: tuple[str, Path, Callable, Reader]) -> None:
     (folder / "cat").rename(folder / "train")
     (folder / "dog").rename(folder / "Valid")
     with pytest.raises(
-        ValueError, match=r"Valid and .*train: the name of a split is no (class|label): name the folder"
+        ValueError, match=r"Valid and .*train: the name of a split is not a (class|label): name the folder"
     ):
         read(folder)
 

@@ -1,6 +1,7 @@
 """Parallel text in other layouts than one sentence on each line of two files: refused by name, or noted."""
 
 import gzip
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
 from seqlab.data.parallel_text import note_text
 from seqlab.data.prepare import prepare
-from seqlab.data.readers import read_lines
+from seqlab.data.readers import iter_lines, read_lines
 from seqlab.data.survey import survey_corpus
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
@@ -41,6 +42,24 @@ def test_files_of_segments_are_refused_by_name(name: str, tmp_path: Path) -> Non
             read()
 
 
+@pytest.mark.parametrize("first", ["<!DOCTYPE html>", "<html lang='en'>", '\ufeff<?xml version="1.0"?>', "  <HTML>"])
+def test_a_page_is_no_text_for_any_command(first: str, tmp_path: Path) -> None:
+    """Such as the message of a server in place of the file."""
+    content, path = f"{first}\n<p>404 Not Found\n".encode(), tmp_path / "train.txt"
+    path.write_bytes(content)
+    for read in (
+        lambda: list(iter_lines(BytesIO(content), "standard input")),
+        lambda: list(Corpus.from_specs(str(path)).blocks()),
+        lambda: survey_corpus(Corpus.from_specs(str(path))),
+    ):
+        with pytest.raises(
+            ValueError, match=r"(train\.txt|standard input): is an HTML or XML page, not a table or text"
+        ):
+            read()
+    path.write_text("<b>bold</b> text\n<htmlish> is a word\n", "utf-8")
+    assert len(list(read_lines(path))) == 2
+
+
 def survey(tmp_path: Path, src: str, tgt: str | None) -> None:
     (tmp_path / "a.src").write_text(src, "utf-8")
     (tmp_path / "a.tgt").write_text(src if tgt is None else tgt, "utf-8")
@@ -57,7 +76,7 @@ LAYOUTS: dict[str, tuple[str, str | None, str]] = {
         r"a\.src: each line has '\\t', which separates two",
     ),
     "two texts in the target": ("a house\ntwo\n", TWO_TEXTS, r"a\.tgt: each line has ' \|\|\| '"),
-    "a web page": ("<!DOCTYPE html>\n<p>404\n", "a\nb\n", r"a\.src, line 1: is markup \(<!DOCTYPE html>\)"),
+    "a web page": ("<!DOCTYPE html>\n<p>404\n", "a\nb\n", r"a\.src: is an HTML or XML page, .* \(<!DOCTYPE html>\)"),
     "lines of IWSLT": ("<url>http://ted</url>\nHaus\n", "<url>http://ted</url>\nhouse\n", r"a\.src, line 1: is markup"),
     "documents of WMT": ('<doc docid="1">\n<seg>x</seg>\n', "a\nb\n", r"a\.src, line 1: is markup"),
     "one line more": ("a\nb\nc\n", "a\nb\n", r"a\.src has 3 lines but .*a\.tgt has 2"),

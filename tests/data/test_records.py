@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seqlab.data.columns import parse_column
@@ -50,8 +51,9 @@ REFUSED = {
     "a list of phrases": ('{"a": ["New York"]}', r"line 1: 'a\[0\]' must be a word without spaces, but is 'New York'"),
     "an empty object": ('{"a": {}}', "line 1: 'a' must be text, but is a dict"),
     "a list of lists": ('{"a": [[1]]}', r"line 1: 'a\[0\]' must be text, but is a list"),
+    "a key and a path of one name": ('{"a.b": 2, "a": {"b": 1}}', "line 1: has several values 'a.b', as a key and in"),
     "an unpaired surrogate": ('{"a": "\\ud800"}', "line 1: 'a' contains an unpaired surrogate"),
-    "an array of numbers": ("[1, 2]", "line 1: must be a JSON object"),
+    "an array of numbers": ("[1, 2]", "record 1: must be a JSON object"),
     "columns of pandas": ('[{"a": 1},', r"cannot be read as \.json \(not JSON"),
 }
 
@@ -61,6 +63,43 @@ def test_records_that_differ_are_refused_with_their_line(case: str) -> None:
     text, message = REFUSED[case]
     with pytest.raises(ValueError, match=f"t, {message}" if "line" in message else message):
         rows_of(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "columns"),
+    [
+        ({"a.b": {"c": 1}, "d": 2}, ["a.b.c", "d"]),
+        ({"a": {"b.c": 1, "d": {"e": 2}}}, ["a.b.c", "a.d.e"]),
+        ({"a": {"b": 1}, "a.c": 2}, ["a.b", "a.c"]),
+        ({"a.b": 1, "a": {}}, ["a.b"]),
+    ],
+)
+def test_names_with_dots_are_the_same_in_all_commands(record: Any, columns: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    found = RawTable.read([str(path)], columns)
+    for number, name in enumerate(columns, start=1):
+        assert found.columns[name].text(0) == str(number)
+        assert list(parse_column(f"{path}#{name}").cells()) == [str(number)]
+
+
+def test_a_key_and_a_path_of_one_name_are_refused_as_a_column(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a.b": 2, "a": {"b": 1}, "c": 3}\n', "utf-8")
+    assert list(parse_column(f"{path}#c").cells()) == ["3"]
+    for read in (lambda: RawTable.read([str(path)], ["a.b"]), lambda: list(parse_column(f"{path}#a.b").cells())):
+        with pytest.raises(ValueError, match=r"t\.jsonl, line 1: has several values 'a\.b'"):
+            read()
+
+
+def test_the_unit_of_an_array_on_standard_input_is_the_record(tmp_path: Path) -> None:
+    for text, unit in (('[{"a": "x"}, {"b": "y"}]', "record"), ('{"a": "x"}\n{"b": "y"}', "line")):
+        with pytest.raises(ValueError, match=f"t, {unit} 2: has no 'a'"):
+            rows_of(text, "a")
+        table = RawTable.empty()
+        header, rows = read_rows(text.replace('"b"', '"a"').splitlines(), "t", None, ["a"])
+        table.append("t", header, rows, unit=rows.unit)
+        assert table.locate(1) == f"t, {unit} 2"
 
 
 def test_a_document_that_is_no_array_of_records_is_refused(tmp_path: Path) -> None:
@@ -157,3 +196,12 @@ def test_dictionaries_of_parquet_are_their_values_and_bytes_are_refused(tmp_path
         list(read_table(path)[1])
     with pytest.raises(ValueError, match=r"t\.parquet, record 1: 'b' must be text, but is a bytes"):
         list(parse_column(f"{path}#b").cells())
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_not_finite_are_missing(number: str) -> None:
+    """Python writes them into JSON, which has no such numbers."""
+    header, rows = read_rows([f'{{"a": {value}}}' for value in ("1", number, "2.5")], "t")
+    table = RawTable.empty()
+    table.append("t", header, rows)
+    np.testing.assert_array_equal(table.columns["a"].values(), [1, np.nan, 2.5])

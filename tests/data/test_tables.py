@@ -57,7 +57,7 @@ def test_locations_name_the_file_and_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "t: is empty, but must start with a line of column names"),
-        ("a,a\n1,2\n", "t: names 2 columns 'a': rename all but one"),
+        ("a,a\n1,2\n", "t: has 2 columns 'a': rename all but one"),
         ("a,\n1,2\n", "t: has a column without a name"),
         ("a,b\n1,2\n1\n", "t, line 3: has 1 cells, but the header names 2 columns"),
         ('a,b\n1,"2\n', "t, line 2: the cells cannot be separated"),

@@ -42,7 +42,7 @@ def test_unknown_words_and_half_characters_are_counted(caplog: pytest.LogCapture
         "2 of 4 lines have items that are not in the vocabulary and are read as unknown: 'x', 'y'",
         "1 of 4 translations are empty, although their lines are not",
         "1 of 2 n-best lists have fewer than 3 hypotheses: equal texts are listed once",
-        "2 of 4 translations have U+FFFD: the model's output has bytes there that are no character",
+        "2 of 4 translations have U+FFFD: the model's output has bytes there that are not a character",
     ]
 
 

@@ -49,6 +49,9 @@ FORMATS: dict[str, tuple[list[str], list[float]]] = {
     "1 234,5": ([f"{each:,}".replace(",", " ").replace(".", ",") for each in AMOUNTS], AMOUNTS),
     "no-break spaces": ([f"{each:,}".replace(",", "\u202f") for each in AMOUNTS], AMOUNTS),
     "1'234.5": ([f"{each:,}".replace(",", "'") for each in AMOUNTS], AMOUNTS),
+    "2,155 and 6": (["2,155", "6", "12"] * 20, [2155.0, 6, 12] * 20),
+    "2.155 and 6.000": (["2.155", "6.000", "12.500"] * 20, [2.155, 6, 12.5] * 20),
+    "2.155, 2.5 and 6": (["2.155", "2.5", "6"] * 20, [2.155, 2.5, 6] * 20),
     "1,234 and 500": ([f"{each:,}" for each in WHOLE], list(map(float, WHOLE))),
     "12,34,567": (["12,34,567", "500", "99,999", "1,00,000"] * 15, [1234567.0, 500, 99999, 100000] * 15),
     "decimal comma": ([str(each).replace(".", ",") for each in AMOUNTS], AMOUNTS),
@@ -98,7 +101,7 @@ def test_numbers_in_python_and_json_have_the_format_of_programs(tmp_path: Path) 
 def test_new_cells_in_another_format_are_refused(cell: str, tmp_path: Path) -> None:
     codec = fitted(table_of(tmp_path, FORMATS["1.234,5"][0]), inputs=["x"])[0]
     fault = "is missing" if cell in ("-", "") else f"must be a number like 1.234,5, but is '{cell}'"
-    with pytest.raises(ValueError, match=f"`examples`, line 2: 'x' {fault}"):
+    with pytest.raises(ValueError, match=f"`examples`, entry 2: 'x' {fault}"):
         codec.encode(RawTable.from_records([{"x": "1,5"}, {"x": cell}], ["x"]))
 
 
@@ -144,8 +147,11 @@ REFUSED = {
     "months in words": ([f"Dec-{1960 + i}" for i in range(ROWS)], "'Dec-1960', a date or time"),
     "times": ([f"{i % 24:02}:30" for i in range(ROWS)], "'00:30', a date or time"),
     "months with underscores": ([f"20{10 + i // 12}_{1 + i % 12:02}" for i in range(ROWS)], "a date or time"),
-    "ambiguous commas": ([f"{1000 + 137 * i:,}" for i in range(ROWS)], "'1,000', which may be a number"),
-    "ambiguous points": ([f"{100 + 137 * i:,}".replace(",", ".") for i in range(ROWS)], "'1.470', which may be"),
+    "ambiguous commas": ([f"{1000 + 137 * i:,}" for i in range(ROWS)], "'1,000': the comma may separate thousands"),
+    "ambiguous points": ([f"{100 + 137 * i:,}".replace(",", ".") for i in range(ROWS)], "'1.470': the point may"),
+    "few points": (["2.155", "6", "1.234", "12", "850"] * 12, r"'2.155': the point .*'6\.000'"),
+    "quarters": ([f"{1960 + i}Q{1 + i % 4}" for i in range(ROWS)], "'1960Q1', a date or time"),
+    "weeks": ([f"2024-W{1 + i % 52:02}" for i in range(ROWS)], "'2024-W01', a date or time"),
     "ambiguous spaces": ([f"{100 + i} 255 128" for i in range(ROWS)], "'100 255 128', which may be one number"),
     "both decimal signs": ([f"{i}.5" if i % 2 else f"{i},5" for i in range(ROWS)], "in one format"),
     "two currencies": ([f"${i}" if i % 2 else f"€{i}" for i in range(ROWS)], "with one unit"),
@@ -174,8 +180,9 @@ def test_columns_that_are_neither_numbers_nor_categories_are_refused(name: str, 
     with pytest.raises(ValueError, match=rf"t\.csv, line \d+: 'x' is .*{message}"):
         fitted(table_of(tmp_path, cells), inputs=["x"])
     if "missing" not in message:
-        column = fitted(table_of(tmp_path, cells), inputs=["x"], categorical=["x"])[0].columns[0]
-        assert set(column.values) <= set(cells)
+        path = table_of(tmp_path, cells)
+        column = fitted(path, inputs=["x"], categorical=["x"], valid=path)[0].columns[0]
+        assert set(column.values) == set(cells)
 
 
 MISSING = ["NaN", "nan", "NA", "N/A", "null", "NULL", "None", "-", "?", "#N/A", "<NA>", "NaT", "\\N"]
@@ -285,7 +292,7 @@ def test_the_report_names_what_was_converted(tmp_path: Path) -> None:
 def test_the_report_names_categories_that_may_not_be_meant(tmp_path: Path) -> None:
     cities = ["Köln", "köln", "Ko\u0308ln", "Bonn"]
     path = write_csv(tmp_path / "t.csv", ["ratio", "city", "y"], [[f"{i}/80", cities[i % 4], i] for i in range(ROWS)])
-    digits = "cells of 'ratio' have digits but are no numbers, and are read as categories"
+    digits = "cells of 'ratio' have digits but are not numbers, and are read as categories"
     similar = "categories of 'city' differ from another only in case, spaces or invisible characters"
     assert prepared(path, tmp_path / "cache").reading.lines() == [
         f"60 {digits} (the first: '0/80', {path}, line 2)",
@@ -308,8 +315,31 @@ def test_unknown_categories_are_counted(tmp_path: Path, caplog: pytest.LogCaptur
     codec = fitted(table_of(tmp_path, ["a", "b"] * 30), inputs=["x"])[0]
     records = [{"x": x} for x in "acbdc"]
     assert codec.encode(RawTable.from_records(records, ["x"])).sum(1).tolist() == [1, 0, 1, 0, 0]
-    text = "3 cells of 'x' are not in the training data and are encoded as zeros (the first: 'c', `examples`, line 2)"
+    text = "3 cells of 'x' are not in the training data and are encoded as zeros (the first: 'c', `examples`, entry 2)"
     assert text in caplog.text
+
+
+@pytest.mark.parametrize("cell", ["1.5", "maybe", 5, 1.5])
+def test_other_cells_of_a_column_of_truth_values_are_refused(cell: Any, tmp_path: Path) -> None:
+    codec = fitted(table_of(tmp_path, FORMATS["spellings of truth"][0]), inputs=["x"])[0]
+    records = [{"x": x} for x in ("yes", "No", 1, 0, True)]
+    assert len(np.unique(codec.encode(RawTable.from_records(records, ["x"])))) == 2
+    message = rf"`examples`, entry 2: 'x' must be yes or no \(or true/false, 1/0\), but is '{cell}'"
+    with pytest.raises(ValueError, match=message):
+        codec.encode(RawTable.from_records([{"x": "yes"}, {"x": cell}], ["x"]))
+
+
+def test_a_run_that_reads_row_numbers_of_pandas_reads_them_in_the_validation_file(tmp_path: Path) -> None:
+    """Version 0.3.0 took them for an input."""
+    path = tmp_path / "t.csv"
+    path.write_text("Unnamed: 0,x,y\n" + "".join(f"{i},{i * i % 7},{i % 5}\n" for i in range(ROWS)), "utf-8")
+    older = fitted(str(path), inputs=["Unnamed: 0", "x"])
+    data = PredictionConfig(train=[str(path)], valid=str(path), target=["y"], predicts="numbers")
+    examples = prepare_examples(data, older, tmp_path / "cache")
+    assert examples.valid.inputs.shape[-1] == 2
+    path.write_text(path.read_text("utf-8").replace("Unnamed: 0", "a.b"), "utf-8")
+    with pytest.raises(ValueError, match=r"has no column 'Unnamed: 0'"):
+        prepare_examples(data, older, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("texts", [[True, False], ["error"], ["n.a.", "unknown"]])

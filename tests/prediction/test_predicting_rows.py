@@ -40,6 +40,7 @@ BAD_ROWS = {
     '1,"2" 3,Köln': "line 3: the cells cannot be separated",
     '1,2, "Köln"': "line 3: a quotation mark follows a space",
     "1,2,K\0öln": "line 3: has a NUL character",
+    "size,age,city": "line 3: repeats the header",
 }
 
 

@@ -2,17 +2,25 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from reference.tiny_runs import assert_equal_runs, started_by_version_1, with_training
 
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.data.corpus import Corpus
+from seqlab.data.parallel_text import note_text
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
+from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import read_examples
 from seqlab.tasks.translation.task import TranslationTask
 from seqlab.training import train
+from seqlab.training.resume import refuse_changed_reading
 
 from .conftest import Trained
 
@@ -58,6 +66,58 @@ def test_an_older_run_with_rows_that_are_read_differently_is_refused(
         train(longer, run_dir)
     assert (run_dir / "run.json").read_bytes() == before
     train(longer, run_dir, overwrite=True)
+
+
+def quotation_mark_in_a_table(folder: Path) -> ReadingNotes:
+    path = folder / "t.tsv"
+    path.write_text("x\ty\n" + "".join(f'"{i}\t{i}\n' for i in range(9)), "utf-8")
+    return read_examples(PredictionConfig(train=[str(path)], target=["y"]), [str(path)]).reading
+
+
+def quotation_marks_in_a_column(folder: Path) -> ReadingNotes:
+    (folder / "t.tsv").write_text('x\ty\n"a"\tb\n', "utf-8")
+    return note_text([Corpus.from_specs(f"{folder}/t.tsv#x")])
+
+
+def hidden_image(folder: Path) -> ReadingNotes:
+    return images(folder, "RGB", hidden=True)
+
+
+def transparent_image(folder: Path) -> ReadingNotes:
+    return images(folder, "RGBA")
+
+
+def images(folder: Path, mode: str, *, hidden: bool = False) -> ReadingNotes:
+    for number, name in enumerate(["cat/a.png", "dog/a.png", *(["dog/.b.png"] if hidden else [])]):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new(mode, (3, 3), (number, 0, 0, 0)[: len(mode)]).save(folder / name)
+    return read_examples(PredictionConfig(train=[str(folder)]), [str(folder)]).reading
+
+
+def bytes_in_an_array(folder: Path) -> ReadingNotes:
+    np.savez(folder / "a.npz", x=np.ones((2, 3)), y=np.array([b"cat", b"dog"]))
+    return read_examples(PredictionConfig(train=[f"{folder}/a.npz"]), [f"{folder}/a.npz"]).reading
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (quotation_mark_in_a_table, r"9 rows have a cell that starts with a quotation mark, .*t\.tsv, line 2"),
+        (quotation_marks_in_a_column, r"1 cells are in quotation marks, which were removed .*t\.tsv, line 2"),
+        (hidden_image, r"1 hidden images were left out .*dog/\.b\.png"),
+        (transparent_image, r"2 transparent images were put on white .*cat/a\.png"),
+        (bytes_in_an_array, r"2 targets of bytes were read as text .*a\.npz"),
+    ],
+)
+def test_each_reader_names_the_rows_that_an_older_run_read_differently(
+    read: Callable[[Path], ReadingNotes], message: str, run_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    notes = read(tmp_path / "data")
+    refuse_changed_reading(RunFolder(run_dir), notes)
+    started_by_version_1(run_dir)
+    with pytest.raises(ValueError, match=rf"read some of its data differently: {message}"):
+        refuse_changed_reading(RunFolder(run_dir), notes)
 
 
 def test_a_current_run_with_such_rows_is_resumed(

@@ -134,11 +134,13 @@ def _predict_tables(
         if path is not None and table_kind(Path(path)) is not None:
             name, (header, rows) = path, read_table(Path(path), names, reading=reading, reject=on_fault)
         else:
-            source = opened.enter_context(open_input(path, tables_as_text=True, limit=limit))
+            source = opened.enter_context(open_input(path, tables_as_text=True, limit=limit, reading=reading))
             name = source.name
             header, rows = read_rows(source.lines, name, None, names, reading=reading, reject=on_fault)
         for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
-            predictions = predictor.predict_rows(name, header, block, batch_rows=batch_rows, reject=on_fault)
+            predictions = predictor.predict_rows(
+                name, header, block, unit=rows.unit, batch_rows=batch_rows, reject=on_fault
+            )
             discarded = {number for _, number in limit.discarded.locations} if limit.discarded else ()
             yield [
                 DiscardedLine() if line in discarded else "" if prediction is None else prediction
@@ -161,7 +163,7 @@ def _predict_arrays(
         if path is not None and (Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES):
             lines: Iterator[str] = map(str, list_images(Path(path)))
         else:
-            lines = iter(opened.enter_context(open_input(path, limit=limit)).lines)
+            lines = iter(opened.enter_context(open_input(path, limit=limit, reading=predictor.reading)).lines)
         for block in in_batches(lines, IMAGES_PER_BLOCK):
             names = [line.strip() for line in block if line.strip()]
             predictions = iter(predictor.predict_images(names, batch_rows=batch_rows, on_fault=on_fault))

@@ -16,6 +16,7 @@ from seqlab.base.parsing import parse_json, read_regular, require_regular, valid
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
+from seqlab.data.cells import RawColumn
 from seqlab.data.classes import note_classes
 from seqlab.data.fit_target import fit_target
 from seqlab.data.folds import repeated_rows
@@ -29,6 +30,8 @@ from seqlab.tasks.prediction.held_out import validation_mask
 CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""
 CACHED_ARRAYS = ("inputs", "targets", "numbers", "held_out")
+ROWS_COMPARED_FIRST = 1000
+"""Number of rows that are compared before all others, because columns that differ do so early."""
 RECORDING_COLUMNS = {"audio", "text"}
 """Columns of a list of recordings, which the prediction task does not read."""
 InputCodec = TableCodec | ArrayCodec
@@ -99,11 +102,11 @@ def read_examples(
         if name not in columns:
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(columns)}.")
     excluded = {data.fold_column} | (set() if data.window else set(data.target))
-    others = [name for name in columns if name not in excluded]
-    chosen = data.inputs or list(inputs) or without_row_numbers(others, paths[0], notes)
+    other_columns = [name for name in columns if name not in excluded]
+    names = data.inputs or list(inputs) or without_row_numbers(other_columns, paths[0], notes)
     if not inputs:
-        _refuse_copies_of_target(chosen, data, table)
-    return RawExamples(table, None, chosen, data.target, reading=notes)
+        _refuse_copies_of_target(names, data, table)
+    return RawExamples(table, None, names, data.target, reading=notes)
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:
@@ -123,16 +126,20 @@ def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, tabl
         return
     for target in data.target:
         for name in inputs:
-            one, other = table.columns[name], table.columns[target]
-            if one.is_numeric and one.reading.problem is None:
-                same = (one.values() == other.values()) | (np.isnan(one.values()) & np.isnan(other.values()))
-            else:
-                same = np.array(list(one.names) == list(other.names) and one.codes == other.codes)
-            if same.all():
+            if _are_equal(table.columns[name], table.columns[target]):
                 raise ValueError(
                     f"{table.files[0]}: the column {name!r} equals the target {target!r} in all rows: exclude it by "
                     "naming the input columns with `data.inputs`."
                 )
+
+
+def _are_equal(one: RawColumn, other: RawColumn) -> bool:
+    """Return whether the cells of two columns are equal, as numbers if they are read as numbers."""
+    if one.is_numeric and one.reading.problem is None:
+        values, others = one.values(), other.values()
+        first = slice(ROWS_COMPARED_FIRST)
+        return all(np.array_equal(values[rows], others[rows], equal_nan=True) for rows in (first, slice(None)))
+    return one.codes == other.codes and list(one.names) == list(other.names)
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
@@ -277,9 +284,11 @@ def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
         return codec.encode(raw.arrays, raw.table.locate(0).partition(", row")[0])
     missing = next((name for name in codec.names if name not in raw.table.columns), None)
     if missing is not None:
+        nested = next((name for name in raw.table.columns if name.startswith(f"{missing}.")), None)
+        reason = "restore it" if nested is None else f"its objects are now columns with names such as {nested!r}"
         raise ValueError(
-            f"{raw.table.files[0]}: has no column {missing!r}, which the run reads: objects in records "
-            "are now columns with names such as 'a.b'. Start a new run by `--overwrite`."
+            f"{raw.table.files[0]}: has no column {missing!r}, which the run reads: {reason}, or start a new run by "
+            "`--overwrite`."
         )
     encoded = codec.encode(raw.table)
     return encoded if codec.window else encoded[:, None]
@@ -289,7 +298,8 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
     """Write inputs, targets, the mask of validation rows, and notes.json."""
     parts, is_held_out = [train], validation_mask(data, train)
     if data.valid is not None:
-        valid = read_examples(data, [data.valid], train.inputs, codecs[0])
+        names = codecs[0].names if isinstance(codecs[0], TableCodec) else train.inputs
+        valid = read_examples(data, [data.valid], names, codecs[0])
         parts.append(valid)
         is_held_out = np.concatenate([is_held_out, np.ones(len(valid), bool)])
     arrays: dict[str, NDArray[Any]] = {

@@ -34,6 +34,7 @@ def encode_rows(
     rows: Sequence[Row],
     unknown: ReadingNotes,
     reject: Reject,
+    unit: str = "line",
 ) -> list[FloatArray]:
     """Encode rows of cells with each codec: (rows that are not empty, D).
 
@@ -41,16 +42,18 @@ def encode_rows(
         codecs: the codecs.
         name: name of the table in messages.
         header: names of the columns.
-        rows: numbers of lines, and cells.
+        rows: numbers of lines or of another unit, and cells.
         unknown: see `encode_table`.
         reject: function that receives the message about a row that cannot be encoded, which becomes NaN. A row that was
             already rejected while it was read is NaN, too.
+        unit: what the numbers of the rows count.
 
     Raises:
         ValueError: a column is missing.
     """
     table = RawTable.empty()
-    table.append(name, header, rows, list(dict.fromkeys(column for codec in codecs for column in codec.names)))
+    names = list(dict.fromkeys(column for codec in codecs for column in codec.names))
+    table.append(name, header, rows, names, unit)
     if len(rows) == 1 and isinstance(rows[0][1], RejectedRow):
         return [np.full((1, codec.width), np.nan, np.float32) for codec in codecs]
     try:
@@ -61,8 +64,9 @@ def encode_rows(
             reject(str(error))
             return [np.full((1, codec.width), np.nan, np.float32) for codec in codecs]
     middle = len(rows) // 2  # one of the rows is to blame: halve until it is alone
-    halves = [encode_rows(codecs, name, header, half, unknown, reject) for half in (rows[:middle], rows[middle:])]
-    return [np.concatenate(parts) for parts in zip(*halves, strict=True)]
+    parts = (rows[:middle], rows[middle:])
+    halves = [encode_rows(codecs, name, header, part, unknown, reject, unit) for part in parts]
+    return [np.concatenate(each) for each in zip(*halves, strict=True)]
 
 
 def encode_array(

@@ -226,6 +226,7 @@ class ExamplePredictor:
         header: Sequence[str],
         rows: Sequence[Row],
         *,
+        unit: str = "line",
         batch_rows: int = PREDICTION_BATCH_ROWS,
         reject: Reject = raise_error,
     ) -> list[Prediction | None]:
@@ -234,7 +235,8 @@ class ExamplePredictor:
         Args:
             name: name of the table in messages.
             header: names of the columns.
-            rows: numbers of lines, and cells; a `RejectedRow` is one that could not be read.
+            rows: numbers of lines or of another unit, and cells; a `RejectedRow` is one that could not be read.
+            unit: what the numbers count.
             batch_rows: examples per batch; affects speed and memory, not the predictions.
             reject: function that receives the message about a row that cannot be predicted. The prediction is empty,
                 and so are those of the rows of a time series whose window has this row.
@@ -242,7 +244,7 @@ class ExamplePredictor:
         Raises:
             ValueError: a column is missing.
         """
-        encoded = encode_rows(self._table_codecs(), name, header, rows, self._unknown, reject)
+        encoded = encode_rows(self._table_codecs(), name, header, rows, self._unknown, reject, unit)
         predictions = iter(self._predict_encoded(encoded, batch_rows))
         return [next(predictions) if cells or isinstance(cells, RejectedRow) else None for _, cells in rows]
 

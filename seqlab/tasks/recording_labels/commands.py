@@ -59,5 +59,6 @@ def _format_line(entry: str | ManifestEntry, result: "LabelledRecording", option
     ranked = sorted(result.probs.items(), key=lambda each: -each[1])
     return json_line(
         describe_recording(entry)
-        | {"label": result.label, "probs": dict(ranked[: options.num_labels]), "fault": result.fault}
+        | {"label": result.label, "probs": dict(ranked[: options.num_labels])}
+        | {"fault": result.fault, "warning": result.warning}
     )

@@ -14,7 +14,7 @@ from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import seeded_generator
-from seqlab.data.kaldi import MAX_NAMED
+from seqlab.data.folders import MAX_NAMED
 from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
