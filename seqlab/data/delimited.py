@@ -39,16 +39,13 @@ _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
 class Rows:
-    """Iterator over rows, with the unit that their numbers count: `line`, `record` or `entry`."""
+    """Rows, with the unit that their numbers count: `line`, `record` or `entry`."""
 
     def __init__(self, rows: Iterator[Row], unit: str) -> None:
         self._rows, self.unit = rows, unit
 
     def __iter__(self) -> Iterator[Row]:
         return self._rows
-
-    def __next__(self) -> Row:
-        return next(self._rows)
 
 
 class RejectedRow(list[str]):
@@ -101,6 +98,8 @@ class DelimitedRows:
         self._quotes, self._num_unnamed = quotes, 0
         self.comments: list[str] = []
         """Lines of comments before the header, which are left out."""
+        self.num_unquoted = 0
+        """Number of rows with tabs in which quotation marks around a cell were removed."""
         self.notes = ReadingNotes() if notes is None else notes
         self.width: int | None = None
         """Number of cells of a row; None before the first row."""
@@ -335,6 +334,7 @@ class DelimitedRows:
     def _note_quotation_marks(self, literal: list[str], cells: list[str]) -> None:
         """Note the cells of a row that version 1 read with other quotation marks; `literal` have all."""
         location = f"{self.name}, line {self.lines.number}"
+        self.num_unquoted += cells != literal
         index = self.column_index
         if index is not None and index < len(cells) and cells[index] != literal[index]:
             self.notes.add("cells are in quotation marks, which were removed", location, since=READ_AS_MEANT)

@@ -316,10 +316,10 @@ def _table_records(path: Path, kind: str, reading: int) -> _Records:
     if repeated := next((cell for number, cell in enumerate(table.header) if cell in table.header[:number]), None):
         raise ValueError(f"{path}, line 1: names the column {repeated!r} twice: rename or remove one of them.")
     faults: list[str] = []
+    num_unquoted = table.num_unquoted
     for line, cells in table.rows(faults.append):
-        is_changed = cells and table.literal and table.literal != cells
+        is_changed, num_unquoted = table.num_unquoted > num_unquoted, table.num_unquoted
         notes = {"rows have cells in quotation marks, which were removed": 2} if is_changed else {}
-        table.literal = []
         record = dict(zip(table.header, cells, strict=True)) if cells else None
         yield f"{path}, line {line}", ValueError(faults.pop()) if faults else record, notes
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.kaldi import MAX_NAMED
+from seqlab.data.folders import MAX_NAMED
 from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recording_splits import Indices, RecordingSplits, speaker_of
 from seqlab.data.recordings import Recordings
