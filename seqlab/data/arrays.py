@@ -123,10 +123,8 @@ def read_arrays(
     """
     arrays = _load_arrays(path, (inputs, *targets))
     values, notes = arrays[inputs], ReadingNotes()
-    if codec is not None:
-        axis = codec.channel_axis(values)
-    else:
-        axis = channels or infer_channel_axis(values, layout, str(path))
+    known_axis = channels if codec is None else codec.channel_axis(values)
+    axis = known_axis or infer_channel_axis(values, layout, str(path))
     if codec is None and values.ndim == 4 and axis != infer_channel_axis_of_version_1(values):
         shape = "height, width, channels" if axis == "last" else "channels, height, width"
         notes.add(f"arrays of images were read as ({shape})", str(path), since=READ_AS_MEANT)
@@ -135,20 +133,23 @@ def read_arrays(
         _reject_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
-        target = arrays[name]
-        if target.ndim not in (1, 2) or target.dtype.kind not in TARGET_KINDS:
-            raise ValueError(
-                f"{path}: {name!r} must have one dimension or two, but has {target.ndim}."
-                if target.ndim not in (1, 2)
-                else f"{path}: {name!r} must hold numbers or strings, but has the type {target.dtype}."
-            )
-        if len(target) != len(values):
-            raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {len(target):,}.")
-        if target.dtype.kind == "S":
-            notes.add("targets of bytes were read as text", str(path), count=len(target), since=READ_AS_MEANT)
-            target = np.char.decode(target, "utf-8")
-        columns |= {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
+        found = _target_columns(arrays[name], name, path, notes)
+        if (num_rows := len(arrays[name])) != len(values):
+            raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {num_rows:,}.")
+        columns |= found
     return Arrays(values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)], axis, notes)
+
+
+def _target_columns(target: NDArray[Any], name: str, path: Path, notes: ReadingNotes) -> dict[str, NDArray[Any]]:
+    """Return the columns (N,) of an array of targets by name; raise ValueError if it has other values or dimensions."""
+    if target.ndim not in (1, 2):
+        raise ValueError(f"{path}: {name!r} must have one dimension or two, but has {target.ndim}.")
+    if target.dtype.kind not in TARGET_KINDS:
+        raise ValueError(f"{path}: {name!r} must hold numbers or strings, but has the type {target.dtype}.")
+    if target.dtype.kind == "S":
+        notes.add("targets of bytes were read as text", str(path), count=len(target), since=READ_AS_MEANT)
+        target = np.char.decode(target, "utf-8")
+    return {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
 
 
 def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -87,35 +87,31 @@ class DelimitedRows:
             separator: the usual separator of such a file. Another one is detected if it alone separates the cells.
             has_header: whether the first line holds the names of the columns.
             reading: version of the reading; version 1 detects no separator, and reads all quotation marks in one way.
-            quotes: whether quotation marks between tabs enclosed cells for version 1, as in a .csv file; `FILE#COLUMN`
-                left them in the text.
+            quotes: whether quotation marks between tabs enclosed cells for version 1; `FILE#COLUMN` left them in.
             column: the only column that is read: its name, or its number if there is no header.
-            notes: receives counts of comments that are left out, and of rows or cells of the column that version 1
-                read differently because of quotation marks.
+            notes: receives counts of comments, and of what version 1 read differently because of quotation marks.
         """
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
         self.lines, self.name, self.separator, self.reading = Lines(lines), name, separator, reading
-        self._quotes, self._num_unnamed = quotes, 0
         self.comments: list[str] = []
         """Lines of comments before the header, which are left out."""
-        self.num_unquoted = 0
+        self._quotes, self._num_unnamed, self.num_unquoted = quotes, 0, 0
         """Number of rows with tabs in which quotation marks around a cell were removed."""
         self.notes = ReadingNotes() if notes is None else notes
-        self.width: int | None = None
-        """Number of cells of a row; None before the first row."""
-        self.header: list[str] = []
+        self.width: int | None = None  # number of cells of a row; None before the first row
+        self.header, self._row_lines = list[str](), list[str]()
         self._csv_reader: Iterator[list[str]] | None = None
-        self._row_lines: list[str] = []
-        """Lines of the last row that was separated by `_csv_reader`."""
         self.column_index: int | None = None
         """Index of the only column that is read; None if all are."""
         if has_header:
             self._read_header()
-        if column is not None and has_header:
-            check_header(self.header, name, [column], self.comments)
-            self.column_index = self.header.index(column)
-        elif column is not None:
-            self.column_index = int(column)
+        if column is not None:
+            self.column_index = self._find(column) if has_header else int(column)
+
+    def _find(self, column: str) -> int:
+        """Return the index of a column; raise ValueError if there are none or several of its name."""
+        check_header(self.header, self.name, [column], self.comments)
+        return self.header.index(column)
 
     def _read_header(self) -> None:
         if self.reading > 1:

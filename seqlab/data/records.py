@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
@@ -169,18 +169,25 @@ def record_rows(
         raise ValueError(f"{name}: has no records.")
     names = list(columns) or (list(_names(first, reading)) if isinstance(first, Mapping) else [])
 
-    def rows() -> Iterator[Row]:
-        for number, record in chain(read if read[0][0] else [], iterator):
-            row: list[str] = record if isinstance(record, RejectedRow) else []
-            try:
-                if not isinstance(record, RejectedRow | None):
-                    row = _cells(record, names, f"{name}, {unit} {number}", reading, has_others=bool(columns))
-            except ValueError as error:
-                reject(str(error))
-                row = RejectedRow()
-            yield number, row
+    def cells_of_record(record: Any, number: int) -> list[str]:
+        return _cells(record, names, f"{name}, {unit} {number}", reading, has_others=bool(columns))
 
-    return names, Rows(rows(), unit)
+    return names, Rows(_rows(chain(read if read[0][0] else [], iterator), cells_of_record, reject), unit)
+
+
+def _rows(
+    records: Iterable[NumberedRecord], cells_of_record: Callable[[Any, int], list[str]], reject: Reject
+) -> Iterator[Row]:
+    """Yield the rows of records; `reject` receives the errors."""
+    for number, record in records:
+        row: list[str] = record if isinstance(record, RejectedRow) else []
+        try:
+            if not isinstance(record, RejectedRow | None):
+                row = cells_of_record(record, number)
+        except ValueError as error:
+            reject(str(error))
+            row = RejectedRow()
+        yield number, row
 
 
 def _cells(record: Any, columns: Sequence[str], location: str, reading: int, *, has_others: bool) -> list[str]:

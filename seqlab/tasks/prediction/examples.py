@@ -82,15 +82,7 @@ def read_examples(
     if arrays:
         return _read_arrays(data, paths, codec if isinstance(codec, ArrayCodec) else None)
     if not data.target:
-        hint = (
-            "; use `data.kind: transcription` for recordings with their transcripts"
-            if set(RawTable.read(paths).columns) >= RECORDING_COLUMNS
-            else ""
-        )
-        raise ValueError(
-            f"{paths[0]}: name the column to predict by `data.target`; to train on the text in a column, name it "
-            f"`{paths[0]}#COLUMN`{hint}."
-        )
+        raise ValueError(_missing_target(paths))
     fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # only training data need them
     needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
     notes = ReadingNotes()
@@ -107,6 +99,16 @@ def read_examples(
     if not inputs:
         _refuse_copies_of_target(names, data, table)
     return RawExamples(table, None, names, data.target, reading=notes)
+
+
+def _missing_target(paths: Sequence[str]) -> str:
+    """Return the message for tables without a target."""
+    is_list = set(RawTable.read(paths).columns) >= RECORDING_COLUMNS
+    hint = "; use `data.kind: transcription` for recordings with their transcripts" if is_list else ""
+    return (
+        f"{paths[0]}: name the column to predict by `data.target`; to train on the text in a column, name it "
+        f"`{paths[0]}#COLUMN`{hint}."
+    )
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec | None) -> RawExamples:
