@@ -22,17 +22,12 @@ import re
 import unicodedata
 from typing import Literal
 
-from seqlab.text.scripts import is_phrase_spaced
+from seqlab.text.scripts import INVISIBLE, is_phrase_spaced
 
 NormalizationForm = Literal["nfc", "nfkc", "nfd", "nfc+nfd", "none"]
 
-_INVISIBLE = re.compile(
-    "[\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, zero-width no-break space
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings and isolates of the direction of writing
-    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"  # control characters that are no white space
-)
-"""Characters that show nothing within a line and leave the letters beside them unchanged, unlike joiners (U+200C,
-U+200D)."""
+_INVISIBLE = re.compile(f"[{INVISIBLE}\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""Characters that show nothing within a line, and control characters that are not white space."""
 _ZERO_WIDTH_SPACES = re.compile("\u200b+")
 _NOT_SINGLE_SPACES = re.compile(rf"[^\S ]|  |^ | \Z|{_INVISIBLE.pattern}")
 _SURROGATE = re.compile("[\ud800-\udfff]")

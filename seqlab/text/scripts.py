@@ -34,8 +34,14 @@ SENTENCE_ENDS = (
     "꓿꘎꛳꫰꫱꯫"  # Lisu, Vai, Bamum, Meetei Mayek
 )
 """Marks that end a sentence even if no space follows (most of Unicode's property Sentence_Terminal)."""
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Soft hyphen, zero-width spaces, marks of direction, byte order mark; not the joiners, which change the spelling."""
+INVISIBLE = (
+    "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, zero-width no-break space
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings and isolates of the direction of writing
+)
+"""Characters that show nothing and leave the letters beside them unchanged, unlike joiners (U+200C, U+200D), for the
+character class of a regular expression."""
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_INVISIBLE_OR_JOINERS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
 _ZERO_WIDTH_JOINER = "\u200d"
 _CONTINUING = re.compile(
     "[\u200c\u200d"  # non-joiner and joiner
@@ -76,8 +82,8 @@ def is_ideographic_text(character: str) -> bool:
 
 
 def visible_text(text: str) -> str:
-    """Return a text as it looks: in the Unicode form NFKC, without invisible characters."""
-    return "".join(each for each in unicodedata.normalize("NFKC", text) if unicodedata.category(each) != "Cf")
+    """Return a text as it looks: in the Unicode form NFKC, without invisible characters and joiners."""
+    return _INVISIBLE_OR_JOINERS.sub("", unicodedata.normalize("NFKC", text))
 
 
 def invisible_variants(words: Iterable[str]) -> list[str]:

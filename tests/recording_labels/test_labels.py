@@ -83,6 +83,7 @@ def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -
     status, done = run_in_process("label", tmp_path / "run", "--input", spec, "--json", "--num_labels", "2")
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [each["label"] for each in records] == labels[:60]
+    assert all({"fault", "warning"} <= each.keys() for each in records)
     assert all(sum(each["probs"].values()) == pytest.approx(1) for each in records)
     labeller = seqlab.load(tmp_path / "run", device="cpu", precision="fp32")
     one_by_one = [labeller.label_detailed([path])[0] for path in paths[:10]]
