@@ -46,9 +46,9 @@ NUM_SOUNDS = 20
 MIN_EMPTY = {"silence": 20, "noise": 15, "music": 12, "strings": 8}
 """Minimum number of empty transcripts of 20 sounds; this model has 20, 20, 19 and 10.
 
-With `data.level: kept`, a model trained only on speech had 20, 9, 5 and 0. This one had 40 of 40 strings at -30 dB and 27
-at -12 dB: it recognized them by their low level. It also left 23 of 30 phrases empty that were 20 dB quieter than those
-of the training. With features of equal level, these counts are 22, 22 and 0."""
+With `data.level: kept`, a model trained only on speech had 20, 9, 5 and 0. This one had 40 of 40 strings at -30 dB and
+27 at -12 dB: it recognized them by their low level. It also left 23 of 30 phrases empty that were 20 dB quieter than
+those of the training. With features of equal level, these counts are 22, 22 and 0."""
 
 
 def plucked_strings(rng: np.random.Generator) -> np.ndarray:
