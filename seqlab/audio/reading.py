@@ -36,8 +36,8 @@ from seqlab.audio.containers import (
     truncated_error,
 )
 from seqlab.audio.lengths import check_length
-from seqlab.audio.quality import MAX_FEW_VALUES, ValueCounter
-from seqlab.audio.waveform import FULL_SCALE, audio_package, scale_floats, to_float, to_int16
+from seqlab.audio.quality import MAX_FEW_VALUES, SILENCE_DB, PeakCounter, ValueCounter, peak_db
+from seqlab.audio.waveform import audio_package, scale_floats, to_float, to_int16
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 
 __all__ = [
@@ -50,11 +50,6 @@ __all__ = [
     "to_float",
     "to_int16",
 ]
-
-SILENCE_DB = -60.0
-"""Level in dB of full scale; a recording with a lower peak counts as silent in training."""
-MIN_PEAK_DB = -72.0
-"""Level in dB of full scale; a recording with a lower peak (8 steps of 16 bits) has no answer."""
 
 MAX_OVERSHOOT_SECONDS = 0.5
 """Maximum time that a segment may extend beyond the end of its recording. It is cut there, as in Kaldi's
@@ -92,6 +87,8 @@ class Recording:
         clipped: share of the file's samples at full scale, in runs of at least two.
         is_scaled: whether floats beyond full scale were divided by their maximum.
         num_values: number of different values of the file's samples, as `ValueCounter` counts them.
+        correlation: correlation of the channels whose mean is read; 1 for a single or chosen channel.
+        at_peak: share of the samples at the peak of the file, as `PeakCounter` counts them.
     """
 
     samples: NDArray[np.int16]
@@ -101,6 +98,8 @@ class Recording:
     clipped: float
     is_scaled: bool = False
     num_values: int = MAX_FEW_VALUES + 1
+    correlation: float = 1.0
+    at_peak: float = 0.0
 
     @property
     def duration(self) -> float:
@@ -111,14 +110,6 @@ class Recording:
     def is_silent(self) -> bool:
         """Whether all samples are below `SILENCE_DB`, apart from a constant offset."""
         return peak_db(self.samples) < SILENCE_DB
-
-
-def peak_db(samples: NDArray[np.int16]) -> float:
-    """Return the peak of samples (n,) in dB of full scale, apart from a constant offset (their median)."""
-    if not len(samples):
-        return -math.inf
-    offset = float(np.median(samples))
-    return _decibels(max(float(samples.max()) - offset, offset - float(samples.min())))
 
 
 def read_recording(
@@ -160,10 +151,11 @@ def read_recording(
     with _binary_stream(source, name, reading) as stream, _open_sound(stream, name) as sound:
         check_rate(sound.samplerate, name)
         first, last = _frames_of_segment(sound, start, end, name)
-        mixer = MeanOfChannels(channel_index(channel, sound.channels, name))
-        meter, counter = ClippingMeter(sound.subtype, sound.channels), ValueCounter()
+        is_chosen = channel != "" or reading == FIRST_READING_VERSION
+        mixer = MeanOfChannels(channel_index(channel, sound.channels, name), is_chosen=is_chosen)
+        meter, counter, peaks = ClippingMeter(sound.subtype, sound.channels), ValueCounter(), PeakCounter()
         is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
-        blocks = _decode_frames(sound, first, last, rate, name, mixer, meter, counter)
+        blocks = _decode_frames(sound, first, last, rate, name, mixer, (meter, counter, peaks))
         if is_float:  # the scale is known after the last block
             floats, is_scaled = scale_floats(np.concatenate(list(blocks)), name)
             samples = to_int16(floats)
@@ -174,7 +166,8 @@ def read_recording(
         if reading > FIRST_READING_VERSION:
             mixer.check(name)
         clipped = 0.0 if is_scaled else meter.share()
-        return Recording(samples, rate, sound.samplerate, sound.channels, clipped, is_scaled, counter.count)
+        properties = clipped, is_scaled, counter.count, mixer.correlation(), peaks.share()
+        return Recording(samples, rate, sound.samplerate, sound.channels, *properties)
 
 
 @contextmanager
@@ -263,11 +256,10 @@ def _decode_frames(
     rate: int,
     name: str,
     mixer: MeanOfChannels,
-    meter: ClippingMeter,
-    counter: ValueCounter,
+    meters: tuple[ClippingMeter, ValueCounter, PeakCounter],
 ) -> Iterator[NDArray[np.float32]]:
     """Decode, mix and resample frames in blocks (n,)."""
-    stream = None
+    (meter, counter, peaks), stream = meters, None
     if sound.samplerate != rate:
         stream = audio_package("soxr").ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
     for position, block in _read_blocks(sound, first, last, name):
@@ -278,6 +270,7 @@ def _decode_frames(
         meter.add(block)
         mono = mixer.mix(block)
         counter.add(mono)
+        peaks.add(mono)
         if stream is not None:
             mono = stream.resample_chunk(np.ascontiguousarray(mono), last=position + len(block) == last)
         yield mono
@@ -312,11 +305,6 @@ def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple
     except error_type as error:
         second = position / sound.samplerate
         raise truncated_error(name, f'after {second:.3f} seconds soundfile reports "{error.error_string}".') from None
-
-
-def _decibels(value: float) -> float:
-    """Convert a 16-bit amplitude to dB of full scale."""
-    return 20 * math.log10(value / FULL_SCALE) if value > 0 else -math.inf
 
 
 class ClippingMeter:

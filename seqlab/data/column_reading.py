@@ -43,6 +43,8 @@ COUNTRIES_AND_CONTINENTS = frozenset(
     )
 )
 """Codes of countries (ISO 3166-1) and continents: `NA` is Namibia, or North America."""
+NUMBERS_BESIDE_NULL = frozenset({"zwei", "drei", "tre", "kaks", "kolm"})
+"""Numbers of languages in which `null` is zero."""
 MIN_TEXT_SHARE = 0.5
 """Minimum share of non-numeric cells in a column of categories; with a smaller share, these cells are errors."""
 FEW_VALUES = 20
@@ -112,12 +114,14 @@ def read_column(texts: Mapping[str, int], numbers: Mapping[str, int] = MappingPr
 def missing_classes(cells: Iterable[str]) -> list[str]:
     """Return the cells of a column of classes or groups that stand for a missing value.
 
-    `NA` is a class if all others are codes of countries or continents; `-` if there is a class `+`.
+    `NA` is a class if all others are codes of countries or continents; `-` if there is a class `+`; `null` among
+    German, Danish or Estonian numbers, where it is zero.
     """
     names = list(cells)
     present = [name for name in names if name not in MISSING_TEXTS]
     are_codes = len(present) > 1 and COUNTRIES_AND_CONTINENTS.issuperset(present)
     meant = ({"NA"} if are_codes else set()) | ({"-"} if "+" in present else set())
+    meant |= set() if NUMBERS_BESIDE_NULL.isdisjoint(present) else {"null"}
     return [name for name in names if name in MISSING_TEXTS and name not in meant]
 
 

@@ -9,26 +9,27 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from seqlab.audio.containers import AUDIO_SUFFIXES
-from seqlab.base.parsing import parse_json
-from seqlab.base.raw_lines import ROW_LIMIT
+from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
-from seqlab.data.column import Stamp
+from seqlab.data.column import Stamp, text_of_value
 from seqlab.data.columns import FileColumn, stamp_of
-from seqlab.data.delimited import DelimitedRows
+from seqlab.data.delimited import DelimitedRows, RejectedRow
+from seqlab.data.file_types import uncompressed_name
 from seqlab.data.folders import FileKind, labelled_files, unlabelled_files
 from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
 from seqlab.data.kaldi import KALDI_FILES, KALDI_LIST, read_kaldi_folder
 from seqlab.data.readers import read_lines, require_file
 from seqlab.data.recording_segments import SegmentChecker, parse_segment, segment_of_record
+from seqlab.data.records import NumberedRecord, read_json_records, read_parquet_records
 
-RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
-"""File suffixes of manifests that this module reads, and of manifests that `datasets` reads."""
+KINDS = ("jsonl", "json", "csv", "tsv", "parquet", "arrow")
+"""File suffixes of manifests."""
 RECORDINGS = FileKind(
     "recordings", "label", AUDIO_SUFFIXES, "move it, or name a .jsonl file with the columns `audio` and `text`"
 )
@@ -61,6 +62,11 @@ class ManifestEntry:
     """What was done with the row, for the report -> first version of the reading that does it."""
     fault: str = ""
     """Why the entry could not be read; empty if it could."""
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether the recording is a whole file, rather than a segment or in a dataset."""
+        return self.content is None and self.start == 0 and self.end is None
 
     def with_channel(self, channel: str) -> ManifestEntry:
         """Return this entry with a channel, unless the manifest names one."""
@@ -112,7 +118,7 @@ class Manifest(FileColumn):
     @property
     def is_manifest(self) -> bool:
         """Whether the path can be a manifest: a folder, or a file with a suffix of manifests."""
-        return self.path.is_dir() or _kind_of(self.path) in (*RECORD_KINDS, *DATASET_KINDS)
+        return self.path.is_dir() or _kind_of(self.path) in KINDS
 
     def entries(self) -> Iterator[ManifestEntry]:
         """Yield the entries in order.
@@ -132,19 +138,13 @@ class Manifest(FileColumn):
                 yield from _kaldi_entries(self.path)
             return
         require_file(self.path)
-        kind = _kind_of(self.path)
-        is_json_lines = kind == "jsonl" or (kind == "json" and _has_json_lines(self.path))
-        if kind in RECORD_KINDS or is_json_lines:
-            records = _json_records(self.path) if is_json_lines else _table_records(self.path, kind, self.reading)
-        elif kind in DATASET_KINDS:
-            records = _dataset_records(self.path, kind, self.audio_column)
-        else:
+        if not self.is_manifest:
             raise ValueError(
                 f"{self.path}: is not a list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
         checker, has_audio_column = SegmentChecker(), False
-        for location, record, notes in records:
+        for location, record, notes in _records(self.path, self.audio_column, self.reading):
             try:
                 if isinstance(record, ValueError):
                     raise record
@@ -167,7 +167,10 @@ class Manifest(FileColumn):
         audio = record.get(self.audio_column)
         if self.audio_column not in record:
             known = ", ".join(map(str, record)) or "none"
-            raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings; its columns: {known}.")
+            raise ValueError(
+                f"{location}: has no column {self.audio_column!r} of recordings; its columns: {known}. "
+                "Name the column: `--data.audio_column NAME` in training, `LIST#NAME` in other commands."
+            )
         name, content = (audio.get("path"), audio.get("bytes")) if isinstance(audio, Mapping) else (audio, None)
         if not isinstance(name or "", str):
             raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
@@ -175,6 +178,7 @@ class Manifest(FileColumn):
             name = str(self.path.parent / Path(str(name)).expanduser())
         others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
         columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
+        _refuse_surrogates([name or "", *columns.values()], location)
         if content is not None:
             name = name or location
         notes = dict(notes or {})
@@ -202,7 +206,11 @@ class Manifest(FileColumn):
         if isinstance(text, float) and math.isnan(text):
             notes["rows have NaN as their text, which is a missing one"] = 2
             return "nan" if self.reading == FIRST_READING_VERSION else None
-        return None if text is None else str(text)
+        if isinstance(text, bool):
+            notes["rows have a truth value as their text, which is written as in tables"] = 2
+        if text is None or self.reading == FIRST_READING_VERSION:
+            return None if text is None else str(text)
+        return text_of_value(text, self.text_column, location)
 
 
 @dataclass(frozen=True)
@@ -267,7 +275,7 @@ def open_manifest(
 
 
 def _kind_of(path: Path) -> str:
-    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    return uncompressed_name(path).rpartition(".")[2]
 
 
 def _list_files(path: Path) -> list[Path]:
@@ -276,36 +284,50 @@ def _list_files(path: Path) -> list[Path]:
     return [path / name for name in KALDI_FILES if (path / name).is_file()]
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _has_json_lines(path: Path) -> bool:
-    """Return whether the first line is a JSON object, as in the lists of NeMo, whose names end in .json."""
+def _refuse_surrogates(texts: Iterable[str], location: str) -> None:
+    """Raise ValueError for an unpaired surrogate, which no text can contain."""
     try:
-        return isinstance(parse_json(next(read_lines(path, ROW_LIMIT), "")), dict)
-    except ValueError:
-        return False
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{location}: has an unpaired surrogate, which is not a character: correct it.") from None
+
+
+def _as_text(value: Any) -> str:
+    is_json = isinstance(value, bool | int | float | list | Mapping)
+    return json.dumps(value, ensure_ascii=False, default=str) if is_json else str(value)
 
 
 _Records = Iterator[tuple[str, Mapping[str, Any] | ValueError | None, Mapping[str, int]]]
 """Location, record (an error if it cannot be read, None for a blank line) and notes of each row."""
 
 
-def _json_records(path: Path) -> _Records:
-    """Yield the location and the record of each line; `FILE#COLUMN` counts blank lines as well."""
-    for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
-        location = f"{path}, line {number}"
-        record: Any = None
-        try:
-            if line.strip():
-                record = parse_json(line, is_record=True)
-                if "\\u" in line:
-                    parse_json(line)  # refuses unpaired surrogates
-                if not isinstance(record, dict):
-                    raise ValueError(f"must be a JSON object with the columns of an entry, but is {line[:60]}")
-        except ValueError as error:
-            record = ValueError(f"{location}: {error}.")
+def _records(path: Path, audio_column: str, reading: int) -> _Records:
+    """Yield the location and the record of each row of a file, by its suffix."""
+    kind = _kind_of(path)
+    if kind in ("csv", "tsv"):
+        return _table_records(path, kind, reading)
+    if kind == "arrow":
+        return _dataset_records(path, kind, audio_column)
+    faults: list[str] = []
+    if kind == "parquet":
+        return _located(path, "record", read_parquet_records(path)[1], faults)
+    lines = read_lines(path, LineLimit(None) if kind == "json" else ROW_LIMIT)
+    records = read_json_records(lines, str(path), faults.append, is_document=kind == "json")
+    return _located(path, "line" if kind == "jsonl" else "record", records, faults)
+
+
+def _located(path: Path, unit: str, records: Iterable[NumberedRecord], faults: list[str]) -> _Records:
+    """Yield the location and the record of each JSON object; the reader appends the message about another to `faults`.
+
+    Blank lines are records, because `FILE#COLUMN` counts them as well.
+    """
+    for number, record in records:
+        location = f"{path}, {unit} {number}"
+        if isinstance(record, RejectedRow):
+            record = ValueError(faults.pop())
+        elif not isinstance(record, Mapping | None):
+            text = json.dumps(record, ensure_ascii=False)
+            record = ValueError(f"{location}: must be a JSON object with the columns of an entry, but is {text[:60]}.")
         yield location, record, {}
 
 

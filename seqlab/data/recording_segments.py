@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-UNREAD_COLUMNS = (
-    *("stop", "begin", "onset", "frame_offset", "num_frames", "begin_time", "start_time", "end_time", "start_ms"),
-    *("end_ms", "start_sec", "end_sec", "start_seconds", "end_seconds", "segment_start", "segment_end"),
+UNREAD_STARTS = (
+    *("begin", "onset", "xmin", "tmin", "begin_time", "start_time", "start_ms", "begin_ms", "offset_ms", "start_s"),
+    *("start_sec", "start_secs", "start_seconds", "segment_start", "clip_start", "audio_start", "frame_offset"),
+    *("start_frame", "start_sample"),
 )
+UNREAD_ENDS = (
+    *("stop", "finish", "xmax", "tmax", "stop_time", "end_time", "end_ms", "stop_ms", "end_s", "end_sec", "end_secs"),
+    *("end_seconds", "segment_end", "clip_end", "audio_end", "end_frame", "end_sample"),
+)
+UNREAD_COLUMNS = (*UNREAD_STARTS, *UNREAD_ENDS, "num_frames")
 """Columns of segments in the lists of other programs, some in samples or milliseconds, which are not read."""
+SEGMENT_ADVICE = "write segments into the columns `start` and `end`, in seconds"
+MAX_DIFFERENCE = 0.1
+"""Maximum difference in seconds, beside 1%, of the duration of a recording and that of its list."""
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 
 
 def parse_segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
@@ -62,9 +73,60 @@ class SegmentChecker:
         unread = [name for name in UNREAD_COLUMNS if columns.get(name)]
         if earlier != location and unread:
             raise ValueError(
-                f"{location}: names the same recording as {earlier}, but its column {unread[0]!r} is not read: write "
-                "segments into the columns `start` and `end`, in seconds."
+                f"{location}: names the same recording as {earlier}, but its column {unread[0]!r} is not read: "
+                f"{SEGMENT_ADVICE}."
             )
+
+
+def unread_segment(columns: Mapping[str, str], seconds: float, rate: int) -> str:
+    """Return why a recording that is read whole is meant to be a segment; "" if it is not, as far as is known.
+
+    It is a segment if the value of a column in `UNREAD_COLUMNS` lies within the recording.
+
+    Args:
+        columns: columns of its row.
+        seconds: duration of the recording.
+        rate: sampling rate of its file, for columns in samples.
+    """
+    for name in (*UNREAD_STARTS, *UNREAD_ENDS):
+        end = seconds if name in UNREAD_STARTS else seconds - _tolerance(seconds)
+        times = _possible_seconds(name, columns.get(name, ""), rate)
+        time = next((each for each in times if each <= seconds + _tolerance(seconds)), 0.0)
+        if 0 < time < end:
+            return (
+                f"its column {name!r} ({columns[name]}) lies within the recording of {seconds:.2f} s, but is not read: "
+                f"{SEGMENT_ADVICE}, or rename the column if it means something else"
+            )
+    return ""
+
+
+def other_duration(columns: Mapping[str, str], seconds: float, rate: int) -> str:
+    """Return how the `duration` of a row differs from that of its whole recording; "" if it does not."""
+    value = columns.get("duration", "")
+    times = _possible_seconds("duration", value, rate)
+    if not times or any(abs(time - seconds) <= _tolerance(seconds) for time in (*times, times[0] / rate)):
+        return ""
+    return f"its list names a duration of {value}, but the recording, which is read whole, has {seconds:.2f} s"
+
+
+def _tolerance(seconds: float) -> float:
+    return MAX_DIFFERENCE + 0.01 * seconds
+
+
+def _possible_seconds(name: str, value: str, rate: int) -> list[float]:
+    """Return the times in seconds that the value of a column may mean: without a unit, seconds or milliseconds."""
+    if match := _CLOCK.fullmatch(value):
+        hours, minutes, seconds = match.groups()
+        return [3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))]
+    try:
+        number = float(value)
+    except ValueError:
+        return []
+    if name.endswith("_ms"):
+        return [number / 1000]
+    if "frame" in name or "sample" in name:
+        return [number / rate]
+    return [number] if re.search("_s(ecs?|econds)?$", name) else [number, number / 1000]
 
 
 def _is_missing(value: Any) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.reading import ReadingNotes
+from seqlab.data.column_reading import missing_classes
 from seqlab.data.folders import MAX_NAMED
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out
 from seqlab.data.manifests import ManifestEntry
@@ -38,7 +40,7 @@ class RecordingSplits:
     faults: dict[int, str]
     """Reason for leaving out a recording, by its index."""
     regrouped: dict[int, str] = field(default_factory=dict)
-    """Note on each recording that version 1 of the reading put into another split (`folds: grouped`), by its index."""
+    """Note on each recording that version 1 of the reading put into another split, by its index."""
 
     def reading_notes(self, recordings: Recordings) -> ReadingNotes:
         """Count the recordings that an earlier version of the reading put into another split."""
@@ -69,9 +71,9 @@ def split_recordings(
     Raises:
         ValueError: a recording cannot be used and `on_fault` is `refuse`; a split is empty; a fold does not exist.
     """
-    faults = {
-        i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
-    }
+    missing = _texts_of_missing_values(config, recordings)
+    found = {i: missing.get(i) or _find_fault(config, recordings, i, texts[i], by_text) for i in range(len(recordings))}
+    faults = {i: fault for i, fault in found.items() if fault}
     if faults and config.on_fault == "refuse":
         _refuse(faults, recordings)
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
@@ -110,6 +112,7 @@ def split_recordings(
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
             raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_describe_faults(faults)}.")
+    regrouped |= dict.fromkeys(missing, "texts such as `NaN` stand for a missing one")
     return RecordingSplits(train, valid, test, faults, regrouped)
 
 
@@ -140,6 +143,24 @@ def _describe_faults(faults: dict[int, str]) -> str:
     return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + MAX_NAMED_REASONS])
 
 
+def _texts_of_missing_values(config: RecordingsConfig, recordings: Recordings) -> dict[int, str]:
+    """Return the reason for leaving out each recording whose text stands for a missing one (`NaN`), as in a table.
+
+    The names of folders are texts as they are, and an empty text is that of a recording without speech.
+    """
+    texts = {
+        i: each.text
+        for i, each in enumerate(recordings.examples)
+        if each.text and each.text != Path(each.location).parent.name
+    }
+    markers = {*missing_classes(sorted(set(texts.values())))}
+    return {
+        i: f"{recordings.examples[i].audio}: its {config.text_column!r} is {text!r}, which stands for a missing value"
+        for i, text in texts.items()
+        if text in markers
+    }
+
+
 def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
     """Return the reason why a recording cannot be used, or "" if it can."""
     example = recordings.examples[index]
@@ -147,7 +168,10 @@ def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, te
         return example.fault
     if text is None:
         known = ", ".join(example.columns) or "none"
-        return f"{example.audio}: its {config.text_column!r} is missing in the list (its other columns: {known})"
+        advice = "" if config.text_column in example.columns else ": name that of the texts by `--data.text_column`"
+        return (
+            f"{example.audio}: its {config.text_column!r} is missing in the list (its other columns: {known}{advice})"
+        )
     if recordings.seconds(index) < config.min_seconds:
         return f"{example.audio}: has {recordings.seconds(index):.3f} s, below `data.min_seconds`"
     if example.is_silent and (text or not by_text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,16 +27,19 @@ from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.manifests import ManifestEntry
+from seqlab.data.recording_segments import other_duration, unread_segment
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import PreparationProgress
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Version of the cache; increase it when the decoding of files changes."""
 SAMPLES_FILE, EXAMPLES_FILE = "samples.i16", "examples.jsonl"
 MIN_SOUND = FULL_SCALE * 10 ** (SILENCE_DB / 20)
 """Smallest 16-bit amplitude that is not silent."""
 DECODING_BATCH_SIZE = 256
 """Number of recordings decoded at a time."""
+OTHER_DURATION = "rows have a `duration` that is not that of the recording, which is read whole"
+logger = logging.getLogger(__name__)
 ConfigField = Literal["train", "extra_train", "valid"]
 
 
@@ -58,7 +62,7 @@ class RecordingExample:
     """Sample rate of the file."""
     channels: int = 0
     clipped: float = 0.0
-    """Share of the samples at full scale."""
+    """Share of the samples at full scale, or at the peak."""
     is_silent: bool = False
     digest: str = ""
     """Hash of the samples."""
@@ -103,6 +107,11 @@ class Recordings:
         for example in self.examples:
             for text, since in example.notes.items():
                 notes.add(text, example.location, since=since)
+        ids = set()
+        for example in self.examples:
+            if (name := (example.field, example.columns.get("id", ""))) in ids:
+                notes.add("recordings have the `id` of an earlier one", example.location)
+            ids |= {name} if name[1] else set()
         return notes
 
 
@@ -159,6 +168,7 @@ def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEn
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProgress) -> None:
     """Write the concatenated samples of all recordings, and the metadata of each."""
+    problems: list[str] = []
     count = sum(1 for _ in _entries(config))  # in a separate pass: recordings of a dataset may not fit into memory
     first = 0
     with (
@@ -171,12 +181,15 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProg
             read = threads.map(lambda each: _read(each[1], config.sample_rate), block)
             for (field, each), found in zip(block, read, strict=True):
                 example = _example(field, each, found, first)
+                problems += [each.location] if OTHER_DURATION in example.notes else []
                 if isinstance(found, Recording):
                     samples.write(found.samples.tobytes())
                     first += len(found.samples)
                 notes.write(json_text(asdict(example)).encode() + b"\n")
             done += len(block)
             on_progress("recordings decoded", done, count)
+    if problems:
+        logger.warning("%s %s (the first: %s)", len(problems), OTHER_DURATION, problems[0])
 
 
 def _read(entry: ManifestEntry, rate: int) -> Recording | RecordingError | str:
@@ -200,6 +213,12 @@ def _example(
         return RecordingExample(
             field, entry.audio, entry.text, entry.location, columns, first, fault=str(found), notes=notes
         )
+    if entry.is_whole_file:
+        properties = entry.columns, found.duration, found.source_rate
+        if problem := unread_segment(*properties):
+            raise ValueError(f"{entry.location}: {problem}.")
+        if other_duration(*properties):
+            notes[OTHER_DURATION] = 1
     if found.is_scaled:
         notes["recordings with floats beyond [-1, 1] were divided by their peak"] = 2
     if found.is_silent and np.abs(found.samples.astype(np.int32)).max() >= MIN_SOUND:
@@ -214,7 +233,7 @@ def _example(
         len(found.samples),
         found.source_rate,
         found.channels,
-        found.clipped,
+        max(found.clipped, found.at_peak),
         found.is_silent,
         hashlib.blake2b(found.samples.tobytes(), digest_size=12).hexdigest(),
         notes=notes,

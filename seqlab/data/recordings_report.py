@@ -52,6 +52,8 @@ class RecordingsReport:
     """Locations of held-out recordings with the same samples (in `data.test`: the same file) as training recordings."""
     repeated: tuple[str, ...] = field(default=())
     """Locations of training recordings with the same samples as an earlier training recording."""
+    contradictory: tuple[str, ...] = field(default=())
+    """Locations of those of `repeated` whose text is another one."""
     empty_texts: tuple[str, ...] = field(default=())
     """Locations of transcripts that are empty after normalization."""
     labels: dict[str, int] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class RecordingsReport:
         trained: dict[str, int] = {}
         for i in splits.train.tolist():
             trained.setdefault(recordings.examples[i].digest, i)
+        repeated = {i: first for i in splits.train if (first := trained[recordings.examples[i].digest]) != i}
         files = {recordings.examples[i].audio for i in splits.train}
         labels = Counter(texts[i] or "" for i in splits.train)
         both: set[str | None] = set()
@@ -106,7 +109,8 @@ class RecordingsReport:
                 # test recordings are not decoded: only equal paths are found, no copies
                 *(each.location for each in test if each.audio in files and each.start == 0 and each.end is None),
             ),
-            tuple(recordings.examples[i].location for i in splits.train if trained[recordings.examples[i].digest] != i),
+            tuple(recordings.examples[i].location for i in repeated),
+            tuple(recordings.examples[i].location for i in repeated if texts[i] != texts[repeated[i]]),
             tuple(recordings.examples[i].location for i in (*splits.train, *held_out) if by_text and not texts[i]),
             {} if by_text else dict(labels.most_common()),
             () if by_text else tuple(sorted({texts[i] or "" for i in held_out} - set(labels))),
@@ -145,6 +149,7 @@ class RecordingsReport:
         for locations, finding in (
             (self.empty_texts, "transcripts are empty"),
             (self.repeated, "training recordings repeat an earlier one"),
+            (self.contradictory, "training recordings repeat an earlier one with another text"),
             (self.shared_recordings, "held-out recordings are also in the training split"),
         ):
             if locations:

@@ -21,6 +21,8 @@ NumberedRecord = tuple[int, Any]
 """Number of the line or record, from 1, and the record; None for an empty line, a `RejectedRow` if it is not JSON."""
 SCALAR_TYPES = frozenset((str, int, float, bool, type(None)))
 """Types of most values; a comparison with them is faster than `isinstance(value, Mapping)`."""
+PARQUET_BATCH_ROWS = 1024
+"""Number of rows of a parquet file that are in memory at a time: each may hold a recording."""
 
 
 def read_json_records(
@@ -128,7 +130,7 @@ def read_parquet_records(path: Path, columns: Sequence[str] = ()) -> tuple[list[
 
     def records() -> Iterator[NumberedRecord]:
         try:
-            batches = file.iter_batches(columns=read and [name for name in names if name in read])
+            batches = file.iter_batches(PARQUET_BATCH_ROWS, columns=read and [name for name in names if name in read])
             yield from enumerate((record for batch in batches for record in batch.to_pylist()), start=1)
         except (ArrowException, OSError) as error:
             raise ValueError(f"{path}: cannot be read as .parquet ({error}).") from None

@@ -10,6 +10,7 @@ from typing import Any
 from seqlab.audio.containers import looks_like_audio
 from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit
 from seqlab.base.reading import READING_VERSION
+from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX
 from seqlab.data.manifests import Manifest, ManifestEntry, open_manifest
 from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
@@ -32,7 +33,7 @@ def log_recording_faults(faults: Iterable[str], consequence: str = "The output l
 
 def is_recording_list(path: str) -> bool:
     """Return whether a path is a list of recordings rather than a recording."""
-    return _open_if_manifest(path) is not None or Path(path).suffix == ".txt"
+    return _open_if_manifest(path) is not None or uncompressed_name(Path(path)).endswith(".txt")
 
 
 def buffer_size(requested: int | None, spec: str | None) -> int:

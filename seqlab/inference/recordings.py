@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from seqlab.audio.channel_names import channel_index
 from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.containers import check_rate
-from seqlab.audio.quality import count_values, quality_warning
-from seqlab.audio.reading import Recording, RecordingError, peak_db, read_recording
+from seqlab.audio.quality import count_values, peak_db, quality_warning, share_at_peak
+from seqlab.audio.reading import Recording, RecordingError, read_recording
 from seqlab.audio.waveform import MAX_FLOAT_SAMPLE, resample, scale_floats, to_float, to_int16
 from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import usable_cores
 from seqlab.data.manifests import ManifestEntry
+from seqlab.data.recording_segments import other_duration, unread_segment
 
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
@@ -65,9 +66,12 @@ def read_waveforms(
             return found
         source_rates[name] = found.source_rate
         if warnings is not None:
-            properties = found.num_values, found.clipped, max_background_db
-            if warning := quality_warning(found.samples, rate, *properties):
-                warnings[index] = f"{name}: {warning}"
+            properties = found.num_values, max(found.clipped, found.at_peak), found.correlation, max_background_db
+            reasons, entry = [quality_warning(found.samples, rate, *properties)], recordings[index]
+            if isinstance(entry, ManifestEntry) and entry.is_whole_file and reading > FIRST_READING_VERSION:
+                reasons.append(other_duration(entry.columns, found.duration, found.source_rate))
+            if any(reasons):
+                warnings[index] = f"{name}: {'; '.join(filter(None, reasons))}"
         return found.samples
 
     with ThreadPoolExecutor(usable_cores()) as threads:
@@ -109,7 +113,11 @@ def _read_one(recording: Any, name: str, rate: int, reading: int, channel: str) 
             return recording.fault or f"{recording.location}: names no recording."
         content = recording.audio if recording.content is None else recording.content
         start, end, channel = recording.start, recording.end, recording.channel or channel
-        return read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
+        read = read_recording(content, rate, name=name, start=start, end=end, channel=channel, reading=reading)
+        problem = ""
+        if recording.is_whole_file and reading > FIRST_READING_VERSION:
+            problem = unread_segment(recording.columns, read.duration, read.source_rate)
+        return f"{recording.location}: {problem}." if problem else read
     if isinstance(recording, str | Path | bytes):
         return read_recording(recording, rate, name=name, channel=channel, reading=reading)
     return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
@@ -136,12 +144,15 @@ def _convert_array(
     if values.dtype.kind == "f" and (reading > FIRST_READING_VERSION or np.abs(values).max() > MAX_FLOAT_SAMPLE):
         values, _ = scale_floats(values, name)
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
-        return Recording(values, rate, source_rate, 1, 0.0, num_values=count_values(values))
-    floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
+        properties = False, count_values(values), 1.0, share_at_peak(values)
+        return Recording(values, rate, source_rate, 1, 0.0, *properties)
+    floats, correlation = to_float(values) if values.dtype == np.int16 else values.astype(np.float32), 1.0
     if floats.ndim == 2:
-        mixer = MeanOfChannels(channel_index(channel, floats.shape[1], name))
+        mixer = MeanOfChannels(channel_index(channel, floats.shape[1], name), is_chosen=channel != "")
         floats = mixer.mix(floats)
         if reading > FIRST_READING_VERSION:
             mixer.check(name)
+        correlation = 1.0 if reading == FIRST_READING_VERSION else mixer.correlation()
     waveform = to_int16(resample(floats, source_rate, rate))
-    return Recording(waveform, rate, source_rate, values.shape[-1], 0.0, num_values=count_values(floats))
+    properties = False, count_values(floats), correlation, share_at_peak(floats)
+    return Recording(waveform, rate, source_rate, values.shape[-1], 0.0, *properties)

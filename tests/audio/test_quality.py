@@ -1,6 +1,7 @@
 """Warnings of recordings that are too quiet for their format or noisy, and background that changes no features."""
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,17 @@ import pytest
 import soundfile
 import torch
 
+from seqlab.audio.channels import MeanOfChannels
 from seqlab.audio.codec import RecordingCodec, fit_recording_codec
-from seqlab.audio.quality import background_db, count_values, usual_background_db
+from seqlab.audio.quality import (
+    PeakCounter,
+    background_db,
+    count_values,
+    has_sound,
+    share_at_peak,
+    usual_background_db,
+)
+from seqlab.audio.reading import Recording
 from seqlab.inference.recordings import read_waveforms
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 
@@ -113,3 +123,69 @@ def test_consonants_are_no_background() -> None:
     for samples in (np.concatenate([noise(0.2, -20), SOUND]), slow, noise(1.0, 0)):
         whole = codec.log_mel(to_int16(samples))
         assert len(whole) - len(codec.frames(to_int16(samples))) <= 8
+
+
+def mean_of(*channels: np.ndarray) -> bytes:
+    return encode(np.stack(channels, 1))
+
+
+@pytest.mark.parametrize("limit", [0.9, 0.5, 0.1])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8"])
+def test_clipping_below_full_scale_has_a_warning(subtype: str, limit: float) -> None:
+    """A program that clips and then lowers the level leaves flat peaks at any level: 55 of 100 labels were wrong."""
+    clipped = np.clip(SOUND * 20, -1, 1) * limit
+    found = warnings_of(encode(clipped, subtype), encode(SOUND * limit, subtype), (clipped, RATE))
+    assert {0, 2} == {index for index, text in found.items() if "of its samples are clipped" in text}
+
+
+def test_samples_at_the_peak_are_counted_in_runs() -> None:
+    clipped = np.minimum(SOUND * 4, 0.3)
+    runs = [len(list(run)) for is_peak, run in itertools.groupby(clipped == 0.3) if is_peak]
+    assert share_at_peak(clipped) == pytest.approx(sum(size for size in runs if size > 1) / len(clipped))
+    assert share_at_peak(np.full(8, 0.3)) == 0
+    counter = PeakCounter()
+    for block in (np.zeros(1 << 18), clipped):
+        counter.add(block)
+    assert counter.share() == 0  # a short part of a long recording
+
+
+def test_a_peak_that_training_leaves_out_as_silent_has_a_warning() -> None:
+    """Down to -72 dB there is an answer, which may be wrong."""
+    scale = 1 / np.abs(SOUND).max()
+    for level, has_warning in ((-55, False), (-61, True), (-66, True)):
+        samples = SOUND * scale * 10 ** (level / 20)
+        assert Recording(to_int16(samples), RATE, RATE, 1, 0.0).is_silent == has_warning
+        assert has_sound(to_int16(samples))
+        assert bool(warnings_of(encode(samples))) == has_warning
+    assert not has_sound(to_int16(SOUND * scale * 10 ** (-73 / 20)))
+    assert not has_sound(np.zeros(8, np.int16), reading=1)
+    assert has_sound(np.array([0, 1, 0], np.int16), reading=1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        noise(0.5, -3),  # as loud as the sound
+        np.roll(SOUND, 4),  # 0.5 ms later
+        np.roll(SOUND, 400),
+        0.3 * noise(0.5, 3),
+    ],
+)
+def test_channels_that_differ_have_a_warning(other: np.ndarray) -> None:
+    """The mean of a voice and noise, or a delayed voice, is not what is heard: up to 208 of 300 labels were wrong."""
+    different = mean_of(SOUND, other[: len(SOUND)])
+    stereo = mean_of(SOUND + noise(0.5, -25), 0.8 * SOUND + noise(0.5, -25, seed=2))
+    found = warnings_of(different, stereo, mean_of(SOUND, 0 * SOUND), mean_of(SOUND, 0.3 * SOUND + 0.1), encode(SOUND))
+    assert list(found) == [0]
+    assert "name one by `--channel 1`, or confirm the mean of all by `--channel mean`" in found[0]
+    for channel in ("left", "mean"):
+        assert "channels" not in warnings_of(different, channel=channel).get(0, "")
+    assert "channels differ" in warnings_of((np.stack([SOUND, other[: len(SOUND)]], 1), RATE))[0]
+
+
+def test_the_correlation_of_channels_is_that_of_numpy() -> None:
+    first, second = SOUND + 0.1, np.roll(SOUND, 3) + noise(0.5, -6) - 0.2
+    mixer = MeanOfChannels()
+    for start in range(0, len(SOUND), 1000):
+        mixer.mix(np.stack([first, second], 1)[start : start + 1000].astype(np.float32))
+    assert mixer.correlation() == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-5)

@@ -1,6 +1,9 @@
 """Manifests of recordings: the same entries from all formats; errors name the file and line."""
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import soundfile
 
 from seqlab.data.columns import parse_column
 from seqlab.data.manifests import open_manifest
+from seqlab.inference.recording_lists import is_recording_list
 
 RATE = 8000
 TEXTS = ["one two", "three", "and, four"]
@@ -323,6 +327,34 @@ def test_channels_urls_and_other_texts_are_read_and_noted(folder: Path) -> None:
     (folder / "nan.jsonl").write_text('{"audio": "0.wav", "text": NaN}\n', "utf-8")
     [missing] = open_manifest(str(folder / "nan.jsonl")).entries()
     assert missing.text is None
+
+
+def test_truth_values_are_texts_as_in_tables(folder: Path) -> None:
+    path = write_rows(folder, {"audio": "0.wav", "text": True})
+    [entry] = open_manifest(path).entries()
+    assert [entry.text] == list(parse_column(f"{path}#text").values()) == ["true"]
+    assert list(entry.notes.values()) == [2]
+    assert [each.text for each in open_manifest(path, reading=1).entries()] == ["True"]
+
+
+@pytest.mark.parametrize("suffix", ["bz2", "xz", "gz"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_compressed_lists_are_read_by_the_suffix_before(kind: str, suffix: str, folder: Path) -> None:
+    path = write_jsonl(folder) if kind == "jsonl" else write_table(folder, ",")
+    packed = path.with_name(f"{path.name}.{suffix}")
+    packed.write_bytes({"bz2": bz2, "xz": lzma, "gz": gzip}[suffix].compress(path.read_bytes()))
+    assert [entry.text for entry in open_manifest(str(packed)).entries()] == TEXTS
+    assert is_recording_list(str(packed))
+
+
+def test_columns_that_are_not_used_may_hold_dates_and_bytes(folder: Path) -> None:
+    import pandas
+
+    times = pandas.to_datetime(["2024-01-31", "2024-02-01", "2024-02-02"])
+    pandas.DataFrame([*rows()]).assign(made=times, raw=b"1").to_parquet(folder / "list.parquet")
+    entries = list(open_manifest(str(folder / "list.parquet")).entries())
+    assert [entry.text for entry in entries] == TEXTS
+    assert entries[0].columns["made"] == "2024-01-31 00:00:00"
 
 
 def test_the_suffix_of_a_list_may_be_in_upper_case(folder: Path) -> None:

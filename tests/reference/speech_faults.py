@@ -107,7 +107,7 @@ SPEECH_FAULTS = (
     Fault(
         "speech.silence_transcribed",
         "a silent recording gets a transcript",
-        "else peak_db(waveform) >= MIN_PEAK_DB",
+        "else peak_db(samples) >= MIN_PEAK_DB",
         "else True",
         ("transcription/test_transcribing.py",),
     ),

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
-from seqlab.audio.quality import LABEL_BACKGROUND_DB
-from seqlab.audio.reading import MIN_PEAK_DB, peak_db
+from seqlab.audio.quality import LABEL_BACKGROUND_DB, has_sound
 from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
@@ -106,7 +105,8 @@ class RecordingsLabeller:
     ) -> list[LabelledRecording]:
         """Label waveforms (n,) at the sampling rate of the runs."""
         probs = np.zeros((len(waveforms), self.target.size))
-        faults = ["" if self._has_sound(each) else silence_fault(each) for each in waveforms]
+        labels_silence = self.reading == FIRST_READING_VERSION
+        faults = ["" if labels_silence or has_sound(each) else silence_fault(each) for each in waveforms]
         for run in self.runs:
             codec: RecordingCodec = run.codecs[0]
             counts = np.array([codec.num_frames(len(each)) for each in waveforms])
@@ -119,10 +119,6 @@ class RecordingsLabeller:
             LabelledRecording("", {}, fault) if fault else self._most_probable(row)
             for row, fault in zip(probs, faults, strict=True)
         ]
-
-    def _has_sound(self, waveform: Waveform) -> bool:
-        """Return whether a waveform has a label; version 1 of the reading labels silence, too."""
-        return self.reading == FIRST_READING_VERSION or peak_db(waveform) >= MIN_PEAK_DB
 
     @torch.inference_mode()
     def _probs(self, run: LoadedRun, waveforms: Sequence[Waveform]) -> NDArray[np.float64]:

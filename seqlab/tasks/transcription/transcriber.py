@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.features import active_frames
-from seqlab.audio.quality import SPEECH_BACKGROUND_DB
-from seqlab.audio.reading import MIN_PEAK_DB, peak_db
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.audio.quality import SPEECH_BACKGROUND_DB, has_sound
+from seqlab.base.reading import READING_VERSION
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
@@ -126,7 +125,7 @@ class Transcriber:
         waveforms = self._read(recordings, warnings)
         readable = [each for each in waveforms if not isinstance(each, str)]
         for index, each in enumerate(waveforms):
-            if not isinstance(each, str) and len(each) and np.ptp(each) and not self._has_sound(each):
+            if not isinstance(each, str) and len(each) and np.ptp(each) and not has_sound(each, self.reading):
                 warnings[index] = f"{recording_name(recordings[index], index)}: {silence_fault(each)}"
         config = self._search_config(search)
         transcripts = iter(
@@ -152,10 +151,6 @@ class Transcriber:
         is_usable = self.codec.num_frames(len(waveform)) > 0 or not np.any(waveform)
         return transcript if is_usable else replace(transcript, fault=f"{name}: {TOO_SHORT}.")
 
-    def _has_sound(self, waveform: Waveform) -> bool:
-        """Return whether the model is applied to a waveform; the transcript of all others is empty."""
-        return bool(np.any(waveform)) if self.reading == FIRST_READING_VERSION else peak_db(waveform) >= MIN_PEAK_DB
-
     def transcribe_waveforms(
         self,
         waveforms: Sequence[Waveform],
@@ -172,7 +167,7 @@ class Transcriber:
             replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
             for each in waveforms
         ]
-        with_sound = {i: each for i, each in enumerate(waveforms) if self._has_sound(each)}
+        with_sound = {i: each for i, each in enumerate(waveforms) if has_sound(each, self.reading)}
         num_done = 0
         for indices in self._index_batches(with_sound, batch_seconds):
             batch_transcripts = self._transcribe_batch([waveforms[i] for i in indices], config, times)
