@@ -16,7 +16,7 @@ from typing import Any
 
 from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION
 from seqlab.data.column import Stamp, text_of_value
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.delimited import DelimitedRows, RejectedRow
@@ -190,9 +190,9 @@ class Manifest(FileColumn):
             if content is None:  # recordings in a dataset are already cut
                 start, end = segment_of_record(others, location)
             if (start, end) != without_offset:
-                notes["rows have a segment in the columns `offset` and `duration`"] = 2
+                notes["rows have a segment in the columns `offset` and `duration`"] = READ_AS_MEANT
             if channel:
-                notes["rows name a channel"] = 2
+                notes["rows name a channel"] = READ_AS_MEANT
         return ManifestEntry(name or "", text, location, content, start, end, columns, channel, notes)
 
     def _text(self, record: Mapping[str, Any], location: str, notes: dict[str, int]) -> str | None:
@@ -204,10 +204,10 @@ class Manifest(FileColumn):
             if name != self.text_column and text and record.get(name):
                 notes[f"rows have a text in the column {name!r} as well, which is not used"] = 1
         if isinstance(text, float) and math.isnan(text):
-            notes["rows have NaN as their text, which is a missing one"] = 2
+            notes["rows have NaN as their text, which is a missing one"] = READ_AS_MEANT
             return "nan" if self.reading == FIRST_READING_VERSION else None
         if isinstance(text, bool):
-            notes["rows have a truth value as their text, which is written as in tables"] = 2
+            notes["rows have a truth value as their text, which is written as in tables"] = READ_AS_MEANT
         if text is None or self.reading == FIRST_READING_VERSION:
             return None if text is None else str(text)
         return text_of_value(text, self.text_column, location)

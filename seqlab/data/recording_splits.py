@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
 from seqlab.data.column_reading import missing_classes
 from seqlab.data.folders import MAX_NAMED
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out
@@ -46,7 +46,7 @@ class RecordingSplits:
         """Count the recordings that an earlier version of the reading put into another split."""
         notes = ReadingNotes()
         for index, text in self.regrouped.items():
-            notes.add(text, recordings.examples[index].location, since=2)
+            notes.add(text, recordings.examples[index].location, since=READ_AS_MEANT)
         return notes
 
 

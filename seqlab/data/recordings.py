@@ -22,7 +22,7 @@ from seqlab.base.atomic_io import rename
 from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, validate_type
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
 from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
@@ -220,9 +220,9 @@ def _example(
         if other_duration(*properties):
             notes[OTHER_DURATION] = 1
     if found.is_scaled:
-        notes["recordings with floats beyond [-1, 1] were divided by their peak"] = 2
+        notes["recordings with floats beyond [-1, 1] were divided by their peak"] = READ_AS_MEANT
     if found.is_silent and np.abs(found.samples.astype(np.int32)).max() >= MIN_SOUND:
-        notes["recordings are silent, apart from a constant offset"] = 2
+        notes["recordings are silent, apart from a constant offset"] = READ_AS_MEANT
     return RecordingExample(
         field,
         entry.audio,
