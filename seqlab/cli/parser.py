@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         """Parse all arguments, and add the original list as `given`; raise UsageError for invalid arguments."""
         self._refuse_repetition(arguments)
         namespace, unknown = self.parse_known_args(arguments)
-        if unknown and any(action.nargs == "*" for action in self._actions):  # arguments may follow options
+        if unknown and any(action.nargs in ("*", "+") for action in self._actions):  # arguments may follow options
             namespace, unknown = self.parse_known_intermixed_args(arguments)
         if not unknown:
             namespace.given = list(arguments)

@@ -124,9 +124,10 @@ def test_a_run_reads_the_channel_that_it_was_trained_on(corpus: str, tmp_path: P
 
 def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
     path = Path(corpus).parent / "0.wav"
-    status, done = run_in_process("label", path.parent, path)
-    assert status == 2
-    assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
+    for arguments in ((path.parent, path), (path.parent, "--json", path)):
+        status, done = run_in_process("label", *arguments)
+        assert status == 2
+        assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
 
 def test_options_of_text_labelling_are_refused(trained_row: Callable[[str], Trained]) -> None:
