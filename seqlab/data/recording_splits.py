@@ -149,9 +149,9 @@ def _texts_of_missing_values(config: RecordingsConfig, recordings: Recordings) -
     The names of folders are texts as they are, and an empty text is that of a recording without speech.
     """
     texts = {
-        i: each.text
+        i: each.text.strip()
         for i, each in enumerate(recordings.examples)
-        if each.text and each.text != Path(each.location).parent.name
+        if each.text and each.text.strip() and each.text != Path(each.location).parent.name
     }
     markers = {*missing_classes(sorted(set(texts.values())))}
     return {

@@ -109,7 +109,8 @@ class Recordings:
                 notes.add(text, example.location, since=since)
         ids = set()
         for example in self.examples:
-            if (name := (example.field, example.columns.get("id", ""))) in ids:
+            name = example.location.rpartition(", ")[0], example.columns.get("id", "")  # lists may number their rows
+            if name in ids:
                 notes.add("recordings have the `id` of an earlier one", example.location)
             ids |= {name} if name[1] else set()
         return notes

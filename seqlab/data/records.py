@@ -21,7 +21,7 @@ NumberedRecord = tuple[int, Any]
 """Number of the line or record, from 1, and the record; None for an empty line, a `RejectedRow` if it is not JSON."""
 SCALAR_TYPES = frozenset((str, int, float, bool, type(None)))
 """Types of most values; a comparison with them is faster than `isinstance(value, Mapping)`."""
-PARQUET_BATCH_ROWS = 1024
+PARQUET_BATCH_ROWS = 128
 """Number of rows of a parquet file that are in memory at a time: each may hold a recording."""
 
 

@@ -37,6 +37,12 @@ def write_jsonl(folder: Path) -> Path:
     return path
 
 
+def write_array(folder: Path) -> Path:
+    path = folder / "list.json"
+    path.write_text(json.dumps(rows(), indent=1), encoding="utf-8")
+    return path
+
+
 def write_table(folder: Path, separator: str) -> Path:
     path = folder / ("list.csv" if separator == "," else "list.tsv")
     cells = [["audio", "text", "speaker"], *([row["audio"], row["text"], row["speaker"]] for row in rows())]
@@ -67,10 +73,11 @@ def write_kaldi(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet", "kaldi"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tsv", "parquet", "kaldi"])
 def test_all_formats_give_the_same_entries(kind: str, folder: Path) -> None:
     writers = {
         "jsonl": write_jsonl,
+        "json": write_array,
         "csv": lambda path: write_table(path, ","),
         "tsv": lambda path: write_table(path, "\t"),
         "parquet": write_parquet,

@@ -45,13 +45,13 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 
 
 @pytest.mark.parametrize("name", ["list.jsonl", "list.tsv"])
-@pytest.mark.parametrize("marker", ["NaN", "nan", "NULL", "null", "N/A", "<NA>", "-", "?"])
+@pytest.mark.parametrize("marker", ["NaN", " nan", "NULL", "null", "N/A", "<NA>", "-", "?"])
 def test_a_text_that_stands_for_a_missing_one_is_left_out(marker: str, name: str, tmp_path: Path) -> None:
     path = write_list(tmp_path, [{"text": text} for text in [*WORDS, marker]], name)
     data = transcripts(path)
     line = len(WORDS) + 1 + name.endswith("tsv")
     [(index, fault)] = data.splits.faults.items()
-    assert (data.recordings.examples[index].text, f"its 'text' is {marker!r}" in fault) == (marker, True)
+    assert (data.recordings.examples[index].text, f"its 'text' is {marker.strip()!r}" in fault) == (marker, True)
     assert any(f"line {line}: {tmp_path}/{len(WORDS)}.wav: its 'text' is" in each for each in data.report.lines())
     assert [note.first for note in data.reading.changes_after(1)] == [f"{path}, line {line}"]
     assert all(data.texts[i] in WORDS for i in (*data.train, *data.valid))
@@ -158,7 +158,8 @@ def test_equal_recordings_with_different_texts_are_reported(tmp_path: Path, capl
 
 def test_ids_that_occur_twice_are_reported(tmp_path: Path) -> None:
     path = write_list(tmp_path, [{"text": word, "id": word.replace("two", "one")} for word in WORDS])
-    notes = {note.text: (note.count, note.first) for note in transcripts(path).reading}
+    other = write_list(tmp_path, [{"audio": "v.wav", "text": "one", "id": "one"}], "valid.jsonl")
+    notes = {note.text: (note.count, note.first) for note in transcripts(path, valid=other).reading}
     assert notes == {"recordings have the `id` of an earlier one": (1, f"{path}, line 2")}
 
 
