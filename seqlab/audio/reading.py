@@ -150,24 +150,31 @@ def read_recording(
         raise ValueError(f"{name}: a segment must have 0 <= start < end in seconds, but has {start} and {end} instead.")
     with _binary_stream(source, name, reading) as stream, _open_sound(stream, name) as sound:
         check_rate(sound.samplerate, name)
-        first, last = _frames_of_segment(sound, start, end, name)
+        segment = _frames_of_segment(sound, start, end, name)
         is_chosen = channel != "" or reading == FIRST_READING_VERSION
         mixer = MeanOfChannels(channel_index(channel, sound.channels, name), is_chosen=is_chosen)
-        meter, counter, peaks = ClippingMeter(sound.subtype, sound.channels), ValueCounter(), PeakCounter()
-        is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
-        blocks = _decode_frames(sound, first, last, rate, name, mixer, (meter, counter, peaks))
-        if is_float:  # the scale is known after the last block
-            floats, is_scaled = scale_floats(np.concatenate(list(blocks)), name)
-            samples = to_int16(floats)
-        else:
-            samples, is_scaled = np.concatenate([to_int16(block) for block in blocks]), False
-        if not len(samples):
-            raise RecordingError(name, "empty", f"less than one sample at {rate:,} Hz. Leave it out.")
-        if reading > FIRST_READING_VERSION:
-            mixer.check(name)
-        clipped = 0.0 if is_scaled else meter.share()
-        properties = clipped, is_scaled, counter.count, mixer.correlation(), peaks.share()
-        return Recording(samples, rate, sound.samplerate, sound.channels, *properties)
+        return _read_frames(sound, segment, rate, name, mixer, reading)
+
+
+def _read_frames(
+    sound: Any, segment: tuple[int, int], rate: int, name: str, mixer: MeanOfChannels, reading: int
+) -> Recording:
+    """Read the frames of a segment, which is its first frame and the one after the last, as a recording."""
+    meter, counter, peaks = ClippingMeter(sound.subtype, sound.channels), ValueCounter(), PeakCounter()
+    is_float = reading > FIRST_READING_VERSION and sound.subtype in FLOAT_SUBTYPES
+    blocks = _decode_frames(sound, *segment, rate, name, mixer, (meter, counter, peaks))
+    if is_float:  # the scale is known after the last block
+        floats, is_scaled = scale_floats(np.concatenate(list(blocks)), name)
+        samples = to_int16(floats)
+    else:
+        samples, is_scaled = np.concatenate([to_int16(block) for block in blocks]), False
+    if not len(samples):
+        raise RecordingError(name, "empty", f"less than one sample at {rate:,} Hz. Leave it out.")
+    if reading > FIRST_READING_VERSION:
+        mixer.check(name)
+    clipped = 0.0 if is_scaled else meter.share()
+    properties = clipped, is_scaled, counter.count, mixer.correlation(), peaks.share()
+    return Recording(samples, rate, sound.samplerate, sound.channels, *properties)
 
 
 @contextmanager

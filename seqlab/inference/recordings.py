@@ -65,19 +65,23 @@ def read_waveforms(
         if isinstance(found, str):
             return found
         source_rates[name] = found.source_rate
-        if warnings is not None:
-            properties = found.num_values, max(found.clipped, found.at_peak), found.correlation, max_background_db
-            reasons, entry = [quality_warning(found.samples, rate, *properties)], recordings[index]
-            if isinstance(entry, ManifestEntry) and entry.is_whole_file and reading > FIRST_READING_VERSION:
-                reasons.append(other_duration(entry.columns, found.duration, found.source_rate))
-            if any(reasons):
-                warnings[index] = f"{name}: {'; '.join(filter(None, reasons))}"
+        if warnings is not None and (reason := _doubt(recordings[index], found, reading, max_background_db)):
+            warnings[index] = f"{name}: {reason}"
         return found.samples
 
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(threads.map(read_one, range(len(recordings))))
     _warn_of_lower_rates(source_rates, rate)
     return read
+
+
+def _doubt(recording: Any, found: Recording, reading: int, max_background_db: float) -> str:
+    """Return why the answer for a recording may be wrong; "" if no reason is known."""
+    properties = found.num_values, max(found.clipped, found.at_peak), found.correlation, max_background_db
+    reasons = [quality_warning(found.samples, found.rate, *properties)]
+    if isinstance(recording, ManifestEntry) and recording.is_whole_file and reading > FIRST_READING_VERSION:
+        reasons.append(other_duration(recording.columns, found.duration, found.source_rate))
+    return "; ".join(filter(None, reasons))
 
 
 def silence_fault(waveform: Waveform) -> str:

@@ -111,4 +111,32 @@ SPEECH_FAULTS = (
         "else True",
         ("transcription/test_transcribing.py",),
     ),
+    Fault(
+        "speech.missing_texts_trained",
+        "a text such as `NaN` is a transcript",
+        "missing = _texts_of_missing_values(config, recordings)",
+        "missing = dict[int, str]()",
+        ("data/test_recording_lists.py",),
+    ),
+    Fault(
+        "speech.unread_segments",
+        "a segment in columns that are not read is the whole recording in training",
+        "if problem := unread_segment(*properties):",
+        "if problem := '':",
+        ("data/test_recording_lists.py",),
+    ),
+    Fault(
+        "speech.channels_that_differ",
+        "a recording whose channels differ has no warning",
+        "if correlation < MIN_CORRELATION:",
+        "if False:",
+        ("audio/test_quality.py",),
+    ),
+    Fault(
+        "speech.clipping_below_full_scale",
+        "recordings that are clipped below full scale have no warning",
+        "peaks.add(mono)",
+        "pass",
+        ("audio/test_quality.py",),
+    ),
 )
