@@ -51,6 +51,8 @@ class Corpus:
     columns: tuple[Column, ...]
     split_records: bool = False
     """Whether a table record with newlines becomes several lines."""
+    reads_tabs: bool = True
+    """Whether a tab in a source has a meaning: it starts tags, or separates two texts."""
 
     @classmethod
     def from_specs(

@@ -46,6 +46,10 @@ _TRANSLATION_MEMORY = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+)?(tmx|xliff|mteval|srcset|refset|tstset)\b", re.IGNORECASE
 )
 _PAGE = re.compile(r"\s*<(!doctype html|html|\?xml)\b", re.IGNORECASE)
+_SUBTITLES = re.compile(r"\s*(WEBVTT\b|\[Script Info\])|\d*:?\d\d:\d\d[.,]\d+ --> ")
+_CATALOG = re.compile(r'msg(id|str|ctxt) "')
+SUBTITLE_SUFFIXES, CATALOG_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa"), (".po", ".pot")
+"""Suffixes of subtitles and of message catalogs (gettext)."""
 UTF16_SAMPLE = 12
 """Number of bytes in which UTF-16 without a byte order mark is recognized: every second one is 0."""
 
@@ -75,6 +79,24 @@ def refuse_markup(first: str, name: str) -> None:
         raise ValueError(
             f"{name}: is an HTML or XML page, not a table or text ({first.strip():.40}): was it downloaded completely? "
             "Convert a page to plain text."
+        )
+
+
+def refuse_subtitles_and_catalogs(line: str, name: str, *, is_first: bool = True) -> None:
+    """Raise ValueError if a line is one of subtitles or of a message catalog, or the name of the file has their suffix.
+
+    `is_first`: whether it is the first line of the file, which is `1` in subtitles and a comment in catalogs.
+    """
+    suffix = Path(uncompressed_name(Path(name))).suffix
+    if _SUBTITLES.match(line) or (is_first and suffix in SUBTITLE_SUFFIXES and line.strip().isdecimal()):
+        raise ValueError(
+            f"{name} has subtitles with their times, but this input must be text: write the text of each subtitle to "
+            "one line. Subtitles in two languages are parallel text only if they have the same times."
+        )
+    if _CATALOG.match(line) or (is_first and suffix in CATALOG_SUFFIXES and line.startswith("#")):
+        raise ValueError(
+            f"{name} is a catalog of messages and their translations (gettext), but this input must be text: write the "
+            "messages to one file and their translations to another, one on each line."
         )
 
 

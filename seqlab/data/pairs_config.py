@@ -103,6 +103,11 @@ class PairsConfig(TokensConfig):
         return self.src_spaces == "single"
 
     @property
+    def reads_tabs(self) -> bool:
+        """Whether a tab in a source has a meaning: labels may be those of two texts."""
+        return True
+
+    @property
     def joint_vocabulary(self) -> bool:
         """Whether source and target share one tokenizer."""
         return False
@@ -133,7 +138,8 @@ class PairsConfig(TokensConfig):
             "references": valid[1:],
             "test": list(zip(self.test_src, self.test_tgt, strict=True)),
         }
-        return [Corpus.from_specs(*each, limit=self.line_limit) for each in specs[split]]
+        corpora = (Corpus.from_specs(*each, limit=self.line_limit) for each in specs[split])
+        return [replace(corpus, reads_tabs=self.reads_tabs) for corpus in corpora]
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
         """Choose the sources held out for validation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,15 +11,18 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.column import Column
 from seqlab.data.columns import SCANNED_KINDS, FileColumn
 from seqlab.data.corpus import Corpus
+from seqlab.data.file_types import refuse_subtitles_and_catalogs
 from seqlab.data.markup import MARKUP
 from seqlab.text.normalization import has_invisible
 
 SAMPLE_LINES = 1000
 """Number of lines at the start of a file in which markup is looked for."""
-MIN_LINES = 2
-"""Minimum number of lines that show the layout of a file."""
+MIN_LINES, MAX_SAMPLE = 2, 10
+"""Minimum and maximum number of lines that show the layout of a file."""
 _DOCUMENT = re.compile(r"\s*<(url>|doc docid|seg id)", re.IGNORECASE)
 """Start of a document of WMT, or of the files `train.tags.*` of IWSLT."""
+_NUMBERED = re.compile(r"\s*(\d+)\t")
+NUMBERS = "texts number their lines, which is learned as text: name the file .tsv and the column 1"
 TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
 
 INVISIBLE = "have invisible characters, such as a byte order mark or a control character, which are learned as text"
@@ -29,27 +32,51 @@ INVISIBLE = "have invisible characters, such as a byte order mark or a control c
 def refuse_other_layouts(corpus: Corpus) -> None:
     """Raise ValueError if a side of a parallel corpus is markup, or holds both texts on each line.
 
-    Sides may have tabs, which start tags, unless both sides are the same file.
+    Sources of some tasks may have tabs, which start tags or separate two texts, unless both sides are the same file.
+    Subtitles and catalogs of messages are refused for all text.
     """
-    if len(corpus.columns) < 2:
-        return
     is_same = len({column.source for column in corpus.columns}) == 1
     for column in corpus.columns:
-        lines = sample_lines(column, 10)
+        lines = sample_lines(column, MAX_SAMPLE)
         if column.kind != "text" or not lines:
+            continue
+        for line in lines:
+            refuse_subtitles_and_catalogs(line, str(column), is_first=False)
+        if len(corpus.columns) < 2:
             continue
         if _DOCUMENT.match(lines[0]):
             raise ValueError(
                 f"{column}, line 1: is markup ({lines[0].strip():.40}), but must be a sentence: convert the file to "
                 "plain text, with a sentence on each line."
             )
-        separator = next((each for each in (" ||| ", "\t") if all(each in line for line in lines)), None)
-        if separator is not None and len(lines) >= MIN_LINES and (is_same or separator != "\t"):
-            raise ValueError(
-                f"{column}: each line has {separator!r}, which separates two texts: write the source and the target "
-                f"to two files, or separate them by tabs and name the columns {Path(column.source).stem}.tsv#0 and "
-                f"{Path(column.source).stem}.tsv#1."
-            )
+        if len(lines) >= MIN_LINES:
+            reads_tabs = not is_same and (corpus.reads_tabs or column is corpus.columns[-1])
+            _refuse_several_columns(column, lines, reads_tabs=reads_tabs, is_same=is_same)
+
+
+def _refuse_several_columns(column: Column, lines: Sequence[str], *, reads_tabs: bool, is_same: bool) -> None:
+    stem = Path(column.source).stem
+    if are_numbered(lines):
+        raise ValueError(
+            f"{column}: each line has its number and a tab before the text: name the file {stem}.tsv and its column by "
+            f"{stem}.tsv#1."
+        )
+    separator = next((each for each in (" ||| ", "\t") if all(each in line for line in lines)), None)
+    if separator is None or (separator == "\t" and reads_tabs):
+        return
+    raise ValueError(
+        f"{column}: each line has {separator!r}, which separates two texts: write the source and the target to two "
+        f"files, or separate them by tabs and name the columns {stem}.tsv#0 and {stem}.tsv#1."
+        + " Tags after a tab need `data.tokenizer.tags`."
+        * (separator == "\t" and not is_same)
+    )
+
+
+def are_numbered(lines: Sequence[str]) -> bool:
+    """Return whether each line begins with a tab after its number, which is one more than that of the line before."""
+    matches = [_NUMBERED.match(line) for line in lines]
+    numbers = [int(match[1]) for match in matches if match]
+    return len(numbers) == len(lines) and numbers == list(range(numbers[0], numbers[0] + len(lines)))
 
 
 def sample_lines(column: Column, count: int) -> list[str]:
@@ -66,6 +93,10 @@ def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
     columns = {str(column): column for corpus in corpora for column in corpus.columns}
     targets = {str(corpus.columns[-1]): len(corpus.columns) > 1 for corpus in corpora}
     for column in columns.values():
+        if targets.get(str(column)) is False and column.kind == "text":
+            lines = sample_lines(column, MAX_SAMPLE)
+            if len(lines) >= MIN_LINES and are_numbered(lines):
+                notes.add(NUMBERS, location_in(column, 0))
         for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
             for name, (pattern, advice) in MARKUP.items():
                 if pattern.search(line):

@@ -16,7 +16,12 @@ from zipfile import BadZipFile
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 from seqlab.base.named_files import filename_in_errors
 from seqlab.base.raw_lines import DISCARDED, LineLimit, PartialLine
-from seqlab.data.file_types import open_decompressed, refuse_markup, refuse_other_types
+from seqlab.data.file_types import (
+    open_decompressed,
+    refuse_markup,
+    refuse_other_types,
+    refuse_subtitles_and_catalogs,
+)
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
@@ -115,6 +120,7 @@ def check_first_lines(lines: Sequence[bytes], name: str) -> None:
     refuse_other_types(first, name)
     text = first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK)
     refuse_markup(text, name)
+    refuse_subtitles_and_catalogs(text, name)
     refuse_recording_path(text, name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(

@@ -86,6 +86,7 @@ class TextCounts:
     """Requested length of n-best lists."""
     shorter_lists: int = 0
     outputs_with_replacements: int = 0
+    alternatives_with_replacements: int = 0
 
     def add_inputs(self, tokenizer: "Tokenizer", lines: Sequence[str]) -> None:
         """Count the lines with items that the vocabulary lacks."""
@@ -98,6 +99,11 @@ class TextCounts:
         """Count the texts with U+FFFD, which decoding puts for bytes that are not UTF-8."""
         self.num_outputs += len(texts)
         self.outputs_with_replacements += sum(REPLACEMENT in text for text in texts)
+
+    def add_alternatives(self, n_best: Iterable[Sequence[HasText]]) -> None:
+        """Count the hypotheses with U+FFFD in n-best lists, other than the best ones, which are outputs."""
+        others = (hypothesis.text for hypotheses in n_best for hypothesis in hypotheses[1:])
+        self.alternatives_with_replacements += sum(REPLACEMENT in text for text in others)
 
     def add_empty(self, lines: Sequence[str], texts: Sequence[str]) -> None:
         """Count the empty outputs of lines that are not blank."""
@@ -125,9 +131,13 @@ class TextCounts:
         if self.shorter_lists:
             text = "%s of %s n-best lists have fewer than %d hypotheses: equal texts are listed once"
             logger.warning(text, f"{self.shorter_lists:,}", f"{self.num_lists:,}", self.num_hypotheses)
+        reason = "have U+FFFD: the model's output has bytes there that are not a character"
         if self.outputs_with_replacements:
-            text = "%s of %s %s have U+FFFD: the model's output has bytes there that are not a character"
-            logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs)
+            text = "%s of %s %s %s"
+            logger.warning(text, f"{self.outputs_with_replacements:,}", f"{self.num_outputs:,}", self.outputs, reason)
+        if self.alternatives_with_replacements:
+            text = "%s hypotheses after the best ones %s"
+            logger.warning(text, f"{self.alternatives_with_replacements:,}", reason)
 
 
 def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequence[str]:

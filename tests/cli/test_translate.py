@@ -3,10 +3,13 @@
 import gzip
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from seqlab.tasks.translation.translator import Translator
 
 from .conftest import start_command
 
@@ -35,6 +38,16 @@ def test_half_characters_are_counted(seqlab, run_dir: Path) -> None:
     result = seqlab("translate", run_dir, "--beam_size", "1", "--max_length", "12", stdin=encode_lines(LINES))
     count = sum("\ufffd" in line for line in result.out.decode().split("\n"))
     assert f"warning: {count} of 12 translations have U+FFFD" in result.err if count else "U+FFFD" not in result.err
+
+
+def test_half_characters_of_n_best_lists_are_counted(seqlab, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(_self: Translator, _segments: object, found: list[list[object]]) -> Iterator[list[str]]:
+        return ([f"x{number}" + "\ufffd" * (number > 0) for number in range(len(n_best))] for n_best in found)
+
+    monkeypatch.setattr(Translator, "_decode", decode)
+    options = ("--json", "--num_hypotheses", "3", "--beam_size", "3", "--max_length", "12")
+    result = seqlab("translate", run_dir, *options, stdin=b"a dog\na cat\n")
+    assert "warning: 4 hypotheses after the best ones have U+FFFD" in result.err
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -13,8 +13,10 @@ from seqlab.data.parallel_text import note_text
 from seqlab.data.prepare import prepare
 from seqlab.data.readers import iter_lines, read_lines
 from seqlab.data.survey import survey_corpus
+from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
+from seqlab.text import CharactersConfig
 
 TMX = '<?xml version="1.0"?>\n<tmx version="1.4"><body><tu><tuv xml:lang="de"><seg>eins</seg></tuv></tu></body></tmx>\n'
 XLIFF = '<xliff version="1.2"><file><body><trans-unit id="1"><source>one</source></trans-unit></body></file></xliff>\n'
@@ -171,3 +173,67 @@ def test_version_1_leaves_the_quotation_marks(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text('de\ten\n"eins"\tone\n', "utf-8")
     for version, expected in ((1, ['"eins"']), (2, ["eins"])):
         assert list(parse_column(f"{tmp_path}/t.tsv#de", reading=version).values()) == expected
+
+
+SUBTITLES = "1\n00:00:01,000 --> 00:00:04,000\nein Haus\n\n2\n00:00:05,000 --> 00:00:06,000\nzwei\n"
+CATALOG = '# Translators\nmsgid ""\nmsgstr ""\n\nmsgid "a house"\nmsgstr "ein Haus"\n'
+OTHER_FORMATS = {
+    "a.srt": (SUBTITLES, "has subtitles with their times"),
+    "b.vtt": ("WEBVTT\n\n00:01.000 --> 00:04.000\nein Haus\n", "has subtitles with their times"),
+    "c.po": (CATALOG, "is a catalog of messages and their translations"),
+    "d.txt": ('msgid "a house"\nmsgstr "ein Haus"\n', "is a catalog of messages and their translations"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_subtitles_and_catalogs_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    text, message = OTHER_FORMATS[name]
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=rf"{name} {message}"):
+        list(read_lines(tmp_path / name))
+
+
+@pytest.mark.parametrize("text", [SUBTITLES, CATALOG])
+@pytest.mark.parametrize("sides", [1, 2])
+def test_subtitles_and_catalogs_under_other_names_are_refused(sides: int, text: str, tmp_path: Path) -> None:
+    for name in ("a.de", "a.en"):
+        (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=r"a\.de (has subtitles|is a catalog)"):
+        survey_corpus(Corpus.from_specs(*[f"{tmp_path}/a.de", f"{tmp_path}/a.en"][:sides]))
+
+
+@pytest.mark.parametrize(
+    ("src", "message"),
+    [
+        ("a house\tein Haus\ntwo\tzwei\n", r"x\.src: each line has '\\t', which .* need `data\.tokenizer\.tags`"),
+        ("1\ta house\n2\ttwo\n", r"x\.src: each line has its number and a tab .*x\.tsv#1"),
+        ("17\ta house\n18\ttwo\n", r"x\.src: each line has its number and a tab"),
+    ],
+)
+def test_two_texts_or_a_number_on_each_source_are_refused(src: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.src").write_text(src, "utf-8")
+    (tmp_path / "x.tgt").write_text("ein Haus\nzwei\n", "utf-8")
+    [corpus] = TranslationConfig(train_src=[f"{tmp_path}/x.src"], train_tgt=[f"{tmp_path}/x.tgt"]).corpora("train")
+    with pytest.raises(ValueError, match=message):
+        survey_corpus(corpus)
+
+
+def test_numbers_of_targets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.tgt: each line has its number and a tab"):
+        survey(tmp_path, "a house\ntwo\n", "1\tein Haus\n2\tzwei\n")
+
+
+def test_tabs_with_a_meaning_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.src").write_text("gehen\tV;PST\nHaus\tN;PL\n", "utf-8")
+    (tmp_path / "x.tgt").write_text("ging\nHäuser\n", "utf-8")
+    paths: dict[str, Any] = {"train_src": [f"{tmp_path}/x.src"], "train_tgt": [f"{tmp_path}/x.tgt"]}
+    for config in (TranslationConfig(**paths, tokenizer=CharactersConfig(tags=True)), LabellingConfig(**paths)):
+        [corpus] = config.corpora("train")
+        assert len(survey_corpus(corpus)) == 2
+
+
+def test_numbers_of_lines_in_texts_for_language_models_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "news.txt").write_text("1\tein Satz\n2\tnoch einer\n", "utf-8")
+    [note] = note_text([Corpus.from_specs(f"{tmp_path}/news.txt")])
+    assert note.text.startswith("texts number their lines")
+    assert note.first == f"{tmp_path}/news.txt, line 1"

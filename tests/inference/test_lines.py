@@ -37,12 +37,15 @@ def test_unknown_words_and_half_characters_are_counted(caplog: pytest.LogCapture
         counts.add_outputs(["a\ufffd\ufffd", "é"])
     counts.add_empty(["a", " ", "b"], ["", "", "c"])
     counts.add_hypotheses([["a", "b"], ["a", "b", "c"]])
+    texts = [["a", "\ufffd", "\ufffdb"], ["\ufffd", "c"]]
+    counts.add_alternatives([ScoredText(text, 0.0, 0.0, 1, True) for text in n_best] for n_best in texts)
     counts.warn()
     assert caplog.messages == [
         "2 of 4 lines have items that are not in the vocabulary and are read as unknown: 'x', 'y'",
         "1 of 4 translations are empty, although their lines are not",
         "1 of 2 n-best lists have fewer than 3 hypotheses: equal texts are listed once",
         "2 of 4 translations have U+FFFD: the model's output has bytes there that are not a character",
+        "2 hypotheses after the best ones have U+FFFD: the model's output has bytes there that are not a character",
     ]
 
 

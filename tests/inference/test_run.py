@@ -216,6 +216,16 @@ def test_warnings_name_some_unknown_tags_and_count_the_others(
     ]
 
 
+def test_sources_with_tabs_are_named_if_the_run_has_no_tags(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.translate(["a dog\tein Hund", "a cat"], max_length=3)
+    assert "tab" not in caplog.text
+    run.translate(["a dog\tein Hund", "a cat\teine Katze"], max_length=3)
+    run.score(["1\ta dog", "2\ta cat"], ["a man", "a man"], locations=["a.src, line 1", "a.src, line 2"])
+    messages = [record.getMessage() for record in caplog.records if "tab" in record.getMessage()]
+    expected = "and all other lines have a tab, which is read as text: are they columns of a .tsv file?"
+    assert messages == [f"line 1 {expected}", f"a.src, line 1 {expected}"]
+
+
 def test_unusual_spaces_do_not_change_a_translation(run: Run) -> None:
     line = "the red horse eats quickly."
     variants = [" the  red horse eats\u00a0quickly. ", "\ufeffthe\tred\u2009horse ea\u00adts quickly.\u200b"]

@@ -110,6 +110,7 @@ def run(options: TranscribeOptions) -> int | None:
             faults += log_recording_faults(each.fault for each in results)
             faults += log_recording_faults((each.warning or "" for each in results), MAY_BE_WRONG)
             counts.add_outputs([each.text for each in results])
+            counts.add_alternatives(each.alternatives or () for each in results)
             counts.add_hypotheses(each.alternatives for each in results if each.alternatives)
             pairs = zip(block, results, strict=True)
             write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))

@@ -80,6 +80,11 @@ class TranslationConfig(PairsConfig):
         return self.tokenizer, self.tokenizer_tgt.for_target(self.tokenizer)
 
     @property
+    def reads_tabs(self) -> bool:
+        """Whether a tab in a source starts tags."""
+        return self.tokenizer.may_have_tags
+
+    @property
     def needs_text(self) -> bool:
         """Whether training reads the text in addition to its ids."""
         return self.subword_sampling > 0

@@ -180,8 +180,11 @@ class Translator:
         counts.add_outputs(texts)
 
     def warn_of_tags(self, lines: Sequence[str], locations: Sequence[str]) -> None:
-        """Warn of unknown tags, of tags without text and of text without tags, if the tokenizer has tags."""
+        """Warn of unknown tags, of tags without text and of text without tags; of tabs if the tokenizer has no tags."""
         if not self.src_tokenizer.tag_ids:
+            if len(lines) > 1 and all(TAB in line for line in lines):
+                text = "%s and all other lines have a tab, which is read as text: are they columns of a .tsv file?"
+                logger.warning(text, locations[0])
             return
         unknown: dict[str, str] = {}
         without_text, without_tags = [], []

@@ -128,6 +128,9 @@ def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[st
     print(_as_text(model, prompts[0], ""), end="", flush=True)
     [found] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
     print()
+    counts = TextCounts("continuations")
+    counts.add_outputs([each.text for each in found])
+    counts.warn()
     return sum(not each.finished for each in found)
 
 

@@ -98,6 +98,7 @@ def run(options: TranslateOptions) -> int:
                     texts = [each.text for each in found]
                     translator.translator.count_texts(counts, lines, texts)
                     counts.add_empty(lines, texts)
+                    counts.add_alternatives(each.hypotheses for each in found)
                     counts.add_hypotheses(each.hypotheses for each in found if each.num_pieces)
                     write_lines(output, map(as_json, found, lines) if options.json else texts)
                     replaced += sum(each.control_characters for each in found)
