@@ -42,8 +42,15 @@ def fetch_files(corpus: CorpusDescription, folder: Path) -> list[Path]:
 
 
 def generate_files(corpus: CorpusDescription, function: str, folder: Path) -> None:
-    """Call the function of a corpus's module that writes its files, or its sample, to a folder."""
-    getattr(import_module(f"seqlab.corpora.{corpus.name}"), function)(folder)
+    """Write the files, or the sample, that a function of the corpus's module generates.
+
+    Raises:
+        ValueError: the folder has other files of these names.
+    """
+    with TemporaryDirectory() as generated:
+        getattr(import_module(f"seqlab.corpora.{corpus.name}"), function)(Path(generated))
+        owner = "the sample's" if function == corpus.sample else f"that of the corpus {corpus.name}"
+        _copy_files(Path(generated), folder, owner)
 
 
 def write_sample(corpus: CorpusDescription, folder: Path) -> None:
@@ -53,18 +60,27 @@ def write_sample(corpus: CorpusDescription, folder: Path) -> None:
         ValueError: there is no sample, or the folder has other files of these names.
     """
     stored = card_path(corpus.name).with_name("sample")
-    if not stored.is_dir() and corpus.sample is None:
-        raise ValueError(f"The corpus {corpus.name} has no sample.")
-    with TemporaryDirectory() as generated:
-        if corpus.sample is not None:
-            generate_files(corpus, corpus.sample, Path(generated))
-        source = Path(generated) if corpus.sample is not None else stored
-        names = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
-        for name in names:
-            target = folder / name
-            if target.exists() and target.read_bytes() != (source / name).read_bytes():
-                raise ValueError(f"{target} is not the sample's: choose another folder with --folder.")
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+    if corpus.sample is not None:
+        generate_files(corpus, corpus.sample, folder)
+    elif stored.is_dir():
+        _copy_files(stored, folder, "the sample's")
+    else:
+        advice = ": use --get, which generates it without a network" * (corpus.generator is not None)
+        raise ValueError(f"The corpus {corpus.name} has no sample{advice}.")
+
+
+def _copy_files(source: Path, folder: Path, owner: str) -> None:
+    """Copy all files below `source`; raise ValueError before the first one if the folder has a different one."""
+    paths = sorted(path for path in source.rglob("*") if path.is_file())
+    targets = {path: folder / path.relative_to(source) for path in paths}
+    for path, target in targets.items():
+        if target.exists() and target.read_bytes() != path.read_bytes():
+            raise ValueError(f"{target} is not {owner}: choose another folder with --folder, or remove the file.")
+    for path in sorted(paths, key=lambda path: -len(path.parts)):  # recordings before their list, which is complete
+        targets[path].parent.mkdir(parents=True, exist_ok=True)
+        partial = targets[path].with_name(targets[path].name + PARTIAL)
+        shutil.copyfile(path, partial)
+        partial.replace(targets[path])
 
 
 def download(file: TextFile, folder: Path) -> Path:

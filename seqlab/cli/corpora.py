@@ -41,7 +41,7 @@ def run(options: CorporaOptions) -> None:
     """List the corpora, print a card, or get the files of a corpus and print their folder."""
     from seqlab.corpora import find_corpus
     from seqlab.corpora.card import card_path
-    from seqlab.corpora.description import DATA_VARIABLE, data_folder, has_checksums
+    from seqlab.corpora.description import DATA_VARIABLE, data_folder, has_checksums, is_automatic
     from seqlab.corpora.fetching import write_sample
 
     if options.name is None:
@@ -53,9 +53,13 @@ def run(options: CorporaOptions) -> None:
         raise UsageError("--get and --sample exclude each other: the sample has the same file names")
     corpus = find_corpus(options.name)
     if not (options.get or options.sample):
+        if options.folder is not None:
+            raise UsageError("--folder needs --get or --sample, which write files to it")
         print(card_path(corpus.name).read_text(encoding="utf-8"), end="")
         return
     folder = Path(options.folder) if options.folder is not None else data_folder(corpus)
+    if folder is None and options.get and not is_automatic(corpus):
+        raise UsageError(by_hand(corpus))
     if folder is None:
         raise UsageError(f"{DATA_VARIABLE} is not set: set it to the folder of your corpora, or name one with --folder")
     if folder.exists() and not folder.is_dir():
@@ -96,6 +100,13 @@ def _describe(corpus: "CorpusDescription") -> dict[str, str]:
     return {"name": corpus.name, "kind": corpus.kind, "size": corpus.size, "here": here, "license": corpus.license}
 
 
+def by_hand(corpus: "CorpusDescription") -> str:
+    """Return how to get a corpus that only a person can fetch."""
+    from seqlab.corpora.card import how_to_get
+
+    return f"{corpus.name} cannot be fetched automatically. {how_to_get(corpus.name)}"
+
+
 def get_files(corpus: "CorpusDescription", folder: Path) -> None:
     """Generate or download the files of a corpus, with `datasets` if it is a dataset of the Hugging Face hub.
 
@@ -103,7 +114,6 @@ def get_files(corpus: "CorpusDescription", folder: Path) -> None:
         ValueError: the files must be fetched by hand, or differ from the data card.
         ConnectionError, FileNotFoundError: there is no network, or the server does not have a file.
     """
-    from seqlab.corpora.card import how_to_get
     from seqlab.corpora.description import is_automatic, is_complete
     from seqlab.corpora.fetching import fetch_files, generate_files
 
@@ -112,7 +122,7 @@ def get_files(corpus: "CorpusDescription", folder: Path) -> None:
     elif is_complete(corpus, folder) and not is_automatic(corpus):
         return
     elif not is_automatic(corpus):
-        raise ValueError(f"{corpus.name} cannot be fetched automatically. {how_to_get(corpus.name)}")
+        raise ValueError(by_hand(corpus))
     elif any(split.hub for split in corpus.splits.values()):
         for split in corpus.splits.values():
             for column, spec in split.hub.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ def require_datasets(name: str) -> ModuleType:
         import datasets
     except ImportError:
         raise ValueError(f"{name}: needs an optional dependency: pip install 'seqlab[datasets]'.") from None
+    for library in ("datasets", "huggingface_hub") if logging.getLogger().handlers else ():
+        logging.getLogger(library).handlers.clear()  # the handlers of the libraries print each message a second time
     assert isinstance(datasets, ModuleType)
     return datasets
 

@@ -16,6 +16,8 @@ from seqlab.runs.validate import unknown_key_error
 
 PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
 """Keys of the training data: pairs of lines, or text."""
+MAX_NEAREST = 3
+"""Maximum number of recipes that a message suggests."""
 Value = str | int | float | bool | Path | None
 """Value of a config field that is not a list."""
 Fields = Mapping[str, Value | Sequence[Value]]
@@ -119,5 +121,7 @@ def as_text(value: object) -> str:
 
 def nearest_recipes(name: str) -> str:
     """Return a hint with up to three recipes of similar spelling, and the command that lists all."""
-    nearest = ", ".join(f"`{each}`" for each in nearest_names(name.lower(), recipes.RECIPES, count=3))
+    longer = [each for each in recipes.RECIPES if each.startswith(f"{name.lower()}_")]  # such as those of a corpus
+    names = dict.fromkeys([*nearest_names(name.lower(), recipes.RECIPES, count=MAX_NEAREST), *longer])
+    nearest = ", ".join(f"`{each}`" for each in list(names)[:MAX_NEAREST])
     return f"the nearest: {nearest} (`seqlab recipes` lists all)" if nearest else "`seqlab recipes` lists all"

@@ -55,13 +55,28 @@ def test_a_sample_is_written_but_is_not_the_corpus(data_folder, capsys):
     assert "train.txt is not the sample's: choose another folder with --folder" in capsys.readouterr().err
     assert (data_folder / "trec" / "train.txt").read_text("utf-8") == "0 What is this ?\n"
     assert main(["corpora", "fillets_nl", "--sample"]) == 2
-    assert "fillets_nl has no sample" in capsys.readouterr().err
+    assert "fillets_nl has no sample." in capsys.readouterr().err
+
+
+def test_generated_files_replace_no_other_file(tmp_path, capsys):
+    (tmp_path / "houses.csv").write_text("size,price\n1,2\n", "utf-8")
+    assert main(["corpora", "houses", "--get", "--folder", str(tmp_path)]) == 2
+    assert "houses.csv is not that of the corpus houses: choose another folder" in capsys.readouterr().err
+    assert (tmp_path / "houses.csv").read_text("utf-8") == "size,price\n1,2\n"
+    assert not (tmp_path / "new_houses.csv").exists()
+    (tmp_path / "houses.csv").unlink()
+    for _ in ("written", "unchanged"):
+        assert main(["corpora", "houses", "--get", "--folder", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["houses.csv", "new_houses.csv"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead"),
+        (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead; the nearest is `multi30k`"),
+        (["Houses"], "but is 'Houses' instead; the nearest is `houses`"),
+        (["houses", "--folder", "d"], "--folder needs --get or --sample"),
+        (["number_words", "--sample"], "number_words has no sample: use --get, which generates it without a network"),
         (["--get"], "--get, --sample and --folder need the name of a corpus"),
         (["trec", "--get", "--sample"], "--get and --sample exclude each other"),
         (["ptb", "--sample"], "the sample would be taken for ptb, whose files have no checksums: name another folder"),
@@ -79,6 +94,8 @@ def test_without_the_variable_a_folder_is_needed(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     assert main(["corpora", "houses", "--get"]) == 2
     assert "SEQLAB_DATA is not set" in capsys.readouterr().err
+    assert main(["corpora", "ptb", "--get"]) == 2
+    assert "ptb cannot be fetched automatically. Download and unpack" in capsys.readouterr().err
     assert main(["corpora", "houses", "--get", "--folder", str(tmp_path)]) == 0
     assert len((tmp_path / "houses.csv").read_text("utf-8").splitlines()) == NUM_HOUSES + 1
 

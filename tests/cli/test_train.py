@@ -164,6 +164,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("numberwords", "there is no recipe `numberwords`; the nearest: `number_words`"),
         ("numberwords", "(`seqlab recipes` lists all); a config file ends in .yaml"),
         ("NUMBER_WORDS", "the nearest: `number_words`"),
+        ("ptb", "the nearest: `ptb_lstm`"),
         ("none.yaml", "none.yaml: there is no such file."),
         ("number_words extra", "unexpected argument `extra`"),
         ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),

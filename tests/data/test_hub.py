@@ -1,6 +1,7 @@
 """Columns of Hugging Face datasets: specs, values and hashes."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from reference.tiny_runs import write_text
 
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
-from seqlab.data.hub import HubColumn
+from seqlab.data.hub import HubColumn, require_datasets
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.workers import BYTES_PER_WORKER, worker_count
@@ -226,3 +227,12 @@ def test_the_number_of_processes_depends_on_the_size_of_a_dataset(
     assert worker_count([column]) in (2, 3)
     assert worker_count([column, column]) == worker_count([column])
     assert worker_count([small]) == 1
+
+
+def test_messages_of_the_libraries_are_printed_once() -> None:
+    require_datasets("x")
+    library = logging.getLogger("huggingface_hub")
+    library.addHandler(logging.StreamHandler())
+    require_datasets("x")  # the root logger has handlers, those of pytest
+    assert library.handlers == []
+    assert library.propagate
