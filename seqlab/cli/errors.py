@@ -23,6 +23,7 @@ LARGE_BEAM_SIZE = 20
 MEMORY_OPTIONS = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
 """Options that determine the memory of a command; the probable causes come first."""
 TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
+NULL_CHARACTER = " Its name contains a null character, which no file name can have."
 STATUSES = {
     0: "done, perhaps with warnings",
     FAILURE: "a failure: out of memory or disk space, a file cannot be written, a process was lost",
@@ -58,7 +59,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return "error: a path contains a null character, which no file name can have", USER_MISTAKE
     if is_user_error(error):
         if isinstance(error, ValueError | OSError):
-            return f"error: {error}", USER_MISTAKE
+            has_null = isinstance(error, FileNotFoundError) and "\0" in str(error)
+            return f"error: {error}{NULL_CHARACTER * has_null}", USER_MISTAKE
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
             return f"error: {error}", FAILURE
     if is_out_of_memory(error):

@@ -28,7 +28,9 @@ def column_number(name: str, location: str, columns: Sequence[str] = COLUMNS) ->
     """Return the index of a column; raises ValueError for an unknown name; `location` is for messages."""
     if name.lower() not in columns:
         which = "of CoNLL-U" if columns == COLUMNS else "that its first line names"
-        raise ValueError(f"{location}: has no column {name!r}: the columns {which} are {', '.join(columns)}.")
+        is_plus = columns == COLUMNS and location.lower().removesuffix(".gz").endswith(PLUS_SUFFIX)
+        advice = " To name others, start the file with `# global.columns = ID FORM ...`." * is_plus
+        raise ValueError(f"{location}: has no column {name!r}: the columns {which} are {', '.join(columns)}.{advice}")
     return columns.index(name.lower())
 
 

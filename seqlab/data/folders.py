@@ -91,7 +91,9 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     labels = {path.parent.name for path in found.files}
     for path, depth in zip(found.files, found.depths, strict=True):
         if depth != 2:
-            raise ValueError(f"{path}: is not in a subfolder of {folder} for its {kind.label}: {kind.advice}.")
+            link = next((each for each in path.parents if each.is_symlink() and folder in each.parents), None)
+            reason = f" ({link} is a link to a folder)" if link is not None else ""
+            raise ValueError(f"{path}: is not in a subfolder of {folder} for its {kind.label}{reason}: {kind.advice}.")
     if labels and all(label.lower() in SPLIT_NAMES for label in labels):
         named = " and ".join(str(folder / label) for label in sorted(labels))
         raise ValueError(
@@ -126,7 +128,8 @@ def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
 def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], foreign: list[Path]) -> None:
     """Raise ValueError if a subfolder of labels contains no data files."""
     for each in sorted(folder.iterdir()):
-        if each.is_dir() and not is_hidden(each.name) and each.name not in labels:
+        is_label = each.is_dir() and not is_hidden(each.name) and not _contains(os.path.realpath(each), folder)
+        if is_label and each.name not in labels:
             suffixes = ", ".join(sorted(kind.suffixes))
             others = count_suffixes([path for path in foreign if each in path.parents])
             raise ValueError(
@@ -155,10 +158,16 @@ def _visit(folder: Path, kind: FileKind, notes: ReadingNotes, ancestors: tuple[s
                 yield path, len(ancestors)
             else:
                 notes.add("pipes and devices were left out", str(path))
-        elif (target := os.path.realpath(path)) in ancestors:
+        elif (target := os.path.realpath(path)) in ancestors or _contains(target, folder):
             notes.add("links to a folder that contains them were left out", str(path))
         else:
             yield from _visit(path, kind, notes, (*ancestors, target))
+
+
+def _contains(target: str, folder: Path) -> bool:
+    """Return whether a resolved path is that of a folder, or of one that contains it."""
+    real = os.path.realpath(folder)
+    return os.path.commonpath((target, real)) == target
 
 
 def _hidden_data(path: Path, suffixes: frozenset[str], depth: int) -> list[Path]:

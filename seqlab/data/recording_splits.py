@@ -140,7 +140,8 @@ def _describe_faults(faults: dict[int, str]) -> str:
     """Describe the first faults for a message; without faults, return advice."""
     if not faults:
         return "add recordings"
-    return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + MAX_NAMED_REASONS])
+    reasons = dict.fromkeys(fault.removesuffix(".") for fault in faults.values())
+    return "; ".join([f"{len(faults)} cannot be used", *reasons][: 1 + MAX_NAMED_REASONS])
 
 
 def _texts_of_missing_values(config: RecordingsConfig, recordings: Recordings) -> dict[int, str]:

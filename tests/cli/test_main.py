@@ -114,6 +114,13 @@ def test_names_that_the_system_refuses_are_one_short_line(name: str) -> None:
     assert len(message) < 300
 
 
+def test_a_null_character_in_a_name_is_the_reason(seqlab) -> None:
+    result = seqlab("info", "a\0b")
+    assert (result.status, result.out) == (2, b"")
+    reason = "Its name contains a null character, which no file name can have."
+    assert result.err == f"seqlab: error: There is no run folder a\\x00b. {reason}\n"
+
+
 def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
     text = seqlab("--help").out.decode()
     for heading, commands in COMMANDS.items():

@@ -79,6 +79,9 @@ def test_errors_name_missing_and_unknown_columns(tmp_path: Path) -> None:
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())
     with pytest.raises(ValueError, match=r"has no column 'pos': the columns of CoNLL-U are id, form"):
         list(parse_column(f"{tmp_path}/a.conllu#pos").values())
+    (tmp_path / "a.conllu").rename(tmp_path / "a.conllup")
+    with pytest.raises(ValueError, match=r"misc\. To name others, start the file with `# global\.columns = ID FORM"):
+        list(parse_column(f"{tmp_path}/a.conllup#pos").values())
 
 
 PLUS = """# global.columns = ID FORM UPOS PARSEME:MWE

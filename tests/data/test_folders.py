@@ -171,6 +171,25 @@ def test_links_are_followed_once(kind: tuple[str, Path, Callable, Reader]) -> No
     assert found[6] == ("note", f"1 links to a folder that contains them were left out (the first: {looped})")
 
 
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_links_beside_the_classes_to_a_folder_above_are_left_out(
+    kind: tuple[str, Path, Callable, Reader], target: str
+) -> None:
+    suffix, folder, add, read = kind
+    add(folder.parent / f"beside.{suffix}")
+    (folder / "self").symlink_to(target)
+    *files, note = read(folder)
+    assert files == four(suffix)
+    assert note == ("note", f"1 links to a folder that contains them were left out (the first: {folder / 'self'})")
+
+
+def test_a_link_within_a_class_to_another_is_named(kind: tuple[str, Path, Callable, Reader]) -> None:
+    _, folder, _, read = kind
+    (folder / "dog" / "loop").symlink_to("../cat")
+    with pytest.raises(ValueError, match=rf"dog/loop/1\.\w+: is not in a subfolder .* \({folder}/dog/loop is a link"):
+        read(folder)
+
+
 def test_pipes_are_not_read(kind: tuple[str, Path, Callable, Reader]) -> None:
     suffix, folder, _, read = kind
     os.mkfifo(folder / "cat" / f"3.{suffix}")

@@ -210,6 +210,14 @@ def test_an_empty_split_of_recordings_is_an_error_with_reasons(corpus: Path, tmp
         read_splits(make_config(corpus, text_column="sentence"), tmp_path)
 
 
+def test_reasons_end_with_one_period(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.ones(800) / 2, 8000)
+    row = {"audio": "a.wav", "text": "eins", "start": 5, "end": 6}
+    (tmp_path / "list.jsonl").write_text(f"{json.dumps(row)}\n" * 20, "utf-8")
+    with pytest.raises(ValueError, match=r"copy the recording again\.\Z"):
+        read_splits(TranscriptionConfig(train=[f"{tmp_path}/list.jsonl"]), tmp_path / "cache")
+
+
 def test_extra_speech_of_held_out_texts_is_excluded(corpus: Path, tmp_path: Path) -> None:
     config = make_config(corpus, folds="given", fold_column="fold", num_folds=4, test_fold=1)
     with_extra = TranscriptionConfig(
