@@ -19,6 +19,8 @@ GROUND_PATTERN = f"^({'|'.join(GROUNDS)}|#[0-9a-fA-F]{{6}})$"
 MODES_BY_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Color space of an ICC profile -> mode of Pillow."""
 PROFILE_NOTE = "images were converted from their color profile to sRGB"
+LAB_NOTE = "images were converted from L*a*b* to sRGB"
+CMYK_NOTE = "images in CMYK without a color profile were converted to RGB as Pillow does"
 UNKNOWN_PROFILE = "images have a color profile that cannot be used: their colors were read as sRGB"
 SAME_COLOR = 2
 """Maximum difference, of 255, between colors in sRGB and in a profile that counts as sRGB."""
@@ -55,10 +57,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         found = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
         assert found is not None
-        return np.asarray(found), ""
+        return np.asarray(found), LAB_NOTE
     plain = image if image.mode in ("L", "RGB") else image.convert("L" if is_gray else "RGB")
     if not profile:
-        return np.asarray(plain), ""
+        return np.asarray(plain), CMYK_NOTE if image.mode == "CMYK" else ""
     try:
         mode, transform = _transform_to_srgb(profile)
     except (ImageCms.PyCMSError, OSError):

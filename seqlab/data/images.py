@@ -35,6 +35,7 @@ ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
 """Formats in which further frames are another picture, unlike the previews in a photo (MPO)."""
 ORIENTATION_TAG = 0x0112
 """EXIF tag of the orientation: 1 is upright."""
+TURNED_NOTE = "images were turned upright, as their EXIF orientation demands"
 USUAL_GAMMA = 1 / 2.2
 """Exponent of the encoding of levels in a PNG file that needs no conversion."""
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1")
@@ -47,6 +48,10 @@ BLANK_NOTE = "transparent images are blank on "
 CONTRADICTION_NOTE = "images equal an image of another class"
 SERIOUS_NOTES = (BLANK_NOTE, CONTRADICTION_NOTE)
 """Starts of the notes that are warnings."""
+
+
+class UnknownRange(ValueError):
+    """Error for an image whose values have an unknown range; the message says what to do."""
 
 
 class ImageReader:
@@ -76,11 +81,20 @@ class ImageReader:
         require_file(file)
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                if self.version > 1:
+                    self._note_decoding(image, str(file))
                 image.load()
                 pixels = self._pixels(image, str(file)) if self.version > 1 else _pixels_of_version_1(image)
         except (*UNREADABLE, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file}: cannot be read as an image ({error}).{_advice(file)}") from None
+            raise ValueError(f"{file}: cannot be read as an image ({error}).{_advice(file, error)}") from None
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    def _note_decoding(self, image: Image.Image, name: str) -> None:
+        """Count what Pillow converts while it loads an image: colors of 16 bits, and the orientation of TIFF files."""
+        if image.format == "TIFF" and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9):
+            self.notes.add(TURNED_NOTE, name, since=READ_AS_MEANT)
+        if not image.mode.startswith("I") and any(";16" in str(tile) for tile in image.tile):
+            self.notes.add("images with 16 bits for each color were rounded to 8 bits", name)
 
     def _pixels(self, image: Image.Image, name: str) -> NDArray[Any]:
         """Return the pixels of an image: (H, W) or (H, W, 3)."""
@@ -118,7 +132,7 @@ class ImageReader:
             return image
         if orientation not in range(2, 9):
             return image
-        self.notes.add("images were turned upright, as their EXIF orientation demands", name, since=READ_AS_MEANT)
+        self.notes.add(TURNED_NOTE, name, since=READ_AS_MEANT)
         return ImageOps.exif_transpose(image)
 
     def _deep_pixels(self, image: Image.Image, name: str) -> NDArray[Any]:
@@ -128,12 +142,12 @@ class ImageReader:
         values = np.asarray(image, np.float32)
         limit = 1.0 if image.mode == "F" else 65535.0
         if not (values.min() >= 0 and values.max() <= limit):  # also if a value is NaN
-            raise ValueError(
+            raise UnknownRange(
                 f"its values of type {'float' if image.mode == 'F' else 'integer'} are from {values.min():g} to "
                 f"{values.max():g}, but must be from 0 to {limit:g}: scale them, or give them as an .npz file"
             )
         if image.mode == "I" and image.format == "TIFF" and values.max() <= 255:
-            raise ValueError(
+            raise UnknownRange(
                 f"its values are integers of 32 bits from {values.min():g} to {values.max():g}, which may be 8 bits or "
                 "nearly black: save it with 8 or 16 bits"
             )
@@ -175,8 +189,10 @@ def _pixels_of_version_1(image: Image.Image) -> NDArray[Any]:
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
-def _advice(file: Path) -> str:
-    """Return what to do with a file that Pillow does not read."""
+def _advice(file: Path, error: Exception) -> str:
+    """Return what to do with a file that cannot be read, unless the error says it."""
+    from PIL import Image
+
     with file.open("rb") as stream:
         head = stream.read(32)
     if not head:
@@ -187,7 +203,10 @@ def _advice(file: Path) -> str:
         return " It is a text with markup (HTML or SVG): was it downloaded completely?"
     if head[4:8] == b"ftyp" and b"avif" not in head and any(brand in head for brand in HEIC_BRANDS):
         return " HEIC images are not supported: convert it to JPEG or PNG."
-    return ""
+    if isinstance(error, Image.DecompressionBombError):
+        return " Make it smaller."
+    is_image = isinstance(error, UnknownRange)
+    return "" if is_image else " It is damaged, incomplete or no image: copy it again, or leave it out."
 
 
 def read_images(files: Sequence[Path], reader: ImageReader | None = None, channels: int | None = None) -> NDArray[Any]:

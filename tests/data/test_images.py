@@ -158,7 +158,7 @@ UPRIGHT = {
 """EXIF orientation -> conversion of the stored pixels (CIPA DC-008, 4.6.4)."""
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_photos_are_turned_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
@@ -239,7 +239,9 @@ def test_cmyk_is_converted_to_rgb(tmp_path: Path, name: str) -> None:
     inks = np.zeros((8, 8, 4), np.uint8)
     inks[..., 0], inks[..., 3] = 200, 30
     Image.fromarray(inks, mode="CMYK").save(tmp_path / name)
-    red, green, blue = read(tmp_path / name)[0].reshape(3, -1).mean(1)
+    pixels, notes = read(tmp_path / name)
+    assert notes == ["images in CMYK without a color profile were converted to RGB as Pillow does"]
+    red, green, blue = pixels.reshape(3, -1).mean(1)
     assert (red, green, blue) == pytest.approx(((255 - 200) * (255 - 30) / 255, 225, 225), abs=3)
 
 
@@ -273,14 +275,15 @@ def test_truncated_files_are_refused_by_name(tmp_path: Path, suffix: str) -> Non
     content = path.read_bytes()
     for size in (0, 1, 5, len(content) // 3, 2 * len(content) // 3):
         path.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read as an image"):
+        advice = "copy it again" if size else "The file is empty"
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read as an image .*{advice}"):
             read(path)
 
 
 def test_huge_images_and_foreign_content_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", COLOR)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    with pytest.raises(ValueError, match=r"a\.png: cannot be read as an image .*exceeds limit"):
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as an image .*exceeds limit.*Make it smaller"):
         read(path)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(ValueError, match=r"a\.heic: .* HEIC images are not supported: convert it to JPEG or PNG"):
@@ -304,7 +307,18 @@ def test_16_bit_color_is_rounded_to_8_bits(tmp_path: Path) -> None:
     head = struct.pack("<2sHI3H", b"II", 42, 14 + len(samples), 16, 16, 16)
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     (tmp_path / "a.tif").write_bytes(head + samples + struct.pack("<H", len(tags)) + entries + bytes(4))
-    assert np.abs(read(tmp_path / "a.tif")[0].transpose(1, 2, 0).astype(int) - COLOR).max() <= 1
+    pixels, notes = read(tmp_path / "a.tif")
+    assert np.abs(pixels.transpose(1, 2, 0).astype(int) - COLOR).max() <= 1
+    assert notes == ["images with 16 bits for each color were rounded to 8 bits"]
+
+
+def test_lab_is_converted_to_srgb_and_counted(tmp_path: Path) -> None:
+    lab = np.zeros((6, 8, 3), np.uint8)
+    lab[..., 0] = 128  # L* = 50.2; a* and b* are 0
+    Image.fromarray(lab, mode="LAB").save(tmp_path / "a.tif")
+    pixels, notes = read(tmp_path / "a.tif")
+    assert np.abs(pixels.astype(int) - encode(np.array(((50.2 + 16) / 116) ** 3))).max() <= 3
+    assert notes == ["images were converted from L*a*b* to sRGB"]
 
 
 def test_suffixes_may_be_wrong(tmp_path: Path) -> None:
