@@ -18,7 +18,7 @@ from seqlab.data.folders import FileKind
 from seqlab.data.readers import require_file
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 FIRST_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 """Suffixes of images that the first version of the reading knew."""
@@ -89,7 +89,7 @@ class ImageReader:
             raise ValueError(f"{file}: cannot be read as an image ({error}).{_advice(file, error)}") from None
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
-    def _note_decoding(self, image: Image.Image, name: str) -> None:
+    def _note_decoding(self, image: ImageFile.ImageFile, name: str) -> None:
         """Count what Pillow converts while it loads an image: colors of 16 bits, and the orientation of TIFF files."""
         if image.format == "TIFF" and image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9):
             self.notes.add(TURNED_NOTE, name, since=READ_AS_MEANT)
