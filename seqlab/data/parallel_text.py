@@ -79,6 +79,12 @@ def are_numbered(lines: Sequence[str]) -> bool:
     return len(numbers) == len(lines) and numbers == list(range(numbers[0], numbers[0] + len(lines)))
 
 
+def has_tabs(column: Column) -> bool:
+    """Return whether all lines at the start of a column have a tab."""
+    lines = sample_lines(column, MAX_SAMPLE)
+    return len(lines) >= MIN_LINES and all("\t" in line for line in lines)
+
+
 def sample_lines(column: Column, count: int) -> list[str]:
     """Return the first lines of a column that are not empty; none of a stream, which can be read only once."""
     if column.is_stream:

@@ -248,6 +248,7 @@ def test_cells_with_several_labels_need_spaces(cells: list[str], message: str) -
         ("Anna", ["f", "m"], {"labels_of": "words"}, "Each line has one word, so that the model sees no other words"),
         ("a " * 30, ["f", "m"], {}, "The longest training line has 31 tokens, but `seqlab label` reads at most"),
         ("sentence", ["Class", "m"], {}, "{folder}/src and {folder}/tgt, line 1: looks like a header (sent"),
+        ("id7\ta b", ["f", "m"], {}, "{folder}/src: each line has a tab, which is read as a space: for one of several"),
         ("a b c", ["f", "m"], {}, ""),
     ],
 )

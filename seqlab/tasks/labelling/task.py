@@ -17,6 +17,7 @@ from seqlab.data.conll import looks_like_header
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_labels
+from seqlab.data.parallel_text import has_tabs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
@@ -103,6 +104,7 @@ class LabellingTask(Task):
         warn_of_labels(names)
         _warn_of_text(config, prepared.train, tokenizers[0])
         _warn_of_headers(data)
+        _warn_of_tabs(data)
         if UNKNOWN in names:
             _warn_of_unannotated(data)
         if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
@@ -202,6 +204,15 @@ def _warn_of_headers(data: LabellingConfig) -> None:
             [location] = corpus.locations(0, 1)
             text = "%s: looks like a header (%s), but is trained like any other line: remove it, or name the columns"
             logger.warning(text, location, ", ".join(first))
+
+
+def _warn_of_tabs(data: LabellingConfig) -> None:
+    """Warn of texts of which all lines have a tab, such as one after the id of the line."""
+    for corpus in data.corpora("train"):
+        source = corpus.columns[0]
+        if source.kind == "text" and has_tabs(source):
+            text = "%s: each line has a tab, which is read as a space: for one of several columns, name the file .tsv"
+            logger.warning(text, source)
 
 
 def _warn_of_unannotated(data: LabellingConfig) -> None:
