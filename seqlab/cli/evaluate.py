@@ -182,13 +182,19 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
 def _warn_of_unequal_marks(texts: _Texts) -> None:
     """Warn of what only the hypotheses or only the first references have, such as capital letters."""
-    from seqlab.data.markup import begin_with_ids, unequal_marks  # imports the tokenizers, which slows down --help
+    from seqlab.data.markup import (
+        begin_with_ids,
+        end_with_ids,
+        unequal_marks,
+    )  # imports the tokenizers, which slows down --help
 
-    if begin_with_ids(texts.hypotheses, texts.references[0]):
-        text = (
-            "the lines begin with the same ids, such as %s, which count as words: sort both files, and remove the ids"
-        )
-        logger.warning(text, texts.references[0][0].split()[0])
+    first = texts.references[0]
+    for position, index, have_ids in (("begin", 0, begin_with_ids), ("end", -1, end_with_ids)):
+        if have_ids(texts.hypotheses, first):
+            text = (
+                "the lines %s with the same ids, such as %s, which count as words: sort both files, and remove the ids"
+            )
+            logger.warning(text, position, first[0].split()[index])
     for name, found, expected in unequal_marks(texts.hypotheses, texts.references[0]):
         some, others = ("hypotheses", "references") if found else ("references", "hypotheses")
         text = "%d of %d %s have %s, but none of the %s: they count as different"

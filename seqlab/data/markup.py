@@ -42,6 +42,8 @@ MARKUP = {
 }
 """Name of the marks -> pattern of a line that has them, and what to do."""
 _DIGIT = re.compile(r"\d")
+_FINAL_ID = re.compile(r"\s\(\S+\)\s*\Z")
+"""Id in parentheses at the end of a line, as in the files `.trn` of sclite."""
 MIN_SHARE = 0.1
 """Minimum share of the lines with capital letters in a text that has them."""
 
@@ -67,3 +69,9 @@ def begin_with_ids(first: Sequence[str], second: Sequence[str]) -> bool:
         return False
     ids, others = ([start[0] for start in lines] for lines in starts)
     return len(ids) > 1 and len(set(ids)) == len(ids) and set(ids) == set(others) and all(map(_DIGIT.search, ids))
+
+
+def end_with_ids(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether the lines of two texts end with the same ids in parentheses, as in the files `.trn` of sclite."""
+    found = [[match[0].strip() for match in map(_FINAL_ID.search, lines) if match] for lines in (first, second)]
+    return len(found[0]) == len(first) > 1 and len(set(found[0])) == len(first) and sorted(found[0]) == sorted(found[1])

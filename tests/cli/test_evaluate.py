@@ -159,6 +159,16 @@ def test_ids_at_the_start_of_lines_are_reported(seqlab, tmp_path: Path) -> None:
     assert "same ids" not in seqlab(*command, tmp_path / "names").err
 
 
+def test_ids_at_the_end_of_lines_are_reported(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "hyp.trn").write_text("a cat (u1)\na dog (u2)\n", encoding="utf-8")
+    (tmp_path / "ref.trn").write_text("a dog (u2)\na cat (u1)\n", encoding="utf-8")
+    (tmp_path / "laughter").write_text("a cat (laughs)\na dog (laughs)\n", encoding="utf-8")
+    command = ("evaluate", tmp_path / "hyp.trn", "--metrics", "wer", "--ref")
+    assert "the lines end with the same ids, such as (u2), which" in seqlab(*command, tmp_path / "ref.trn").err
+    laughter = tmp_path / "laughter"
+    assert "same ids" not in seqlab("evaluate", laughter, "--ref", laughter, "--metrics", "wer").err
+
+
 def test_lines_that_differ_only_in_unicode_normalization_or_spaces_are_counted(seqlab, tmp_path: Path) -> None:
     (tmp_path / "hyp").write_text("caf\u00e9\na b\nc\nd\n", encoding="utf-8")
     (tmp_path / "ref").write_text("cafe\u0301\na  b \nc\ne\n", encoding="utf-8")
