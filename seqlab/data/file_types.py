@@ -46,7 +46,10 @@ _TRANSLATION_MEMORY = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+)?(tmx|xliff|mteval|srcset|refset|tstset)\b", re.IGNORECASE
 )
 _PAGE = re.compile(r"\s*<(!doctype html|html|\?xml)\b", re.IGNORECASE)
-_SUBTITLES = re.compile(r"\s*(WEBVTT\b|\[Script Info\])|\d*:?\d\d:\d\d[.,]\d+ --> ")
+_SUBTITLES = re.compile(
+    r"\s*(WEBVTT\b|\[Script Info\]|\{\d+\}\{\d+\}|\[\d\d:\d\d\.\d\d+\])|\d*:?\d\d:\d\d[.,]\d+( --> |,\d+:\d\d:\d\d\.)"
+)
+"""Start of a line of SubRip, WebVTT, SubStation Alpha, MicroDVD, LRC or SBV."""
 _CATALOG = re.compile(r'msg(id|str|ctxt) "')
 SUBTITLE_SUFFIXES, CATALOG_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa"), (".po", ".pot")
 """Suffixes of subtitles and of message catalogs (gettext)."""

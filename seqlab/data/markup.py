@@ -35,6 +35,10 @@ MARKUP = {
         re.compile("Ã[\x80-\xbf]|â€"),
         "convert the original text again",
     ),
+    "only a tag, such as `<P>` or `</doc>`": (
+        re.compile(r"^\s*</?(?!unk>|s>|pad>)[A-Za-z][^<>]*>\s*$"),
+        "leave these lines out",
+    ),
     "JSON records": (
         re.compile(r'^\{"[^"]*": .*\}$'),
         "for one of their values, name the file .jsonl and a column",

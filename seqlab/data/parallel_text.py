@@ -19,10 +19,13 @@ SAMPLE_LINES = 1000
 """Number of lines at the start of a file in which markup is looked for."""
 MIN_LINES, MAX_SAMPLE = 2, 10
 """Minimum and maximum number of lines that show the layout of a file."""
-_DOCUMENT = re.compile(r"\s*<(url>|doc docid|seg id)", re.IGNORECASE)
-"""Start of a document of WMT, or of the files `train.tags.*` of IWSLT."""
+_DOCUMENT = re.compile(r"\s*<(url>|doc (doc)?id|seg id|chapter id|speaker id)", re.IGNORECASE)
+"""Start of a document of WMT, WikiExtractor or Europarl, or of the files `train.tags.*` of IWSLT."""
 _NUMBERED = re.compile(r"\s*(\d+)\t")
-NUMBERS = "texts number their lines, which is learned as text: name the file .tsv and the column 1"
+COLUMNS = (
+    "texts have a tab in each line, which is learned as text: for one of several columns, such as the text after its "
+    "number, name the file .tsv and the column"
+)
 TABS = "targets have a tab, which is learned as text: for one of several columns, name the file .tsv and the column"
 
 INVISIBLE = "have invisible characters, such as a byte order mark or a control character, which are learned as text"
@@ -99,10 +102,8 @@ def note_text(corpora: Iterable[Corpus]) -> ReadingNotes:
     columns = {str(column): column for corpus in corpora for column in corpus.columns}
     targets = {str(corpus.columns[-1]): len(corpus.columns) > 1 for corpus in corpora}
     for column in columns.values():
-        if targets.get(str(column)) is False and column.kind == "text":
-            lines = sample_lines(column, MAX_SAMPLE)
-            if len(lines) >= MIN_LINES and are_numbered(lines):
-                notes.add(NUMBERS, location_in(column, 0))
+        if targets.get(str(column)) is False and column.kind == "text" and has_tabs(column):
+            notes.add(COLUMNS, location_in(column, 0))
         for number, line in enumerate(islice(column.values(), SAMPLE_LINES)):
             for name, (pattern, advice) in MARKUP.items():
                 if pattern.search(line):

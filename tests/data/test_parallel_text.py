@@ -80,6 +80,8 @@ LAYOUTS: dict[str, tuple[str, str | None, str]] = {
     "two texts in the target": ("a house\ntwo\n", TWO_TEXTS, r"a\.tgt: each line has ' \|\|\| '"),
     "a web page": ("<!DOCTYPE html>\n<p>404\n", "a\nb\n", r"a\.src: is an HTML or XML page, .* \(<!DOCTYPE html>\)"),
     "lines of IWSLT": ("<url>http://ted</url>\nHaus\n", "<url>http://ted</url>\nhouse\n", r"a\.src, line 1: is markup"),
+    "documents of WikiExtractor": ('<doc id="12" title="x">\nx\n', "a\nb\n", r"a\.src, line 1: is markup"),
+    "chapters of Europarl": ('<CHAPTER ID="011">\nx\n', "a\nb\n", r"a\.src, line 1: is markup"),
     "documents of WMT": ('<doc docid="1">\n<seg>x</seg>\n', "a\nb\n", r"a\.src, line 1: is markup"),
     "one line more": ("a\nb\nc\n", "a\nb\n", r"a\.src has 3 lines but .*a\.tgt has 2"),
     "one line fewer": ("a\nb\n", "a\nb\nc\n", r"a\.src has 2 lines but .*a\.tgt has 3"),
@@ -137,10 +139,12 @@ def test_markup_and_quotation_marks_are_noted(tmp_path: Path) -> None:
         ("[CLS] ein Satz [SEP]", "have tokens such as `<s>`"),
         ("&Uuml;ber&nbsp;uns &#8211;", "have HTML entities"),
         ('{"de": "ein Satz"}', "have JSON records"),
+        ('<doc id="12" url="https://de.wikipedia.org" title="Haus">', "have only a tag"),
+        ("</P>", "have only a tag"),
         ("1\tein Satz", "targets have a tab"),
         ("ein\0 Satz", "have invisible characters"),
         ("\ufeffein Satz", "have invisible characters"),
-        ("SÃO João, <unk> @-@ a@b @@ {x} __ — Ü&A; &#124;", None),
+        ("SÃO João, <unk> @-@ a@b @@ {x} __ — Ü&A; &#124; <b>x</b> <unk>", None),
     ],
 )
 def test_text_that_other_programs_wrote_is_noted(line: str, part: str | None, tmp_path: Path) -> None:
@@ -180,6 +184,9 @@ CATALOG = '# Translators\nmsgid ""\nmsgstr ""\n\nmsgid "a house"\nmsgstr "ein Ha
 OTHER_FORMATS = {
     "a.srt": (SUBTITLES, "has subtitles with their times"),
     "b.vtt": ("WEBVTT\n\n00:01.000 --> 00:04.000\nein Haus\n", "has subtitles with their times"),
+    "lines.lrc": ("[00:12.00]ein Haus\n", "has subtitles with their times"),
+    "lines.sub": ("{10}{25}ein Haus\n", "has subtitles with their times"),
+    "lines.sbv": ("0:00:01.000,0:00:04.000\nein Haus\n", "has subtitles with their times"),
     "c.po": (CATALOG, "is a catalog of messages and their translations"),
     "d.txt": ('msgid "a house"\nmsgstr "ein Haus"\n', "is a catalog of messages and their translations"),
 }
@@ -232,8 +239,9 @@ def test_tabs_with_a_meaning_are_read(tmp_path: Path) -> None:
         assert len(survey_corpus(corpus)) == 2
 
 
-def test_numbers_of_lines_in_texts_for_language_models_are_noted(tmp_path: Path) -> None:
-    (tmp_path / "news.txt").write_text("1\tein Satz\n2\tnoch einer\n", "utf-8")
+@pytest.mark.parametrize("text", ["1\tein Satz\n2\tnoch einer\n", "ein Satz\ta sentence\nzwei\ttwo\n"])
+def test_columns_of_texts_for_language_models_are_noted(text: str, tmp_path: Path) -> None:
+    (tmp_path / "news.txt").write_text(text, "utf-8")
     [note] = note_text([Corpus.from_specs(f"{tmp_path}/news.txt")])
-    assert note.text.startswith("texts number their lines")
+    assert note.text.startswith("texts have a tab in each line")
     assert note.first == f"{tmp_path}/news.txt, line 1"
