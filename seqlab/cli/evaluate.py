@@ -182,18 +182,13 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
 def _warn_of_unequal_marks(texts: _Texts) -> None:
     """Warn of what only the hypotheses or only the first references have, such as capital letters."""
-    from seqlab.data.markup import (
-        begin_with_ids,
-        end_with_ids,
-        unequal_marks,
-    )  # imports the tokenizers, which slows down --help
+    # Imports the tokenizers, which slows down --help.
+    from seqlab.data.markup import begin_with_ids, end_with_ids, unequal_marks
 
     first = texts.references[0]
     for position, index, have_ids in (("begin", 0, begin_with_ids), ("end", -1, end_with_ids)):
         if have_ids(texts.hypotheses, first):
-            text = (
-                "the lines %s with the same ids, such as %s, which count as words: sort both files, and remove the ids"
-            )
+            text = "the lines %s with the same ids, such as %s, which count as words: sort both, and remove the ids"
             logger.warning(text, position, first[0].split()[index])
     for name, found, expected in unequal_marks(texts.hypotheses, texts.references[0]):
         some, others = ("hypotheses", "references") if found else ("references", "hypotheses")

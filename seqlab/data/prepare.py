@@ -19,7 +19,7 @@ from seqlab.data.corpus import row_unit
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.input_hashes import hash_inputs, hash_json
 from seqlab.data.length_bound import LengthBound, fit_length_bound
-from seqlab.data.parallel_text import note_text
+from seqlab.data.parallel_text import note_text, refuse_other_layouts
 from seqlab.data.ragged import RaggedArray
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.row_encoder import RowEncoder, RowStatus
@@ -137,13 +137,15 @@ def _build(
         for split in ("train", "valid", "test")
     )
     references = read_references(config)
+    for corpus in config.corpora("references"):
+        refuse_other_layouts(corpus)
     assignments = assign_rows(config, train, valid)
     with_text = {RowStatus.TRAIN: config.needs_text, RowStatus.VALID: config.keeps_valid_text}
     build = CacheBuilder.start_or_resume(building, encoder, assignments, with_text)
     build.run(workers, on_progress)
     _refuse_empty_splits(assignments, build)
     write_references(building, references, assignments[-1].statuses == RowStatus.VALID)
-    notes = note_text(survey.corpus for survey in [*train, *valid])
+    notes = note_text([*(survey.corpus for survey in [*train, *valid]), *config.corpora("references")])
     masks = [*find_duplicates(train), *(find_duplicates(valid) if valid else [])]
     report = DataReport(
         corpora=[assignment.report(mask) for assignment, mask in zip(assignments, masks, strict=True)],

@@ -230,6 +230,22 @@ def test_numbers_of_targets_are_refused(tmp_path: Path) -> None:
         survey(tmp_path, "a house\ntwo\n", "1\tein Haus\n2\tzwei\n")
 
 
+def test_further_references_are_checked_and_noted(tokenizer: Any, tmp_path: Path) -> None:
+    for name, end in (("a.src", ""), ("a.tgt", ""), ("b.tgt", "\tzwei"), ("c.tgt", " ||| zwei")):
+        (tmp_path / name).write_text("".join(f"eins {i}{end}\n" for i in range(30)), "utf-8")
+    paths: dict[str, Any] = {"train_src": [f"{tmp_path}/a.src"], "train_tgt": [f"{tmp_path}/a.tgt"]}
+    for name in ("b", "c"):
+        references = [f"{tmp_path}/a.tgt", f"{tmp_path}/{name}.tgt"]
+        config = TranslationConfig(**paths, valid_src=f"{tmp_path}/a.src", valid_tgt=references)
+        if name == "c":
+            with pytest.raises(ValueError, match=r"c\.tgt: each line has ' \|\|\| '"):
+                prepare(config, [tokenizer, tokenizer], tmp_path / name, num_workers=1)
+        else:
+            [note] = prepare(config, [tokenizer, tokenizer], tmp_path / name, num_workers=1).reading
+            assert note.text.startswith("targets have a tab")
+            assert (note.first, note.count) == (f"{tmp_path}/b.tgt, line 1", 30)
+
+
 def test_tabs_with_a_meaning_are_read(tmp_path: Path) -> None:
     (tmp_path / "x.src").write_text("gehen\tV;PST\nHaus\tN;PL\n", "utf-8")
     (tmp_path / "x.tgt").write_text("ging\nHäuser\n", "utf-8")
