@@ -49,6 +49,8 @@ def run(options: CorporaOptions) -> None:
             raise UsageError("--get, --sample and --folder need the name of a corpus; `seqlab corpora` lists them")
         list_corpora(as_json=options.json)
         return
+    if options.json:
+        raise UsageError("--json lists all corpora: leave out the name")
     if options.get and options.sample:
         raise UsageError("--get and --sample exclude each other: the sample has the same file names")
     corpus = find_corpus(options.name)
