@@ -73,8 +73,8 @@ def test_generated_files_replace_no_other_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead; the nearest is `multi30k`"),
-        (["Houses"], "but is 'Houses' instead; the nearest is `houses`"),
+        (["multi30"], "must be one of .*multi30k.*but is 'multi30' instead. The nearest is `multi30k`"),
+        (["Houses"], "but is 'Houses' instead. The nearest is `houses`"),
         (["houses", "--json"], "--json lists all corpora: leave out the name"),
         (["houses", "--folder", "d"], "--folder needs --get or --sample"),
         (["number_words", "--sample"], "number_words has no sample: use --get, which generates it without a network"),
