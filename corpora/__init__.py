@@ -5,9 +5,9 @@ it), from which `CORPUS` is read, and a small sample or the generator. All of th
 variable `SEQLAB_DATA` names the folder that contains third-party corpora.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 
-from seqlab.base.nearest import nearest_name
 from seqlab.corpora.asterisk_prompts import CORPUS as ASTERISK_PROMPTS
 from seqlab.corpora.cmudict import CORPUS as CMUDICT
 from seqlab.corpora.description import CorpusDescription, CorpusFiles, Split, TextFile, locate_files, path_specs_of
@@ -88,8 +88,7 @@ def path_specs(name: str) -> dict[str, dict[str, str]]:
 def find_corpus(name: str) -> CorpusDescription:
     """Return the description of a corpus; raise ValueError if the name is unknown."""
     if name not in CORPORA:
-        nearest = nearest_name(name.lower(), CORPORA)
-        hint = "" if nearest is None else f" The nearest is `{nearest}`."
+        hint = "".join(f" The nearest is `{each}`." for each in get_close_matches(name.lower(), CORPORA, 1))
         raise ValueError(f"`name` must be one of {', '.join(sorted(CORPORA))}, but is {name!r} instead.{hint}")
     return CORPORA[name]
 
