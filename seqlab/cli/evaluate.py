@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MIN_REPEATED = 20
 """Minimum mean number of times that each line occurs in references that are probably names of classes."""
+CLASS_METRICS = {"accuracy", "macro_f1", "micro_f1", "label_macro_f1", "exact_match"}
+"""Metrics of references that are names of classes."""
 MAX_SAMPLED_LINES = 1000
 """Maximum number of reference lines to check for a script without spaces."""
 
@@ -80,6 +82,11 @@ class _Texts:
         baseline = self.baseline and [normalize_transcript(line, form) for line in self.baseline]
         return _Texts(hypotheses, references, baseline, self.src, self.groups)
 
+    def specs(self, options: EvaluateOptions) -> list[tuple[str, list[str]]]:
+        """Return the files that a metric compares, references first, with their lines."""
+        baseline = [] if options.baseline is None or self.baseline is None else [(options.baseline, self.baseline)]
+        return [*zip(options.ref, self.references, strict=True), (options.hypotheses, self.hypotheses), *baseline]
+
     def with_plain_numbers(self) -> "_Texts":
         """Convert numbers such as `1,234.5` or `$5`, decided for each file, to the format of programs."""
         from seqlab.data.cells import plain_numbers
@@ -94,7 +101,7 @@ def run(options: EvaluateOptions) -> None:
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_metric_names
-    from seqlab.evaluation.numbers import NUMBER_METRICS
+    from seqlab.evaluation.numbers import NUMBER_METRICS, InvalidNumbers
 
     given = list(dict.fromkeys(check_metric_names(options.metrics or (["accuracy"] if options.confusion else []))))
     for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
@@ -105,6 +112,8 @@ def run(options: EvaluateOptions) -> None:
     if all(name in NUMBER_METRICS for name in metrics):
         texts = texts.with_plain_numbers()
     _warn(texts, metrics)
+    if CLASS_METRICS & set(metrics):
+        _warn_of_missing_classes(texts, options)
     _warn_of_unequal_marks(texts.normalized(options.normalize) if ERROR_RATES.keys() >= set(metrics) else texts)
     if not options.metrics and metrics == ["bleu"]:
         _warn_of_short_references(texts.references[0])
@@ -114,6 +123,9 @@ def run(options: EvaluateOptions) -> None:
         for spec, hypotheses in ((options.hypotheses, texts.hypotheses), (options.baseline, texts.baseline)):
             if spec is not None and hypotheses is not None:
                 _name_unequal_labels(hypotheses, texts.references, [spec, *options.ref])
+        raise
+    except InvalidNumbers:
+        _name_invalid_numbers(texts.specs(options))
         raise
     print(json_text(results) if options.json else "\n".join(lines))
 
@@ -206,6 +218,24 @@ def _warn_of_class_names(references: list[str]) -> None:
             "the references are few different lines, some of several words: `accuracy` and `macro_f1` count each word "
             "as a label; if a line is one label, use `exact_match`"
         )
+
+
+def _warn_of_missing_classes(texts: _Texts, options: EvaluateOptions) -> None:
+    """Warn of references that stand for a missing value, unless the hypotheses have the same class."""
+    from seqlab.data.column_reading import missing_classes
+
+    predicted = {*texts.hypotheses, *(texts.baseline or ()), ""}
+    for spec, lines in zip(options.ref, texts.references, strict=True):
+        missing = {*missing_classes(dict.fromkeys(map(str.strip, lines)))} - predicted
+        rows = [index for index, line in enumerate(lines) if line.strip() in missing]
+        if rows:
+            logger.warning(
+                "%s is %r, which stands for a missing value, as do %s references in all: they count as classes; remove "
+                "these lines from all files",
+                all_locations(spec, len(lines))[rows[0]],
+                lines[rows[0]].strip(),
+                f"{len(rows):,}",
+            )
 
 
 def _report(options: EvaluateOptions, metrics: Sequence[str], texts: _Texts) -> tuple[list[str], dict[str, object]]:
@@ -327,6 +357,17 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
             all_locations(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1])
         )
         raise ValueError(error.message(locations[error.line], reference_locations[error.line])) from None
+
+
+def _name_invalid_numbers(files: Sequence[tuple[str, list[str]]]) -> None:
+    """Raise ValueError, with the location, for a line without the numbers that the metric needs."""
+    from seqlab.evaluation.numbers import InvalidNumbers, check_numbers
+
+    for spec, lines in files:
+        try:
+            check_numbers(lines, "file")
+        except InvalidNumbers as error:
+            raise ValueError(f"{all_locations(spec, len(lines))[error.line]}: {error.fault}") from None
 
 
 def _differ_only_in_form(hypothesis: str, references: Sequence[str]) -> bool:

@@ -322,7 +322,10 @@ class ArrayCodec:
         values = values[:, None] if values.ndim == 2 else values
         axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
         part = values[rows].astype(np.float64)
-        deviation = part.std(axis=axes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = part.std(axis=axes)
+        if not np.isfinite(deviation).all():
+            raise ValueError(f"The array {inputs!r} has numbers that are too large: correct or scale them.")
         mean, is_constant = part.mean(axis=axes), deviation <= 1e-12 * abs(part).max(axis=axes)
         return cls(
             values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout, channels

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 
 import numpy as np
 
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.cells import RawColumn
-from seqlab.data.column_reading import MISSING_NUMBERS, missing_classes
-from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values
+from seqlab.data.column_reading import MAYBE_MISSING, missing_classes
+from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values, is_plain
 from seqlab.data.tables import RawTable
 
 
@@ -35,27 +35,38 @@ def refuse_missing_cells(column: RawColumn, table: RawTable, known: Collection[s
 
 
 def note_classes(column: RawColumn, table: RawTable, known: Collection[str], notes: ReadingNotes) -> None:
-    """Note the classes that could be taken for missing values, such as `NA` or `none`."""
+    """Note the classes that could be taken for missing values, such as `NA`, `none` or `unknown`."""
     for name in known:
-        if name.lower() in MISSING_NUMBERS and name in column.names:
+        if name.lower() in MAYBE_MISSING and name in column.names:
             rows = np.flatnonzero(column.categories() == column.names[name])
             notes.add(f"cells of {column.name!r} are the class {name!r}", table.locate(int(rows[0])), count=len(rows))
 
 
 def refuse_two_spellings(column: RawColumn, values: Sequence[str], table: RawTable) -> None:
-    """Raise ValueError if two classes are one number or truth value, such as `1` and `1.0`, or `yes` and `Y`."""
-    by_meaning: dict[str, str] = {}
+    """Raise ValueError, with the row, if two classes of a column are one value; see `two_spellings`."""
+    if (pair := two_spellings(values)) is not None:
+        row = next(column.first_row(cell) for cell in column.names if pair[1] in (cell, *cell.split()))
+        raise ValueError(f"{table.locate(row)}: {describe_two_spellings(*pair, f' of {column.name!r}')}")
+
+
+def two_spellings(values: Sequence[str]) -> tuple[str, str] | None:
+    """Return two classes that are one number or truth value, such as `1` and `1.0`, or `yes` and `Y`; None without."""
+    by_meaning: dict[str | Decimal, str] = {}
     for value in values:
         first = by_meaning.setdefault(_meaning(value, values), value)
         if first != value:
-            raise ValueError(
-                f"{table.locate(column.first_row(value))}: the classes {first!r} and {value!r} of {column.name!r} are "
-                "the same value: write it in one way in all rows."
-            )
+            return first, value
+    return None
 
 
-def _meaning(value: str, values: Sequence[str]) -> str:
-    """Return a key that is equal for two spellings of an integer, or of a truth value among such values."""
+def describe_two_spellings(first: str, second: str, owner: str = "") -> str:
+    """Return the message about two classes that are one value; `owner` names their column."""
+    codes = "" if first.lower() in TRUTH_VALUES.keys() - {"0", "1"} else "; if they are codes, put a letter before each"
+    return f"the classes {first!r} and {second!r}{owner} are the same value: write it in one way in all rows{codes}."
+
+
+def _meaning(value: str, values: Sequence[str]) -> str | Decimal:
+    """Return a key that is equal for two spellings of a number, or of a truth value among such values."""
     if are_truth_values(values) and len(values) > 2:
         return str(TRUTH_VALUES[value.lower()])
-    return value.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", value) else value
+    return Decimal(value) if is_plain(value) else value

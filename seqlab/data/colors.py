@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 GROUNDS = {"white": "#ffffff", "black": "#000000", "gray": "#808080"}
 """Named colors behind transparent images."""
-GROUND_PATTERN = f"^({'|'.join(GROUNDS)}|#[0-9a-fA-F]{{6}})$"
-"""Pattern of the colors that `parse_ground` parses."""
 MODES_BY_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Color space of an ICC profile -> mode of Pillow."""
 PROFILE_NOTE = "images were converted from their color profile to sRGB"
@@ -24,6 +23,13 @@ CMYK_NOTE = "images in CMYK without a color profile were converted to RGB as Pil
 UNKNOWN_PROFILE = "images have a color profile that cannot be used: their colors were read as sRGB"
 SAME_COLOR = 2
 """Maximum difference, of 255, between colors in sRGB and in a profile that counts as sRGB."""
+
+
+def check_ground(ground: object) -> object:
+    """Return a color that `parse_ground` parses; raise ValueError for anything else."""
+    if str(ground) not in GROUNDS and not re.fullmatch(r"#[0-9a-fA-F]{6}", str(ground)):
+        raise ValueError(f"must be {', '.join(GROUNDS)} or a color such as '#336699', but is {ground!r} instead.")
+    return ground
 
 
 def parse_ground(ground: str) -> tuple[int, int, int]:

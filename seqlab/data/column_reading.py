@@ -29,9 +29,17 @@ MISSING_NUMBERS = frozenset(
 """Cells without a value in a column of numbers, in lower case; case is ignored."""
 MISSING_TEXTS = frozenset(
     {"", "NaN", "nan", "-NaN", "-nan", "NA", "N/A", "n/a", "NULL", "null", "None", "NaT", "<NA>", "#N/A", "#NA",
-     "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "\\N", "-", "--", "---", "–", "—", "?"}
+     "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "\\N", "-", "--", "---", "–", "—", "?", "NAN", "-NAN", "n.a.", "N.A.",
+     "n.a", "N.A", "(null)", "(NULL)", "<null>", "<NULL>", "[null]", "[NULL]", "<nan>", "<NaN>", "<none>", "<None>",
+     "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
 )  # fmt: skip
 """Cells without a value in a column of texts, as programs write them. `none` and `Null` are words, or names."""
+MAYBE_MISSING = {
+    *MISSING_NUMBERS,
+    *map(str.lower, MISSING_TEXTS),
+    *("missing", "unknown", "undefined", "unspecified", "not available", "no data"),
+}
+"""Cells, in lower case, that the report names if they are a class: they may stand for a missing value."""
 COUNTRIES_AND_CONTINENTS = frozenset(
     re.findall(
         "..",

@@ -22,7 +22,13 @@ from seqlab.data.targets import ClassTarget, DistributionTarget, LabelsTarget, N
 
 
 def fit_target(
-    table: RawTable, names: Sequence[str], predicts: str, rows: RowIndices, *, has_missing_class: bool = False
+    table: RawTable,
+    names: Sequence[str],
+    predicts: str,
+    rows: RowIndices,
+    *,
+    has_missing_class: bool = False,
+    are_folders: bool = False,
 ) -> Target:
     """Fit the codec of the targets to the training rows (n,).
 
@@ -32,6 +38,7 @@ def fit_target(
         predicts: `numbers`, `class` or `labels`.
         rows: the training rows.
         has_missing_class: whether a cell such as `NaN` or `NA` is a class, rather than a missing value.
+        are_folders: whether the classes are names of folders, which are meant, whatever they are.
 
     Raises:
         ValueError: the targets are not of the kind `predicts`, are missing, or are the same in all rows.
@@ -45,7 +52,7 @@ def fit_target(
         return LabelsTarget(list(names), list(names))
     if len(names) > 1:
         return DistributionTarget(list(names))
-    return _fit_classes(table.columns[names[0]], table, predicts, rows, has_missing_class)
+    return _fit_classes(table.columns[names[0]], table, predicts, rows, has_missing_class, are_folders)
 
 
 def _fit_numbers(column: RawColumn, table: RawTable, rows: RowIndices) -> NumberColumn:
@@ -66,12 +73,12 @@ def _fit_numbers(column: RawColumn, table: RawTable, rows: RowIndices) -> Number
 
 
 def _fit_classes(
-    column: RawColumn, table: RawTable, predicts: str, rows: RowIndices, has_missing_class: bool
+    column: RawColumn, table: RawTable, predicts: str, rows: RowIndices, has_missing_class: bool, are_folders: bool
 ) -> ClassTarget | LabelsTarget:
     advice = "correct the cell or remove the row, or set `data.missing_targets: class` if it is meant as a class"
     if predicts == "class" and "" in column.names:
         advice = "remove the row, or set `data.predicts: labels` if a row may have no label"
-    meant = [name for name in column.names if name] if has_missing_class else []
+    meant = [name for name in column.names if name] if has_missing_class or are_folders else []
     refuse_missing_cells(column, table, ["", *meant] if predicts == "labels" else meant, "the target", advice)
     seen = values_by_frequency(column, rows)
     values = sorted(
@@ -89,10 +96,9 @@ def _fit_classes(
         raise ValueError(
             f"The target {column.name!r} is {''.join(values)!r} in all training rows: is this the right column?"
         )
-    if predicts == "labels":
-        return LabelsTarget([column.name], values)
-    refuse_two_spellings(column, values, table)
-    return ClassTarget(column.name, values)
+    if not are_folders:
+        refuse_two_spellings(column, values, table)
+    return LabelsTarget([column.name], values) if predicts == "labels" else ClassTarget(column.name, values)
 
 
 def numeric_sort_key(value: str) -> tuple[float, str]:

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
+from seqlab.data.classes import describe_two_spellings, two_spellings
 from seqlab.data.column import row_location
+from seqlab.data.column_reading import MAYBE_MISSING, missing_classes
 from seqlab.data.conll import first_gap_between_tokens
 from seqlab.data.corpus import Corpus, RowBlock
 from seqlab.data.row_encoder import EncodedBlock, EncodeTask, PairEncoder, RowStatus
-from seqlab.text import FIRST_LABEL_ID, Tokenizer
+from seqlab.text import FIRST_LABEL_ID, Tokenizer, label_names
 from seqlab.text.scripts import visible_text
 
 logger = logging.getLogger(__name__)
@@ -54,8 +56,10 @@ class LabelEncoder(PairEncoder):
         for row in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
             location = row_location(task.columns, task.lines[row].tolist())
             check_labels(src[row], tgt[row].split(), self.labels_of, location)
-            if task.statuses[row] == RowStatus.TRAIN:
-                for label in tgt_tokenizer.unknown_items(tgt[row]):
+            for label in tgt_tokenizer.unknown_items(tgt[row]):
+                if self.labels_of == "lines" and missing_classes([label, *label_names(tgt_tokenizer)]) == [label]:
+                    raise ValueError(f"{location}: {describe_missing_label(label)}")
+                if task.statuses[row] == RowStatus.TRAIN:
                     raise ValueError(
                         f"{location}: has the label {label!r}, which is not in the vocabulary of labels of the other "
                         "run. Set `init_parts: matching`, remove `init_from`, or use only labels of that run."
@@ -124,6 +128,38 @@ def refuse_joined_labels(cells: Sequence[str], location: str) -> None:
     if joined:
         how = "is a list in brackets" if joined[1] == "[" else f"has labels separated by {joined[1]!r}"
         raise ValueError(f"{location}: the cell {joined[0]!r} {how}: separate several labels by spaces.")
+
+
+def label_fault(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return a label that stands for a missing value, or equals another one, and the message; None if there is none."""
+    if (pair := two_spellings(names)) is not None:
+        return pair[1], describe_two_spellings(*pair)
+    return next(((name, describe_missing_label(name)) for name in missing_classes(names)), None)
+
+
+def refuse_label_names(names: Sequence[str], corpora: Iterable[Corpus]) -> None:
+    """Raise ValueError, with the file and line, for a label of lines of the corpora that has a `label_fault`."""
+    if (fault := label_fault(names)) is None:
+        return
+    for corpus in corpora:
+        for index, row in enumerate(corpus.rows()):
+            if fault[0] in row[-1].split():
+                raise ValueError(f"{corpus.locations(index, 1)[0]}: {fault[1]}")
+
+
+def describe_missing_label(label: str) -> str:
+    """Return the message about a label that stands for a missing value."""
+    return (
+        f"the label is missing (it is {label!r}): correct it, or leave it empty, which leaves the line out; if it is "
+        "meant as a label, give it another name."
+    )
+
+
+def note_doubtful_labels(names: Iterable[str]) -> None:
+    """Log the labels that may stand for a missing value, such as `none` or `unknown`."""
+    for name in names:
+        if name.lower() in MAYBE_MISSING and any(map(str.isalpha, name)):
+            logger.info("the label %r may stand for a missing value, but is a label like any other", name)
 
 
 def warn_of_labels(names: Sequence[str]) -> None:

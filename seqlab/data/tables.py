@@ -177,6 +177,12 @@ class RawTable:
         for column in names:
             if column not in header:
                 raise ValueError(unknown_column(name, column, header))
+        extra = next((each for each in header if each not in names and not ROW_NUMBERS.fullmatch(each)), None)
+        if extra is not None and not columns:
+            raise ValueError(
+                f"{name}: has the column {extra!r}, but {self.files[0]} has not: give all files the same columns, or "
+                "name the columns to read in `data.inputs`."
+            )
         if not self.columns:
             self.columns = {column: RawColumn(column) for column in names}
         indices = [(self.columns[name], header.index(name)) for name in names]

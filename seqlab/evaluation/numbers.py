@@ -72,8 +72,8 @@ def _errors(hypotheses: Sequence[str], references: References, metric: str) -> t
     """Return the errors and the true numbers: (lines, numbers per line) each."""
     if len(references) > 1:
         raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
-    true = _numbers([str(line) for line in references[0]], "references")
-    predicted = _numbers(hypotheses, "hypotheses")
+    true = check_numbers([str(line) for line in references[0]], "references")
+    predicted = check_numbers(hypotheses, "hypotheses")
     if predicted.shape != true.shape:
         raise ValueError(
             f"The hypotheses have {predicted.shape[1]} numbers on each line, but the references have {true.shape[1]}."
@@ -89,17 +89,32 @@ def parse_number(cell: str) -> float:
     return value
 
 
-def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
+class InvalidNumbers(ValueError):
+    """A line does not have as many finite numbers as the first one."""
+
+    def __init__(self, line: int, name: str, fault: str) -> None:
+        """`line`: from 0; `name`: `hypotheses` or `references`; `fault`: what is wrong, and what to do."""
+        self.line, self.fault = line, fault
+        super().__init__(f"Line {line + 1} of the {name} {fault}")
+
+
+def check_numbers(lines: Sequence[str], name: str) -> np.ndarray:
+    """Parse the numbers of lines: (lines, numbers per line).
+
+    Raises:
+        InvalidNumbers: a line has no numbers, something else, or another count of them than the first line.
+    """
     rows: list[list[float]] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines):
         try:
             rows.append([parse_number(cell) for cell in line.split()])
         except ValueError:
-            raise ValueError(f"Line {number} of the {name} must consist of numbers, but is {line:.40}.") from None
-        if len(rows[-1]) != len(rows[0]) or not rows[0]:
-            raise ValueError(
-                f"Line {number} of the {name} has {len(rows[-1])} numbers, but the first line has {len(rows[0])}."
-            )
+            fault = f"must consist of numbers, but is {line:.40}: correct it, or remove the line from all files."
+            raise InvalidNumbers(number, name, fault) from None
+        if not rows[-1]:
+            raise InvalidNumbers(number, name, "is empty, but must have a number: remove the line from all files.")
+        if len(rows[-1]) != len(rows[0]):
+            raise InvalidNumbers(number, name, f"has {len(rows[-1])} numbers, but the first line has {len(rows[0])}.")
     return np.array(rows)
 
 

@@ -325,3 +325,30 @@ def test_several_numbers_on_a_line_are_not_thousands(seqlab, tmp_path: Path) -> 
         (tmp_path / name).write_text(lines)
     command = ("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "mae", "--json")
     assert json.loads(seqlab(*command).out)["mae"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("", "t.csv#y, line 3: is empty, but must have a number: remove the line"),
+        ("nan", "t.csv#y, line 3: must consist of numbers, but is nan: correct it"),
+    ],
+)
+def test_lines_without_numbers_are_refused_with_their_file(seqlab, cell: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"x,y\n0,1\n0,{cell}\n")
+    (tmp_path / "h").write_text("1\n2\n")
+    done = seqlab("evaluate", tmp_path / "h", "--ref", f"{tmp_path}/t.csv#y", "--metrics", "rmse")
+    assert (done.status, done.out) == (2, b"")
+    assert message in done.err
+    (tmp_path / "h").write_text("\n2\n")
+    done = seqlab("evaluate", f"{tmp_path}/t.csv#x", "--ref", tmp_path / "h", "--metrics", "rmse")
+    assert f"{tmp_path}/h, line 1: is empty, but must have a number" in done.err
+
+
+def test_references_without_a_class_are_reported_unless_they_are_predicted(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n0,cat\n0,NaN\n0,dog\n0,NaN\n")
+    warning = f"{tmp_path}/t.csv#y, line 3 is 'NaN', which stands for a missing value, as do 2 references in all"
+    for hypotheses, is_reported in (("cat\ncat\ndog\ndog\n", True), ("cat\nNaN\ndog\ndog\n", False)):
+        (tmp_path / "h").write_text(hypotheses)
+        done = seqlab("evaluate", tmp_path / "h", "--ref", f"{tmp_path}/t.csv#y", "--metrics", "accuracy")
+        assert (warning in done.err) == is_reported

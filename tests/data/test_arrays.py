@@ -113,3 +113,10 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
 def test_targets_of_bytes_are_text(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", x=np.zeros((2, 2)), y=np.array([b"cat", "Köln".encode()]))
     assert read_arrays(path, "x", ["y"], "images").targets["y"].tolist() == ["cat", "Köln"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_are_too_large_are_refused() -> None:
+    values = RNG.normal(size=(10, 3)) * np.array([1, 1e300, 1])
+    with pytest.raises(ValueError, match="The array 'x' has numbers that are too large: correct or scale them"):
+        ArrayCodec.fit(values, np.arange(10), "x", "images")

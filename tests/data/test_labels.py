@@ -19,7 +19,7 @@ from seqlab.data.batch import (
     collate_labelled,
     spell_words,
 )
-from seqlab.data.labels import joined_labels, refuse_joined_labels, similar_labels
+from seqlab.data.labels import joined_labels, label_fault, note_doubtful_labels, refuse_joined_labels, similar_labels
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.survey import no_progress
@@ -297,3 +297,44 @@ def test_lines_with_other_spaces_are_counted(tmp_path: Path, labels_of: str, cou
     config = make_config(tmp_path, lines, labels, labels_of=labels_of, valid_fraction=0.3)
     data, _ = prepare_labelled(config, tmp_path)
     assert sum(note.count for note in data.reading) == count
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["cat", "NaN", "dog"], r"line 2: the label is missing \(it is 'NaN'\)"),
+        (["cat", "N/A", "dog"], r"line 2: the label is missing \(it is 'N/A'\)"),
+        (["1", "1.0", "2"], r"line \d: the classes '1(\.0)?' and '1(\.0)?' are the same value"),
+        (["01", "1"], r"line \d: the classes '0?1' and '0?1' are the same value"),
+    ],
+)
+def test_labels_of_lines_that_are_missing_or_twice_are_refused(labels: list[str], message: str, tmp_path: Path) -> None:
+    """As by tables; an empty label leaves its line out."""
+    lines = [f"text {i} of {i % 7}" for i in range(60)]
+    data = make_config(tmp_path, lines, [labels[i % len(labels)] for i in range(60)])
+    config = Config(data=data, model=TransformerLabellerConfig())
+    with pytest.raises(ValueError, match=rf"{tmp_path}/tgt, {message}"):
+        LabellingTask().write_codecs(config, RunFolder(tmp_path / "run"), no_progress)
+
+
+def test_a_missing_label_in_validation_is_refused(tmp_path: Path) -> None:
+    valid = {
+        "valid_src": write_lines(tmp_path / "vs", ["a b", "c d"]),
+        "valid_tgt": write_lines(tmp_path / "vt", ["X", "NaN"]),
+    }
+    config = make_config(tmp_path, ["a b", "b a"], ["X", "Y"], **valid)
+    with pytest.raises(ValueError, match=r"vt, line 2: the label is missing \(it is 'NaN'\)"):
+        prepare_labelled(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "doubtful"),
+    [(["NA", "DE", "US"], ["NA"]), (["+", "-"], []), (["none", "mild"], ["none"]), (["Unknown"], ["Unknown"])],
+)
+def test_labels_that_may_be_missing_but_are_meant_are_logged(
+    labels: list[str], doubtful: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        note_doubtful_labels(labels)
+    assert label_fault(labels) is None
+    assert [record.args for record in caplog.records] == [(name,) for name in doubtful]

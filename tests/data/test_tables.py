@@ -77,3 +77,20 @@ def test_errors_name_missing_columns_and_unknown_suffixes(tmp_path: Path) -> Non
         RawTable.read([str(tmp_path / "t.csv")], ["c"])
     with pytest.raises(ValueError, match=r"t\.xls: is not a table: its name must end in \.csv"):
         read_table(tmp_path / "t.xls")
+
+
+@pytest.mark.parametrize("wanted", [(), ("x", "y")])
+def test_a_column_that_the_first_table_lacks_is_not_dropped(wanted: tuple[str, ...], tmp_path: Path) -> None:
+    for name, text in (
+        ("a.csv", "x,y\n1,2\n"),
+        ("b.csv", "Unnamed: 0,y,x\n0,2,1\n"),
+        ("c.jsonl", '{"x": 1, "z": 2, "y": 3}\n'),
+    ):
+        (tmp_path / name).write_text(text)
+    a, b, c = (str(tmp_path / name) for name in ("a.csv", "b.csv", "c.jsonl"))
+    assert RawTable.read([a, b], wanted).columns["y"].values().tolist() == [2, 2]
+    if wanted:
+        assert RawTable.read([a, c], wanted).columns["y"].values().tolist() == [2, 3]
+        return
+    with pytest.raises(ValueError, match=r"c\.jsonl: has the column 'z', but \S*a\.csv has not"):
+        RawTable.read([a, b, c])

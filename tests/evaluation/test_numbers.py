@@ -56,6 +56,7 @@ def test_a_better_system_is_significantly_better() -> None:
     ("hypotheses", "message"),
     [
         (["1", "x"], "Line 2 of the hypotheses must consist of numbers, but is x"),
+        (["", "1"], "Line 1 of the hypotheses is empty, but must have a number"),
         (["1", "1 2"], "Line 2 of the hypotheses has 2 numbers, but the first line has 1"),
         (["1 1", "1 2"], "The hypotheses have 2 numbers on each line, but the references have 1"),
     ],

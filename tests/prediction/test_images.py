@@ -100,9 +100,9 @@ def test_the_ground_is_kept_with_the_run(tmp_path: Path) -> None:
     assert predict(run_dir, image, tmp_path / "a.png") == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("ground", ["pink", "#fff", "#12345g"])
-def test_unknown_grounds_are_refused(ground: str) -> None:
-    with pytest.raises(ValueError, match="ground"):
+@pytest.mark.parametrize("ground", ["pink", "#fff", "#12345g", 336699, None])
+def test_unknown_grounds_are_refused(ground: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be white, black, gray or a color such as '#336699', but is "):
         PredictionConfig(train=["a"], ground=ground)
 
 

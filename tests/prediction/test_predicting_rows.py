@@ -152,3 +152,9 @@ def test_arrays_are_no_input_of_a_run_on_tables(houses: Path, tmp_path: Path) ->
         status, out, err = run("predict", houses, "--input", path)
         assert (status, out) == (2, "")
         assert "holds arrays or images, but" in err
+
+
+def test_empty_rows_have_a_warning(houses: Path) -> None:
+    status, out, err = run("predict", houses, stdin=f"size,age,city\n{GOOD_ROW}\n\n{GOOD_ROW}\n\n")
+    assert (status, [bool(line) for line in out.splitlines()]) == (0, [True, False, True, False])
+    assert "2 empty lines have empty output lines (the first: standard input, line 3)" in err

@@ -217,3 +217,14 @@ def test_a_single_label_is_refused(corpus: str, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(ValueError, match="All training recordings have the label 'same'"):
         train(tiny_config(str(tmp_path / "one.jsonl")), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("labels", "message"), [(["1", "1.0"], "are the same value"), (["up", "N/A"], "is missing")])
+def test_labels_that_are_missing_or_twice_are_refused(
+    corpus: str, labels: list[str], message: str, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
+    path = Path(corpus).with_name("other.jsonl")
+    path.write_text("".join(json.dumps(row | {"text": labels[i % 2]}) + "\n" for i, row in enumerate(rows)))
+    with pytest.raises(ValueError, match=rf"other\.jsonl, line \d+ .*: the .* {message}"):
+        train(tiny_config(str(path)), tmp_path / "run")

@@ -16,7 +16,13 @@ from seqlab.data.columns import parse_column
 from seqlab.data.conll import looks_like_header
 from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.labels import label_numbers, refuse_tokens_as_lines, warn_of_labels
+from seqlab.data.labels import (
+    label_numbers,
+    note_doubtful_labels,
+    refuse_label_names,
+    refuse_tokens_as_lines,
+    warn_of_labels,
+)
 from seqlab.data.parallel_text import has_tabs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
@@ -102,6 +108,7 @@ class LabellingTask(Task):
         if len(names := label_names(tokenizers[1])) == 1:
             logger.warning("The training data has only one label, %r: check that this is the right column", names[0])
         warn_of_labels(names)
+        note_doubtful_labels(names)
         _warn_of_text(config, prepared.train, tokenizers[0])
         _warn_of_headers(data)
         _warn_of_tabs(data)
@@ -173,6 +180,8 @@ def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress:
     """Train and save the tokenizer of one side; return its vocabulary size."""
     data = _data_config(config)
     tokenizer = train_or_load_tokenizer(data, side, folder.cache, on_progress, is_text=side == "src")
+    if side == "tgt" and data.labels_of == "lines":
+        refuse_label_names(label_names(tokenizer), data.corpora("train"))
     tokenizer.save(folder.path / f"{side}_tokenizer")
     return tokenizer.vocab_size
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import LineLimit
+from seqlab.base.reading import ReadingNotes
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import join_lines
@@ -129,7 +130,7 @@ def _predict_tables(
     """
     from seqlab.data.tables import read_rows, read_table, table_kind
 
-    names, reading = predictor.input_names(), predictor.reading
+    names, reading, empty = predictor.input_names(), predictor.reading, ReadingNotes()
     with ExitStack() as opened:
         if path is not None and table_kind(Path(path)) is not None:
             name, (header, rows) = path, read_table(Path(path), names, reading=reading, reject=on_fault)
@@ -142,10 +143,15 @@ def _predict_tables(
                 name, header, block, unit=rows.unit, batch_rows=batch_rows, reject=on_fault
             )
             discarded = {number for _, number in limit.discarded.locations} if limit.discarded else ()
+            for (line, _), prediction in zip(block, predictions, strict=True):
+                if prediction is None and line not in discarded:
+                    empty.add("empty lines have empty output lines", f"{name}, line {line}")
             yield [
                 DiscardedLine() if line in discarded else "" if prediction is None else prediction
                 for (line, _), prediction in zip(block, predictions, strict=True)
             ]
+    for note in empty.lines():
+        logger.warning("%s", note)
 
 
 def _predict_arrays(

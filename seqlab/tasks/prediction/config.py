@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
 from seqlab.base.config_class import dataclass
 from seqlab.data.arrays import ChannelAxis, Layout, is_array_path, source_to_hash
-from seqlab.data.colors import GROUND_PATTERN
+from seqlab.data.colors import check_ground
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 from seqlab.data.tables import table_kind
@@ -72,7 +72,7 @@ class PredictionConfig(DataConfig):
     """Position of the channels in an array with four dimensions: `last` (examples, height, width, channels) or `first`
     (examples, channels, height, width); by default inferred from the shape."""
 
-    ground: Annotated[str, Field(pattern=GROUND_PATTERN)] = "white"
+    ground: Annotated[str, BeforeValidator(check_ground)] = "white"
     """Color behind transparent images: `white`, `black`, `gray` or `#rrggbb`."""
 
     window: CountOrZero = 0

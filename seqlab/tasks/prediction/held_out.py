@@ -52,6 +52,16 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
     return assign_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
 
 
+def refuse_missing_groups(data: PredictionConfig, raw: RawExamples) -> None:
+    """Raise ValueError, with the row, if folds are grouped by a column with a missing cell.
+
+    It is called for new runs: older ones have such cells as one group.
+    """
+    if data.valid is None and data.fold_kind == "grouped":
+        column = raw.table.columns[str(data.fold_column)]
+        refuse_missing_cells(column, raw.table, (), "the group in the fold column", "correct the cell")
+
+
 def check_folds(configs: Sequence[PredictionConfig]) -> list[str]:
     """Check the folds of the training data, given the config of each fold; return warnings of what several folds have.
 
@@ -61,6 +71,7 @@ def check_folds(configs: Sequence[PredictionConfig]) -> list[str]:
     from seqlab.tasks.prediction.examples import read_examples
 
     raw = read_examples(configs[0], configs[0].train)
+    refuse_missing_groups(configs[0], raw)
     folds, table = np.zeros(len(raw), np.int64), raw.table
     for number, config in enumerate(configs, start=1):
         is_held_out = validation_mask(config, raw)
