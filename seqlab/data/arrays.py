@@ -49,8 +49,8 @@ CLASS_COLUMN = "class"
 
 
 def is_array_path(path: Path) -> bool:
-    """Return whether a path is an .npz file or a folder of images, not a table."""
-    return path.suffix.lower() == ".npz" or path.is_dir()
+    """Return whether a path is an .npz file or a folder of images, not a table, which may be a folder of parts."""
+    return path.suffix.lower() == ".npz" or (path.is_dir() and path.suffix.lower() != ".parquet")
 
 
 def source_to_hash(path: str) -> Column:

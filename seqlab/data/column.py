@@ -20,6 +20,15 @@ Programs cannot set the ctime: it changes even if a file is replaced by one of t
 """
 
 
+ADVICE: list[tuple[type | tuple[type, ...], str]] = [
+    (Mapping, "name one of its values, such as `COLUMN.KEY`, write null for an empty one, or leave the column out"),
+    (tuple, "write each value of a map in a column of its own, or leave the column out"),
+    (bytes, "write it as text, or leave the column out"),
+    (list, "write a list of words, or one text, or leave the column out"),
+]
+"""What to do about values that are no text, by their type."""
+
+
 class NumberCell(str):
     """Text of a cell that is a number in its file, as in JSON or parquet: its format is that of programs."""
 
@@ -201,7 +210,8 @@ def _scalar_as_text(value: object, name: str, location: str) -> str:
             raise ValueError(f"{location}: {name!r} must be text, but is {value}: write null for a missing text.")
         return json.dumps(value)
     if value is None or isinstance(value, Mapping | bytes | list | tuple):
-        raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}.")
+        advice = next((each for kinds, each in ADVICE if isinstance(value, kinds)), "leave it out")
+        raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}: {advice}.")
     text = str(value)
     try:
         text.encode("utf-8")

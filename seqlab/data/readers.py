@@ -166,7 +166,8 @@ def require_file(path: Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder, but a file is needed.")
+        parts = " Join the parts of a table into one file." if path.suffix.lower() == ".parquet" else ""
+        raise ValueError(f"{path}: is a folder, but a file is needed.{parts}")
 
 
 class Lines:

@@ -11,6 +11,8 @@ import pytest
 
 from seqlab.data.columns import parse_column
 from seqlab.data.tables import RawTable, read_rows, read_table
+from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import read_examples
 
 RECORDS = [{"a": 1, "b": {"c": "x", "d": 2.5}}, {"b": {"d": 3, "c": "y"}, "a": 12345678901234567890}]
 HEADER, ROWS = ["a", "b.c", "b.d"], [["1", "x", "2.5"], ["12345678901234567890", "y", "3"]]
@@ -49,8 +51,8 @@ REFUSED = {
     "a key that is nested only once": ('{"a": {"b": 1}}\n{"a": 2}', "line 2: has no 'a.b', but the first record has"),
     "the same key twice": ('{"a": 1, "a": 2}', "line 1: has the key 'a' twice"),
     "a list of phrases": ('{"a": ["New York"]}', r"line 1: 'a\[0\]' must be a word without spaces, but is 'New York'"),
-    "an empty object": ('{"a": {}}', "line 1: 'a' must be text, but is a dict"),
-    "a list of lists": ('{"a": [[1]]}', r"line 1: 'a\[0\]' must be text, but is a list"),
+    "an empty object": ('{"a": {}}', "line 1: 'a' must be text, but is a dict: name one of its values, such as"),
+    "a list of lists": ('{"a": [[1]]}', r"line 1: 'a\[0\]' must be text, but is a list: write a list of words"),
     "a key and a path of one name": ('{"a.b": 2, "a": {"b": 1}}', "line 1: has several values 'a.b', as a key and in"),
     "an unpaired surrogate": ('{"a": "\\ud800"}', "line 1: 'a' contains an unpaired surrogate"),
     "an array of numbers": ("[1, 2]", "record 1: must be a JSON object"),
@@ -205,3 +207,16 @@ def test_numbers_that_are_not_finite_are_missing(number: str) -> None:
     table = RawTable.empty()
     table.append("t", header, rows)
     np.testing.assert_array_equal(table.columns["a"].values(), [1, np.nan, 2.5])
+
+
+def test_maps_and_folders_of_parquet_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "t.parquet"
+    folder.mkdir()
+    maps = pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64()))
+    parquet.write_table(pyarrow.table({"m": maps}), folder / "part-0.parquet")
+    with pytest.raises(ValueError, match=r"'m\[0\]' must be text, but is a tuple: write each value of a map in a col"):
+        list(read_table(folder / "part-0.parquet")[1])
+    data = PredictionConfig(train=[str(folder)], target=["m"])
+    with pytest.raises(ValueError, match=r"t\.parquet: is a folder, but a file is needed. Join the parts of a table"):
+        read_examples(data, data.train)
