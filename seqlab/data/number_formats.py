@@ -27,7 +27,9 @@ _CURRENCY = (
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _LETTERS = r"[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u218b]"
 """Matches a letter, but no superscript or fraction, which changes the number."""
-_UNIT = rf"[%‰]|{_CURRENCY}|°?{_LETTERS}{{1,15}}[²³23]?(?:/{_LETTERS}{{1,8}}[²³23]?)?\.?|°"
+_POWER = rf"[²³]|(?:(?<=m)|(?<={_LETTERS}{{2}}))[23]"
+"""Matches the end of `m2` and `km3`, but not that of `Q2`."""
+_UNIT = rf"[%‰]|{_CURRENCY}|°?{_LETTERS}{{1,15}}(?:{_POWER})?(?:/{_LETTERS}{{1,8}}[²³23]?)?\.?|°"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)(?P<prefix>(?:{_CURRENCY})?) ?(?P<inner>[-+]?)(?P<body>\d[\d.,' _]*|[.,]\d+)"
     rf"(?P<exponent>(?:[eE][-+]?\d+)?)(?P<suffix>(?:{_UNIT})?)"
@@ -55,8 +57,14 @@ _DATE = re.compile(
     r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 )
 _MEASURE = r"h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?|w|weeks?|months?|y|yrs?|years?|ft|in|lbs?|oz"
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+_DURATION = rf"-?\d+ days?,? [-+]?{_CLOCK}|-?P(?=[\dT])(\d+[YMWD])*(T(\d+(\.\d+)?[HMS])+)?"
+"""Durations as Python, pandas and ISO 8601 write them."""
+_COORDINATE = r"[NSEWO]? ?-?\d{1,3} ?[°º] ?\d{1,2}([.,]\d+)? ?['′’]( ?\d{1,2}([.,]\d+)? ?(\"|″|”|''))? ?[NSEWO]?"
+"""Degrees, minutes and seconds of one coordinate."""
 _OTHER_NUMBER = re.compile(
     r"[-+]?inf(inity)?|[-+]?0x[\da-f]+|\([\d.,' ]+\)|[\d.,' ]+-|[-+]?\d*\.\d*d[-+]?\d+|true|false|"
+    rf"{_DURATION}|{_COORDINATE}(,? {_COORDINATE})?|"
     rf"(\d+(\.\d+)? ?({_MEASURE}),? ?){{2,}}|'[-+]?[\d.,]+'?|=\"[-+]?[\d.,]+\"|"
     r"\d*[\u00bc-\u00be\u2150-\u215e]|\d+[\u00b2\u00b3\u00b9\u2070-\u2079]+",
     re.IGNORECASE,

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,11 @@ REFUSED = {
     "thousands and millions": ([f"${i}K" if i % 2 else f"${i}M" for i in range(ROWS)], "with one unit"),
     "few prices": (["$1.2M", "$500K", "$2M", "$3K"] * 15, "with one unit"),
     "durations": ([f"{i}h {i % 60}m" for i in range(ROWS)], "'0h 0m', but the numbers"),
+    "durations of pandas": ([f"{i} days 00:0{i % 10}:00" for i in range(ROWS)], "'0 days 00:00:00', but the numbers"),
+    "durations of Python": ([str(timedelta(hours=i)) for i in range(ROWS)], "'1 day, 0:00:00', but the|a date or time"),
+    "durations of ISO 8601": ([f"PT{i}H5.5S" for i in range(ROWS)], "'PT0H5.5S', but the numbers"),
+    "coordinates": ([f"48°{i}'N" for i in range(ROWS)], "but the numbers of a column"),
+    "pairs of coordinates": ([f"48°{i}′30″ N, 11°{i}′ E" for i in range(ROWS)], "'48°0′30″ N, 11°0′ E', but the numb"),
     "Fortran": ([f"{i}.5D+01" for i in range(ROWS)], "'0.5D[+]01', but the numbers"),
     "accounting": ([f"({i}.50)" if i % 3 else f"{i}.50" for i in range(ROWS)], r"'\(1.50\)'"),
     "half text": (["error" if i % 5 < 3 else str(1.5 * i) for i in range(ROWS)], "'error', but other cells"),
