@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.number_text import exact_text
-from seqlab.data.column import NumberCell
-from seqlab.data.column_reading import ColumnReading, read_column, read_plain
+from seqlab.data.column import NumberCell, NumberListCell
+from seqlab.data.column_reading import ColumnReading, read_column, read_lists, read_plain
 from seqlab.data.number_formats import PLAIN, NumberFormat, are_truth_values
 
 MAX_CATEGORIES = 1000
@@ -36,6 +36,8 @@ class RawColumn:
     """Text of a cell -> its code."""
     number_codes: set[int] = field(default_factory=set)
     """Codes of cells that were `NumberCell`."""
+    number_list: str = ""
+    """The first cell that was a `NumberListCell`."""
     _number_of_code: list[float] = field(default_factory=list)
     _other_codes: list[int] = field(default_factory=list)
     """Codes of cells that are not numbers in the format of programs (`is_plain`)."""
@@ -46,6 +48,8 @@ class RawColumn:
 
     def add(self, cell: str) -> None:
         """Append a cell."""
+        if type(cell) is NumberListCell:
+            self.number_list = self.number_list or cell
         is_number, cell = type(cell) is NumberCell, cell.strip()
         code = self.names.get(cell, NO_CODE)
         if code == NO_CODE:
@@ -75,7 +79,8 @@ class RawColumn:
                 return self._reading[1]
             names = list(self.names)
             numbers = {names[code]: texts.pop(names[code]) for code in sorted(self.number_codes)}
-            self._reading = len(codes), read_column(texts, numbers)
+            is_list = bool(self.number_list)
+            self._reading = len(codes), read_lists(self.number_list) if is_list else read_column(texts, numbers)
         return self._reading[1]
 
     @property

@@ -33,6 +33,10 @@ class NumberCell(str):
     """Text of a cell that is a number in its file, as in JSON or parquet: its format is that of programs."""
 
 
+class NumberListCell(str):
+    """Text of a cell that is a list of several numbers in its file."""
+
+
 class Column(ABC):
     """One side of a corpus: text records that can be read repeatedly."""
 

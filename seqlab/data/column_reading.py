@@ -17,6 +17,7 @@ from seqlab.data.number_formats import (
     best_format,
     is_date,
     is_like_number,
+    is_number_list,
     is_plain,
     split_number,
     word_after,
@@ -62,6 +63,7 @@ MAX_UNITS = 3
 EXACT_INTEGERS = 2**53
 """Integers up to this one are exact in double precision."""
 _COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_DAY_AND_MONTH = re.compile(r"(0?[1-9]|[12]\d|3[01])\.(0?[1-9]|1[0-2])")
 REMEDY = "{remedy}"
 """In the text of a problem: the option that reads the column as categories."""
 
@@ -153,10 +155,25 @@ def read_plain(cells: Mapping[str, int]) -> ColumnReading:
         note = CellNote("are codes with leading zeros, read as categories", padded[0], sum(cells.values()))
         return ColumnReading(False, PLAIN, notes=[note])
     problem = _equal_long_integers(cells) or _points_before_three_digits(cells) or _codes_with_exponents(cells)
-    first, total = next(iter(cells)), sum(cells.values())
-    are_dates = len(cells) > 1 and all(map(_COMPACT_DATE.fullmatch, cells))
-    notes = [CellNote("look like dates (20240131), read as plain numbers", first, total)] if are_dates else []
+    notes = []
+    if example := _example_of_dates(cells):
+        text = f"look like {example}, read as plain numbers"
+        notes.append(CellNote(text, next(iter(cells)), sum(cells.values())))
     return ColumnReading(True, PLAIN, problem, notes)
+
+
+def _example_of_dates(cells: Mapping[str, int]) -> str:
+    """Return what plain numbers look like if all of them may be dates; else empty."""
+    if len(cells) > 1 and all(map(_COMPACT_DATE.fullmatch, cells)):
+        return "dates (20240131)"
+    may_be_days = len(cells) >= FEW_VALUES and all(map(_DAY_AND_MONTH.fullmatch, cells))
+    return "days and months (31.12)" if may_be_days and any(cell[-3] == "." for cell in cells) else ""
+
+
+def read_lists(cell: str) -> ColumnReading:
+    """Refuse a column of lists of numbers, such as `cell`: it is neither one number nor a category."""
+    text = f"is {cell!r}, several numbers: give each of them a column of its own, or {REMEDY} if a cell is a category"
+    return ColumnReading(True, PLAIN, Problem(cell, text))
 
 
 def _equal_long_integers(cells: Mapping[str, int]) -> Problem | None:
@@ -247,13 +264,19 @@ def _may_be_thousands(cell: str, sign: str) -> str:
 def _read_mixed(cells: Mapping[str, int], other_cells: Mapping[str, int], number_format: NumberFormat) -> ColumnReading:
     """Read a column in which only some cells are numbers of the best format; `other_cells` are the rest."""
     total = sum(cells.values())
+    if all(map(is_number_list, cells)):
+        return read_lists(next(iter(cells)))
     if problem := _find_problem(cells, other_cells, total):
         return ColumnReading(True, number_format, problem)
     numbers = [cell for cell in cells if cell not in other_cells]
     if not numbers:
-        have_digits_only = all(re.fullmatch(r"[\W\d_]*\d[\W\d_]*", cell) for cell in cells)
-        note = CellNote("have digits but are not numbers, and are read as categories", next(iter(cells)), total)
-        return ColumnReading(False, notes=[note] if have_digits_only else [])
+        first = next(iter(cells))
+        if all(re.fullmatch(r"[\W\d_]*\d[\W\d_]*", cell) for cell in cells):
+            note = CellNote("have digits but are not numbers, and are read as categories", first, total)
+            return ColumnReading(False, notes=[note])
+        differ_in_digits = len(cells) > 1 and len({re.sub(r"\d+", "0", cell) for cell in cells}) == 1
+        note = CellNote("differ only in their digits, and are read as categories", first, total)
+        return ColumnReading(False, notes=[note] if differ_in_digits else [])
     note = CellNote("are numbers among texts, read as categories", numbers[0], sum(cells[cell] for cell in numbers))
     return ColumnReading(False, number_format, notes=[note])
 

@@ -69,6 +69,7 @@ _OTHER_NUMBER = re.compile(
     r"\d*[\u00bc-\u00be\u2150-\u215e]|\d+[\u00b2\u00b3\u00b9\u2070-\u2079]+",
     re.IGNORECASE,
 )
+_NUMBER_LIST = re.compile(rf"[(\[]? ?{_PLAIN.pattern}([\s,;]+{_PLAIN.pattern})+ ?[)\]]?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,11 @@ def is_like_number(cell: str) -> bool:
     if (parts := split_number(cell)) is not None:
         return any(_body_pattern(each.decimal, each.group).fullmatch(parts.body) for each in FORMATS)
     return _OTHER_NUMBER.fullmatch(cell) is not None
+
+
+def is_number_list(cell: str) -> bool:
+    """Return whether a cell is several numbers, in brackets or with decimals: `[1, 2]`, `0.5 2.0`."""
+    return _NUMBER_LIST.fullmatch(cell) is not None and (cell[0] in "([" or "." in cell)
 
 
 def word_after(cell: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from seqlab.base.parsing import number_of_invalid_item, parse_json
 from seqlab.base.reading import READING_VERSION
-from seqlab.data.column import NumberCell, text_of_value, value_at
+from seqlab.data.column import NumberCell, NumberListCell, text_of_value, value_at
 from seqlab.data.delimited import Reject, RejectedRow, Row, Rows, raise_error
 from seqlab.data.readers import DiscardedLine
 from seqlab.data.table_header import lookalike_hint
@@ -227,7 +227,7 @@ def _is_nested(value: object) -> bool:
 
 
 def cell_of(value: object, name: str, location: str, reading: int = READING_VERSION) -> str:
-    """Return a value as a cell, as `text_of_value` does; a number is a `NumberCell`.
+    """Return a value as a cell, as `text_of_value` does; a number is a `NumberCell`, several a `NumberListCell`.
 
     Version 1 joins the items of any list, and reads objects and bytes as the text that Python prints.
     """
@@ -239,4 +239,8 @@ def cell_of(value: object, name: str, location: str, reading: int = READING_VERS
         return value
     if reading == 1 and isinstance(value, list):
         return " ".join(cell_of(item, name, location, reading) for item in value)
-    return str(value) if reading == 1 and isinstance(value, dict | bytes) else text_of_value(value, name, location)
+    if reading == 1 and isinstance(value, dict | bytes):
+        return str(value)
+    text = text_of_value(value, name, location)
+    is_vector = isinstance(value, list) and len(value) > 1 and all(type(item) in (int, float) for item in value)
+    return NumberListCell(text) if is_vector else text

@@ -12,7 +12,7 @@ import pytest
 from seqlab.data.columns import parse_column
 from seqlab.data.tables import RawTable, read_rows, read_table
 from seqlab.tasks.prediction.config import PredictionConfig
-from seqlab.tasks.prediction.examples import read_examples
+from seqlab.tasks.prediction.examples import fit_codecs, read_examples
 
 RECORDS = [{"a": 1, "b": {"c": "x", "d": 2.5}}, {"b": {"d": 3, "c": "y"}, "a": 12345678901234567890}]
 HEADER, ROWS = ["a", "b.c", "b.d"], [["1", "x", "2.5"], ["12345678901234567890", "y", "3"]]
@@ -220,3 +220,16 @@ def test_maps_and_folders_of_parquet_are_refused_with_what_to_do(tmp_path: Path)
     data = PredictionConfig(train=[str(folder)], target=["m"])
     with pytest.raises(ValueError, match=r"t\.parquet: is a folder, but a file is needed. Join the parts of a table"):
         read_examples(data, data.train)
+
+
+@pytest.mark.parametrize("items", [[0, 2], [0.0, 2.0], [1, 234]])
+def test_lists_of_numbers_are_no_numbers_or_categories_but_labels(items: list[float], tmp_path: Path) -> None:
+    """The items are joined by spaces, which also separate thousands: [1, 234] is not 1234."""
+    path = tmp_path / "t.jsonl"
+    rows = [json.dumps({"x": [number + i % 5 for number in items], "y": i % 3}) for i in range(40)]
+    path.write_text("\n".join(rows))
+    data = PredictionConfig(train=[str(path)], target=["y"], predicts="class")
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 1: 'x' is '.*', several numbers: give each of them a column"):
+        fit_codecs(data, read_examples(data, data.train))
+    data = PredictionConfig(train=[str(path)], target=["x"], predicts="labels", inputs=["y"])
+    assert {str(number) for number in items} <= set(fit_codecs(data, read_examples(data, data.train))[1].values)

@@ -169,6 +169,9 @@ REFUSED = {
     "durations of ISO 8601": ([f"PT{i}H5.5S" for i in range(ROWS)], "'PT0H5.5S', but the numbers"),
     "coordinates": ([f"48°{i}'N" for i in range(ROWS)], "but the numbers of a column"),
     "pairs of coordinates": ([f"48°{i}′30″ N, 11°{i}′ E" for i in range(ROWS)], "'48°0′30″ N, 11°0′ E', but the numb"),
+    "lists": ([f"[{i}, {i % 4}]" for i in range(ROWS)], "several numbers: give each of them a column of its own"),
+    "lists of numpy": ([f"[{i}.5\n 2.]" for i in range(ROWS)], "several numbers: give each of them a column"),
+    "pairs of decimals": ([f"{i}.5 -2.25" for i in range(ROWS)], "several numbers: give each of them a column"),
     "Fortran": ([f"{i}.5D+01" for i in range(ROWS)], "'0.5D[+]01', but the numbers"),
     "accounting": ([f"({i}.50)" if i % 3 else f"{i}.50" for i in range(ROWS)], r"'\(1.50\)'"),
     "half text": (["error" if i % 5 < 3 else str(1.5 * i) for i in range(ROWS)], "'error', but other cells"),
@@ -361,6 +364,21 @@ def test_dates_of_eight_digits_are_noted(tmp_path: Path) -> None:
     days = [f"202401{1 + i % 28:02}" for i in range(ROWS)]
     notes = prepared(table_of(tmp_path, days), tmp_path / "cache").reading.lines()
     assert [line for line in notes if "look like dates (20240131), read as plain numbers" in line]
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        ([f"Week {i}" for i in range(ROWS)], "differ only in their digits, and are read as categories"),
+        ([f"{i}h{i % 4}" for i in range(ROWS)], "differ only in their digits, and are read as categories"),
+        ([f"{1 + i % 28}.{1 + i % 12}" for i in range(ROWS)], "look like days and months (31.12), read as plain numb"),
+        (["low", "high"] * 30, ""),
+        ([f"{1 + i % 28}.{1 + i % 9}" for i in range(ROWS)], ""),
+    ],
+)
+def test_cells_that_may_be_dates_or_counts_are_noted(cells: list[str], note: str, tmp_path: Path) -> None:
+    notes = prepared(table_of(tmp_path, cells), tmp_path / "cache", inputs=["x"]).reading.lines()
+    assert [f"60 cells of 'x' {note}" in line for line in notes] == [True] * bool(note)
 
 
 def test_inputs_like_ids_are_named_in_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
