@@ -28,7 +28,7 @@ SAME_COLOR = 2
 def check_ground(ground: object) -> object:
     """Return a color that `parse_ground` parses; raise ValueError for anything else."""
     if str(ground) not in GROUNDS and not re.fullmatch(r"#[0-9a-fA-F]{6}", str(ground)):
-        raise ValueError(f"must be {', '.join(GROUNDS)} or a color such as '#336699', but is {ground!r} instead.")
+        raise ValueError(f"choose {', '.join(GROUNDS)} or a color such as '#336699', not {ground!r}.")
     return ground
 
 

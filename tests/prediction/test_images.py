@@ -102,7 +102,7 @@ def test_the_ground_is_kept_with_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ground", ["pink", "#fff", "#12345g", 336699, None])
 def test_unknown_grounds_are_refused(ground: Any) -> None:
-    with pytest.raises(ValueError, match=r"must be white, black, gray or a color such as '#336699', but is "):
+    with pytest.raises(ValueError, match=r"choose white, black, gray or a color such as '#336699', not "):
         PredictionConfig(train=["a"], ground=ground)
 
 

@@ -219,12 +219,9 @@ def test_a_single_label_is_refused(corpus: str, tmp_path: Path) -> None:
         train(tiny_config(str(tmp_path / "one.jsonl")), tmp_path / "run")
 
 
-@pytest.mark.parametrize(("labels", "message"), [(["1", "1.0"], "are the same value"), (["up", "N/A"], "is missing")])
-def test_labels_that_are_missing_or_twice_are_refused(
-    corpus: str, labels: list[str], message: str, tmp_path: Path
-) -> None:
+def test_two_spellings_of_a_label_are_refused(corpus: str, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     path = Path(corpus).with_name("other.jsonl")
-    path.write_text("".join(json.dumps(row | {"text": labels[i % 2]}) + "\n" for i, row in enumerate(rows)))
-    with pytest.raises(ValueError, match=rf"other\.jsonl, line \d+ .*: the .* {message}"):
+    path.write_text("".join(json.dumps(row | {"text": ("1", "1.0")[i % 2]}) + "\n" for i, row in enumerate(rows)))
+    with pytest.raises(ValueError, match=r"other\.jsonl, line 2 .*: the classes '1' and '1\.0' are the same value"):
         train(tiny_config(str(path)), tmp_path / "run")

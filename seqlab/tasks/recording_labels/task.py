@@ -14,7 +14,8 @@ from seqlab.audio.codec import fit_recording_codec
 from seqlab.base.reading import ReadingNotes
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
-from seqlab.data.labels import label_fault, note_doubtful_labels, warn_of_labels
+from seqlab.data.classes import describe_two_spellings, two_spellings
+from seqlab.data.labels import note_doubtful_labels, warn_of_labels
 from seqlab.data.recording_splits import Indices, RecordingSplits, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
@@ -116,9 +117,9 @@ class RecordingLabelsTask(Task):
                 "`data.text_column` to the column of the labels."
             )
         are_listed = not all(Path(spec).expanduser().is_dir() for spec in data.train)
-        if are_listed and (fault := label_fault(labels)) is not None:
-            first = next(i for i in labelled.train.tolist() if labelled.labels[i] == fault[0])
-            raise ValueError(f"{labelled.recordings.locate(first)}: {fault[1]}")
+        if are_listed and (pair := two_spellings(labels)) is not None:
+            first = next(i for i in labelled.train.tolist() if labelled.labels[i] == pair[1])
+            raise ValueError(f"{labelled.recordings.locate(first)}: {describe_two_spellings(*pair)}")
         note_doubtful_labels(labels)
         save_codec(ClassTarget(data.text_column, labels), folder, "tgt")
 
