@@ -113,7 +113,7 @@ def run(options: EvaluateOptions) -> None:
         texts = texts.with_plain_numbers()
     _warn(texts, metrics)
     if CLASS_METRICS & set(metrics):
-        _warn_of_missing_classes(texts, options)
+        _warn_of_classes(texts, options)
     _warn_of_unequal_marks(texts.normalized(options.normalize) if ERROR_RATES.keys() >= set(metrics) else texts)
     if not options.metrics and metrics == ["bleu"]:
         _warn_of_short_references(texts.references[0])
@@ -220,11 +220,14 @@ def _warn_of_class_names(references: list[str]) -> None:
         )
 
 
-def _warn_of_missing_classes(texts: _Texts, options: EvaluateOptions) -> None:
-    """Warn of references that stand for a missing value, unless the hypotheses have the same class."""
+def _warn_of_classes(texts: _Texts, options: EvaluateOptions) -> None:
+    """Warn of references that stand for a missing value and are never predicted, and of two spellings of a class."""
+    from seqlab.data.classes import two_spellings
     from seqlab.data.column_reading import missing_classes
 
     predicted = {*texts.hypotheses, *(texts.baseline or ()), ""}
+    if (pair := two_spellings(sorted(predicted - {""}), texts.references[0])) is not None:
+        logger.warning("the class %r of the references is %r in the hypotheses: they count as different classes", *pair)
     for spec, lines in zip(options.ref, texts.references, strict=True):
         missing = {*missing_classes(dict.fromkeys(map(str.strip, lines)))} - predicted
         rows = [index for index, line in enumerate(lines) if line.strip() in missing]

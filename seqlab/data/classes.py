@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from seqlab.base.reading import ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column_reading import MAYBE_MISSING, missing_classes
-from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values, is_plain
+from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values, split_number
 from seqlab.data.tables import RawTable
 
 
@@ -42,31 +42,42 @@ def note_classes(column: RawColumn, table: RawTable, known: Collection[str], not
             notes.add(f"cells of {column.name!r} are the class {name!r}", table.locate(int(rows[0])), count=len(rows))
 
 
-def refuse_two_spellings(column: RawColumn, values: Sequence[str], table: RawTable) -> None:
-    """Raise ValueError, with the row, if two classes of a column are one value; see `two_spellings`."""
-    if (pair := two_spellings(values)) is not None:
+def refuse_two_spellings(
+    column: RawColumn, values: Iterable[str], table: RawTable, known: Iterable[str] = (), noun: str = "classes"
+) -> None:
+    """Raise ValueError, with the row, if two values of a column are one in two spellings; see `two_spellings`."""
+    if (pair := two_spellings(values, known)) is not None:
         row = next(column.first_row(cell) for cell in column.names if pair[1] in (cell, *cell.split()))
-        raise ValueError(f"{table.locate(row)}: {describe_two_spellings(*pair, f' of {column.name!r}')}")
+        raise ValueError(f"{table.locate(row)}: {describe_two_spellings(*pair, f' of {column.name!r}', noun)}")
 
 
-def two_spellings(values: Sequence[str]) -> tuple[str, str] | None:
-    """Return two classes that are one number or truth value, such as `1` and `1.0`, or `yes` and `Y`; None without."""
-    by_meaning: dict[str | Decimal, str] = {}
+def two_spellings(values: Iterable[str], known: Iterable[str] = ()) -> tuple[str, str] | None:
+    """Return two values that are one number or truth value, such as `1` and `1.0`, or `yes` and `Y`; None without.
+
+    The second one is not among the values `known`, which are not compared with each other.
+    """
+    known = list(known)
+    values = [value for value in dict.fromkeys(values) if value not in {*known}]
+    are_truth = len(known) + len(values) > 2 and are_truth_values([*known, *values])
+    by_meaning = {_meaning(value, are_truth): value for value in reversed(known)}
     for value in values:
-        first = by_meaning.setdefault(_meaning(value, values), value)
+        first = by_meaning.setdefault(_meaning(value, are_truth), value)
         if first != value:
             return first, value
     return None
 
 
-def describe_two_spellings(first: str, second: str, owner: str = "") -> str:
-    """Return the message about two classes that are one value; `owner` names their column."""
+def describe_two_spellings(first: str, second: str, owner: str = "", noun: str = "classes") -> str:
+    """Return the message about two values that are one; `owner` names their column."""
     codes = "" if first.lower() in TRUTH_VALUES.keys() - {"0", "1"} else "; if they are codes, put a letter before each"
-    return f"the classes {first!r} and {second!r}{owner} are the same value: write it in one way in all rows{codes}."
+    return f"the {noun} {first!r} and {second!r}{owner} are the same value: write it in one way in all rows{codes}."
 
 
-def _meaning(value: str, values: Sequence[str]) -> str | Decimal:
-    """Return a key that is equal for two spellings of a number, or of a truth value among such values."""
-    if are_truth_values(values) and len(values) > 2:
-        return str(TRUTH_VALUES[value.lower()])
-    return Decimal(value) if is_plain(value) else value
+def _meaning(value: str, is_truth: bool) -> object:
+    """Return a key that is equal for two spellings of a number (with digits of any script), or of a truth value."""
+    if is_truth:
+        return TRUTH_VALUES[value.lower()]
+    parts = split_number(value)
+    if parts is None or parts.prefix or parts.suffix not in ("", "%") or not parts.body.replace(".", "", 1).isdecimal():
+        return value
+    return Decimal(f"{parts.sign}{parts.body}{parts.exponent}"), parts.suffix

@@ -57,8 +57,8 @@ class LabelEncoder(PairEncoder):
             location = row_location(task.columns, task.lines[row].tolist())
             check_labels(src[row], tgt[row].split(), self.labels_of, location)
             for label in tgt_tokenizer.unknown_items(tgt[row]):
-                if self.labels_of == "lines" and missing_classes([label, *label_names(tgt_tokenizer)]) == [label]:
-                    raise ValueError(f"{location}: {describe_missing_label(label)}")
+                if self.labels_of == "lines" and (fault := label_fault([label], label_names(tgt_tokenizer))):
+                    raise ValueError(f"{location}: {fault[1]}")
                 if task.statuses[row] == RowStatus.TRAIN:
                     raise ValueError(
                         f"{location}: has the label {label!r}, which is not in the vocabulary of labels of the other "
@@ -130,11 +130,15 @@ def refuse_joined_labels(cells: Sequence[str], location: str) -> None:
         raise ValueError(f"{location}: the cell {joined[0]!r} {how}: separate several labels by spaces.")
 
 
-def label_fault(names: Sequence[str]) -> tuple[str, str] | None:
-    """Return a label that stands for a missing value, or equals another one, and the message; None if there is none."""
-    if (pair := two_spellings(names)) is not None:
+def label_fault(names: Sequence[str], known: Sequence[str] = ()) -> tuple[str, str] | None:
+    """Return a label that stands for a missing value, or equals another one, and the message; None if there is none.
+
+    Labels that are `known`, such as those of a trained vocabulary, are meant.
+    """
+    if (pair := two_spellings(names, known)) is not None:
         return pair[1], describe_two_spellings(*pair)
-    return next(((name, describe_missing_label(name)) for name in missing_classes(names)), None)
+    missing = [name for name in missing_classes([*known, *names]) if name not in known]
+    return next(((name, describe_missing_label(name)) for name in missing), None)
 
 
 def refuse_label_names(names: Sequence[str], corpora: Iterable[Corpus]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seqlab.base.number_text import exact_text
 from seqlab.data.batch import IGNORE
 from seqlab.data.cells import RawColumn
-from seqlab.data.classes import refuse_missing_cells
+from seqlab.data.classes import refuse_missing_cells, refuse_two_spellings
 from seqlab.data.table_codec import (
     FloatArray,
     NumberColumn,
@@ -145,6 +145,7 @@ class ClassTarget:
         """Encode the classes of all rows as numbers: (rows,), IGNORE for a class that is not in the training data."""
         column = table.columns[self.name]
         refuse_missing_cells(column, table, self.values, "the target", "correct the cell, or remove the row")
+        refuse_two_spellings(column, column.names, table, self.values)
         known = {value: number for number, value in enumerate(self.values)}
         number_of_code = np.array([known.get(name, IGNORE) for name in column.names], np.int64)
         return number_of_code[column.categories()]

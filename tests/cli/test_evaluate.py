@@ -352,3 +352,13 @@ def test_references_without_a_class_are_reported_unless_they_are_predicted(seqla
         (tmp_path / "h").write_text(hypotheses)
         done = seqlab("evaluate", tmp_path / "h", "--ref", f"{tmp_path}/t.csv#y", "--metrics", "accuracy")
         assert (warning in done.err) == is_reported
+
+
+@pytest.mark.parametrize(("reference", "hypothesis"), [("1.0", "1"), ("yes", "Yes"), ("True", "1")])
+def test_classes_in_another_spelling_are_reported(seqlab, reference: str, hypothesis: str, tmp_path: Path) -> None:
+    (tmp_path / "r").write_text(f"{reference}\n0\n{reference}\n")
+    (tmp_path / "h").write_text(f"{hypothesis}\n0\n{hypothesis}\n")
+    done = seqlab("evaluate", tmp_path / "h", "--ref", tmp_path / "r", "--metrics", "accuracy")
+    warning = f"the class {reference!r} of the references is {hypothesis!r} in the hypotheses: they count as different"
+    assert warning in done.err
+    assert "the class" not in seqlab("evaluate", tmp_path / "r", "--ref", tmp_path / "r", "--metrics", "accuracy").err

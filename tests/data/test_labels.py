@@ -317,13 +317,19 @@ def test_labels_of_lines_that_are_missing_or_twice_are_refused(labels: list[str]
         LabellingTask().write_codecs(config, RunFolder(tmp_path / "run"), no_progress)
 
 
-def test_a_missing_label_in_validation_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("NaN", r"the label is missing \(it is 'NaN'\)"), ("2.0", r"the classes '2' and '2\.0' are the same value")],
+)
+def test_labels_of_validation_that_are_missing_or_spelled_otherwise_are_refused(
+    label: str, message: str, tmp_path: Path
+) -> None:
     valid = {
         "valid_src": write_lines(tmp_path / "vs", ["a b", "c d"]),
-        "valid_tgt": write_lines(tmp_path / "vt", ["X", "NaN"]),
+        "valid_tgt": write_lines(tmp_path / "vt", ["1", label]),
     }
-    config = make_config(tmp_path, ["a b", "b a"], ["X", "Y"], **valid)
-    with pytest.raises(ValueError, match=r"vt, line 2: the label is missing \(it is 'NaN'\)"):
+    config = make_config(tmp_path, ["a b", "b a"], ["1", "2"], **valid)
+    with pytest.raises(ValueError, match=rf"vt, line 2: {message}"):
         prepare_labelled(config, tmp_path)
 
 

@@ -25,7 +25,7 @@ from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable, without_row_numbers
 from seqlab.data.targets import ClassTarget, NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
-from seqlab.tasks.prediction.held_out import refuse_missing_groups, validation_mask
+from seqlab.tasks.prediction.held_out import check_groups, validation_mask
 
 CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""
@@ -146,7 +146,7 @@ def _are_equal(one: RawColumn, other: RawColumn) -> bool:
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
     """Fit the codecs to the training rows; errors are those of `TableCodec.fit` and `fit_target`."""
-    refuse_missing_groups(data, raw)
+    check_groups(data, raw)
     rows = np.flatnonzero(~validation_mask(data, raw))
     if len(rows) < 2:
         raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.classes import refuse_missing_cells
+from seqlab.data.classes import refuse_missing_cells, refuse_two_spellings
 from seqlab.data.fit_target import numeric_sort_key
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out, rows_in_other_folds
 from seqlab.tasks.prediction.config import PredictionConfig
@@ -52,14 +52,16 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
     return assign_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
 
 
-def refuse_missing_groups(data: PredictionConfig, raw: RawExamples) -> None:
-    """Raise ValueError, with the row, if folds are grouped by a column with a missing cell.
+def check_groups(data: PredictionConfig, raw: RawExamples) -> None:
+    """Raise ValueError, with the row, if a group or given fold is missing, or has two spellings.
 
-    It is called for new runs: older ones have such cells as one group.
+    It is called for new runs: older ones have such cells as groups.
     """
-    if data.valid is None and data.fold_kind == "grouped":
+    if data.valid is None and data.fold_kind in ("grouped", "given"):
         column = raw.table.columns[str(data.fold_column)]
-        refuse_missing_cells(column, raw.table, (), "the group in the fold column", "correct the cell")
+        noun = "group in the fold column" if data.fold_kind == "grouped" else "value of the fold column"
+        refuse_missing_cells(column, raw.table, (), f"the {noun}", "correct the cell")
+        refuse_two_spellings(column, column.names, raw.table, noun="values")
 
 
 def check_folds(configs: Sequence[PredictionConfig]) -> list[str]:
@@ -71,7 +73,7 @@ def check_folds(configs: Sequence[PredictionConfig]) -> list[str]:
     from seqlab.tasks.prediction.examples import read_examples
 
     raw = read_examples(configs[0], configs[0].train)
-    refuse_missing_groups(configs[0], raw)
+    check_groups(configs[0], raw)
     folds, table = np.zeros(len(raw), np.int64), raw.table
     for number, config in enumerate(configs, start=1):
         is_held_out = validation_mask(config, raw)

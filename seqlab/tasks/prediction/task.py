@@ -78,6 +78,11 @@ class PredictionTask(Task):
         for note in prepared.reading:
             if note.text.startswith(SERIOUS_NOTES) and on_progress is not None:
                 logger.warning("%s", note)
+        if prepared.report.unseen == len(prepared.valid):
+            first = prepared.locate(int(prepared.valid.rows[0]))
+            raise ValueError(
+                f"No class of the validation set is in the training data ({first}): use one with known classes."
+            )
         if prepared.report.unseen and on_progress is not None:
             logger.warning(
                 "%d validation examples have a class that is not in the training data: metrics count them as wrong, "

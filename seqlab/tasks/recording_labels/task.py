@@ -196,6 +196,11 @@ def _as_word(label: str) -> str:
 def _warn_of_labels(data: LabelledRecordings, names: Sequence[str]) -> None:
     """Warn of labels that are similar, and of those that only validation recordings have."""
     warn_of_labels(names)
+    if not {data.labels[i] for i in data.valid.tolist()} & {*names}:
+        first = data.recordings.locate(int(data.valid[0]))
+        raise ValueError(
+            f"No label of the validation set is in the training data ({first}): use one with known labels."
+        )
     unseen = {data.labels[i]: i for i in reversed(data.valid.tolist()) if data.labels[i] not in names}
     for label, index in unseen.items():
         text = "The label %r is not in the training data: it counts as an error in metrics, but not in `loss`: %s"
