@@ -25,7 +25,7 @@ READERS = {
 }
 """Name of each reader -> position of its argument `reading`."""
 WITHOUT_RUN = {
-    "cli/evaluate.py": ["read_parallel", "all_locations", "all_locations"],
+    "cli/evaluate.py": ["read_parallel", *["all_locations"] * 4],
     "cli/completion.py": ["read_table"],  # of the recipes
     "cli/recipes.py": ["read_table"],
     "tasks/labelling/task.py": ["parse_column"],  # prepares training data, as the next two
