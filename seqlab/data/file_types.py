@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from zipfile import ZipFile
@@ -45,14 +45,17 @@ TRANSLATION_MEMORY_SUFFIXES = (".tmx", ".xlf", ".xliff", ".sgm", ".sgml")
 _TRANSLATION_MEMORY = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+)?(tmx|xliff|mteval|srcset|refset|tstset)\b", re.IGNORECASE
 )
-_PAGE = re.compile(r"\s*<(!doctype html|html|\?xml)\b", re.IGNORECASE)
-_SUBTITLES = re.compile(
-    r"\s*(WEBVTT\b|\[Script Info\]|\{\d+\}\{\d+\}|\[\d\d:\d\d\.\d\d+\])|\d*:?\d\d:\d\d[.,]\d+( --> |,\d+:\d\d:\d\d\.)"
-)
-"""Start of a line of SubRip, WebVTT, SubStation Alpha, MicroDVD, LRC or SBV."""
-_CATALOG = re.compile(r'msg(id|str|ctxt) "')
-SUBTITLE_SUFFIXES, CATALOG_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa"), (".po", ".pot")
-"""Suffixes of subtitles and of message catalogs (gettext)."""
+_PAGE = re.compile(r"\s*<(!doctype html\b|\?xml\b|html(\s[^>]*)?>\s*(<head\b|$))", re.IGNORECASE)
+"""First line of a page; a sentence may have the tag `html`, too, but not alone or before `head`."""
+_SUBTITLE_HEADING = re.compile(r"\s*(WEBVTT|\[Script Info\])\s*$")
+_TIMED_LINE = re.compile(r"\s*(\{\d+\}\{\d+\}|\[\d\d:\d\d\.\d\d+\])|\d*:?\d\d:\d\d[.,]\d+( --> |,\d+:\d\d:\d\d\.)")
+"""Start of a line with times of MicroDVD, LRC, SubRip, WebVTT or SBV."""
+_CATALOG_LINE = re.compile(r'msg(id|str|ctxt) "')
+SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc", ".sub", ".sbv")
+CATALOG_SUFFIXES = (".po", ".pot")
+"""Suffixes of message catalogs (gettext)."""
+MIN_SHARE = 0.3
+"""Minimum share of the first lines with times (every third line of SubRip) or of a catalog, to refuse a text."""
 UTF16_SAMPLE = 12
 """Number of bytes in which UTF-16 without a byte order mark is recognized: every second one is 0."""
 
@@ -85,22 +88,40 @@ def refuse_markup(first: str, name: str) -> None:
         )
 
 
-def refuse_subtitles_and_catalogs(line: str, name: str, *, is_first: bool = True) -> None:
-    """Raise ValueError if a line is one of subtitles or of a message catalog, or the name of the file has their suffix.
+def refuse_subtitles_and_catalogs(first: str, name: str) -> None:
+    """Raise ValueError for subtitles and catalogs of messages, by the suffix and first line of the file.
 
-    `is_first`: whether it is the first line of the file, which is `1` in subtitles and a comment in catalogs.
+    Without such a suffix only the headings of subtitles are refused, since a sentence may look like their other lines.
     """
     suffix = Path(uncompressed_name(Path(name))).suffix
-    if _SUBTITLES.match(line) or (is_first and suffix in SUBTITLE_SUFFIXES and line.strip().isdecimal()):
-        raise ValueError(
-            f"{name} has subtitles with their times, but this input must be text: write the text of each subtitle to "
-            "one line. Subtitles in two languages are parallel text only if they have the same times."
-        )
-    if _CATALOG.match(line) or (is_first and suffix in CATALOG_SUFFIXES and line.startswith("#")):
-        raise ValueError(
-            f"{name} is a catalog of messages and their translations (gettext), but this input must be text: write the "
-            "messages to one file and their translations to another, one on each line."
-        )
+    is_timed = bool(_TIMED_LINE.match(first)) or first.strip().isdecimal()
+    if _SUBTITLE_HEADING.match(first) or (suffix in SUBTITLE_SUFFIXES and is_timed):
+        raise _subtitles_error(name)
+    if suffix in CATALOG_SUFFIXES and (_CATALOG_LINE.match(first) or first.startswith("#")):
+        raise _catalog_error(name)
+
+
+def refuse_lines_of_other_formats(lines: Sequence[str], name: str) -> None:
+    """Raise ValueError if many of the first lines of a text are those of subtitles or of a catalog of messages."""
+    if sum(map(bool, map(_TIMED_LINE.match, lines))) >= max(2, MIN_SHARE * len(lines)):
+        raise _subtitles_error(name)
+    keywords = [match[1] for match in map(_CATALOG_LINE.match, lines) if match]
+    if {"id", "str"} <= {*keywords} and len(keywords) >= MIN_SHARE * len(lines):
+        raise _catalog_error(name)
+
+
+def _subtitles_error(name: str) -> ValueError:
+    return ValueError(
+        f"{name} has subtitles with their times, but this input must be text: write the text of each subtitle to one "
+        "line. Subtitles in two languages are parallel text only if they have the same times."
+    )
+
+
+def _catalog_error(name: str) -> ValueError:
+    return ValueError(
+        f"{name} is a catalog of messages and their translations (gettext), but this input must be text: write the "
+        "messages to one file and their translations to another, one on each line."
+    )
 
 
 def uncompressed_name(path: Path) -> str:

@@ -11,7 +11,7 @@ from seqlab.base.reading import ReadingNotes
 from seqlab.data.column import Column
 from seqlab.data.columns import SCANNED_KINDS, FileColumn
 from seqlab.data.corpus import Corpus
-from seqlab.data.file_types import refuse_subtitles_and_catalogs
+from seqlab.data.file_types import refuse_lines_of_other_formats
 from seqlab.data.markup import MARKUP
 from seqlab.text.normalization import has_invisible
 
@@ -43,8 +43,7 @@ def refuse_other_layouts(corpus: Corpus) -> None:
         lines = sample_lines(column, MAX_SAMPLE)
         if column.kind != "text" or not lines:
             continue
-        for line in lines:
-            refuse_subtitles_and_catalogs(line, str(column), is_first=False)
+        refuse_lines_of_other_formats(lines, str(column))
         if len(corpus.columns) < 2:
             continue
         if _DOCUMENT.match(lines[0]):
@@ -64,7 +63,7 @@ def _refuse_several_columns(column: Column, lines: Sequence[str], *, reads_tabs:
             f"{column}: each line has its number and a tab before the text: name the file {stem}.tsv and its column by "
             f"{stem}.tsv#1."
         )
-    separator = next((each for each in (" ||| ", "\t") if all(each in line for line in lines)), None)
+    separator = next((each for each in (" ||| ", "\t") if all(_has_two(line, each) for line in lines)), None)
     if separator is None or (separator == "\t" and reads_tabs):
         return
     raise ValueError(
@@ -73,6 +72,11 @@ def _refuse_several_columns(column: Column, lines: Sequence[str], *, reads_tabs:
         + " Tags after a tab need `data.tokenizer.tags`."
         * (separator == "\t" and not is_same)
     )
+
+
+def _has_two(line: str, separator: str) -> bool:
+    """Return whether a line has several texts, which are not empty, with a separator between them."""
+    return sum(bool(text.strip()) for text in line.split(separator)) > 1
 
 
 def are_numbered(lines: Sequence[str]) -> bool:
@@ -85,7 +89,7 @@ def are_numbered(lines: Sequence[str]) -> bool:
 def has_tabs(column: Column) -> bool:
     """Return whether all lines at the start of a column have a tab."""
     lines = sample_lines(column, MAX_SAMPLE)
-    return len(lines) >= MIN_LINES and all("\t" in line for line in lines)
+    return len(lines) >= MIN_LINES and all(_has_two(line, "\t") for line in lines)
 
 
 def sample_lines(column: Column, count: int) -> list[str]:

@@ -188,7 +188,7 @@ OTHER_FORMATS = {
     "lines.sub": ("{10}{25}ein Haus\n", "has subtitles with their times"),
     "lines.sbv": ("0:00:01.000,0:00:04.000\nein Haus\n", "has subtitles with their times"),
     "c.po": (CATALOG, "is a catalog of messages and their translations"),
-    "d.txt": ('msgid "a house"\nmsgstr "ein Haus"\n', "is a catalog of messages and their translations"),
+    "d.txt": ("WEBVTT\n\n00:01.000 --> 00:04.000\nein Haus\n", "has subtitles with their times"),
 }
 
 
@@ -200,13 +200,31 @@ def test_subtitles_and_catalogs_are_refused_by_name(name: str, tmp_path: Path) -
         list(read_lines(tmp_path / name))
 
 
-@pytest.mark.parametrize("text", [SUBTITLES, CATALOG])
+@pytest.mark.parametrize("text", [SUBTITLES, CATALOG, "{1}{25}ein Haus\n{26}{50}zwei\n"])
 @pytest.mark.parametrize("sides", [1, 2])
 def test_subtitles_and_catalogs_under_other_names_are_refused(sides: int, text: str, tmp_path: Path) -> None:
     for name in ("a.de", "a.en"):
         (tmp_path / name).write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"a\.de (has subtitles|is a catalog)"):
         survey_corpus(Corpus.from_specs(*[f"{tmp_path}/a.de", f"{tmp_path}/a.en"][:sides]))
+
+
+ONE_LINE = ["{0}{1} files were copied", "[00:12.30] she came in", 'msgid "a house" is a key', "<html> starts a page"]
+
+
+@pytest.mark.parametrize("line", ONE_LINE)
+def test_a_sentence_that_looks_like_a_line_of_another_format_is_read(line: str, tmp_path: Path) -> None:
+    """A program's strings are translated in a pipeline: no input is refused for its first line alone."""
+    (tmp_path / "a.txt").write_text(f"{line}\none two\nthree\n", "utf-8")
+    assert list(read_lines(tmp_path / "a.txt")) == [line, "one two", "three"]
+    survey_corpus(Corpus.from_specs(f"{tmp_path}/a.txt"))
+
+
+def test_an_empty_text_beside_a_tab_is_no_second_text(tmp_path: Path) -> None:
+    for name, text in (("x.src", "a house\t\ntwo\t\n"), ("x.tgt", "ein Haus\nzwei\n")):
+        (tmp_path / name).write_text(text, "utf-8")
+    [corpus] = TranslationConfig(train_src=[f"{tmp_path}/x.src"], train_tgt=[f"{tmp_path}/x.tgt"]).corpora("train")
+    survey_corpus(corpus)
 
 
 @pytest.mark.parametrize(
