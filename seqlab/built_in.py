@@ -146,6 +146,14 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "cross entropy with the model's own predictions as input",
         ),
         "ctc": ("seqlab.objectives.ctc:CtcConfig", "connectionist temporal classification"),
+        "minimum_risk": (
+            "seqlab.objectives.minimum_risk:MinimumRiskConfig",
+            "expected reward over candidates, such as BLEU",
+        ),
+        "policy_gradient": (
+            "seqlab.objectives.policy_gradient:PolicyGradientConfig",
+            "expected reward of samples: REINFORCE, actor-critic, PPO",
+        ),
         "parallel_cross_entropy": (
             "seqlab.objectives.parallel:ParallelCrossEntropyConfig",
             "non-autoregressive cross entropy",
@@ -266,6 +274,14 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "mean binary cross entropy of labels",
         ),
         "r2": ("seqlab.evaluation.numbers:r2", "R²: explained share of the variance"),
+    },
+    "reward": {
+        "bleu": ("seqlab.evaluation.rewards:bleu_reward", "BLEU+1 of a sentence"),
+        "chrf": ("seqlab.evaluation.rewards:chrf_reward", "chrF2 of a sentence"),
+        "wer": ("seqlab.evaluation.rewards:wer_reward", "1 minus the word error rate"),
+        "cer": ("seqlab.evaluation.rewards:cer_reward", "1 minus the character error rate"),
+        "edit_distance": ("seqlab.evaluation.rewards:edit_distance_reward", "negative number of edits of characters"),
+        "exact_match": ("seqlab.evaluation.rewards:exact_match_reward", "1 if equal to the reference, else 0"),
     },
     "logger": {
         "csv": ("seqlab.training.loggers:CsvLogger", "CSV files: one row for each line of metrics.jsonl"),

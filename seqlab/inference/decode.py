@@ -1,11 +1,8 @@
 """Batched decoding of rows of ids, for translation and validation."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import nn
 
 from seqlab.base.world import ProgressCallback
 from seqlab.data.sampler import collate_rows
@@ -14,7 +11,7 @@ from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.search import SearchRequest, select_search
+from seqlab.search.search import SearchRequest, evaluation_mode, select_search
 from seqlab.text import Tokenizer, banned_ids
 
 DECODING_BATCH_TOKENS = 10_240
@@ -23,19 +20,6 @@ DECODING_BATCH_TOKENS = 10_240
 On a CPU, batches of a quarter of this size are a quarter slower. Larger batches are not faster, because the scores of a
 step then exceed the memory that the allocator reuses.
 """
-
-
-@contextmanager
-def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put a module into evaluation mode, and restore its mode on exit; leave a model that is not a module unchanged."""
-    was_training = isinstance(model, nn.Module) and model.training
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()
 
 
 @torch.inference_mode()

@@ -9,10 +9,10 @@ from torch import Tensor
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore, length_batches
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, Scorer
 from seqlab.search.ensemble import mean_log_probs
+from seqlab.search.search import evaluation_mode
 from seqlab.text import Tokenizer
 
 SCORING_BATCH_TOKENS = 4096

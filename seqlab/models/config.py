@@ -121,7 +121,7 @@ class ModelConfig(Part):
             values.pop("objective", None)
         objectives = Parts("objective")
         name = values.get("objective", {}).get("family", next(iter(objectives)))
-        if name in objectives and objectives[name].outputs != cls.outputs:
+        if name in objectives and not objectives[name].fits_outputs(cls.outputs):
             values["objective"] = {"family": cls.default_objective}
 
     def build(self, src: Any, tgt: Any) -> Any:

@@ -48,6 +48,7 @@ __all__ = [
     "PositionModel",
     "PositionOutput",
     "Predictor",
+    "ProjectingModel",
     "Projection",
     "Scorer",
     "State",
@@ -297,6 +298,14 @@ class EmbeddingModel(Protocol):
 
     embeddings: dict[str, str]
     """Names of the embedding parameters of the source (`src`) and target (`tgt`) side."""
+
+
+@runtime_checkable
+class ProjectingModel(Protocol):
+    """A model whose output projection maps hidden states to logits."""
+
+    projection: Any
+    """The projection, with a `weight` (V, D)."""
 
 
 @runtime_checkable

@@ -2,8 +2,10 @@
 
 from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig
-from seqlab.objectives.loss import SETTINGS, Loss, Objective, ObjectiveConfig, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, Objective, ObjectiveConfig, StepContext, TextSide
+from seqlab.objectives.minimum_risk import MinimumRisk, MinimumRiskConfig
 from seqlab.objectives.parallel import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
+from seqlab.objectives.policy_gradient import PolicyGradient, PolicyGradientConfig
 from seqlab.objectives.predictions import (
     AbsoluteErrorConfig,
     HuberConfig,
@@ -27,10 +29,14 @@ __all__ = [
     "CtcConfig",
     "HuberConfig",
     "Loss",
+    "MinimumRisk",
+    "MinimumRiskConfig",
     "Objective",
     "ObjectiveConfig",
     "ParallelCrossEntropy",
     "ParallelCrossEntropyConfig",
+    "PolicyGradient",
+    "PolicyGradientConfig",
     "PredictionLoss",
     "PredictionLossConfig",
     "RDrop",
@@ -41,4 +47,5 @@ __all__ = [
     "SoftmaxConfig",
     "SquaredErrorConfig",
     "StepContext",
+    "TextSide",
 ]

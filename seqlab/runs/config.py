@@ -172,7 +172,7 @@ class Config:
                 f"`objective.family: {objective.family}` does not fit `data.kind: {kind}`: choose "
                 f"{' or '.join(fitting)}."
             )
-        if objective.outputs != self.model.outputs:
+        if not objective.fits_outputs(self.model.outputs):
             raise ValueError(
                 f"`model.family: {family}` is trained by `objective.family: {self.model.default_objective}`, not by "
                 f"`{objective.family}`: change one of them."

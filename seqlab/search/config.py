@@ -233,10 +233,22 @@ class SamplingConfig:
     off, 1.2 is usual."""
     max_length: Count = 256
     """Maximum length of a sample in ids, with eos and without the prompt."""
+    max_length_ratio: NonNegative | None = None
+    """Maximum length of a sample in ids per source id, plus `max_length_offset`; null: `max_length` is the only
+    limit."""
+    max_length_offset: Offset = DEFAULT_OFFSET
+    """Number of ids added to `max_length_ratio` times the source length; no effect without it."""
     min_length: CountOrZero = 0
     """Minimum length of a sample in ids, with eos: neither eos nor a stop condition ends it earlier."""
     seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] = 1
     """Random seed. The same seed and row number draw the same ids in any batch."""
+
+    def max_length_for(self, src_length: int) -> int:
+        """Return the maximum length of a sample for a source of `src_length` ids."""
+        if self.max_length_ratio is None:
+            return self.max_length
+        limit = math.floor(self.max_length_ratio * src_length) + self.max_length_offset
+        return max(1, self.min_length, min(self.max_length, limit))
 
     def __post_init__(self) -> None:
         if self.min_length > self.max_length:

@@ -19,6 +19,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.rules import refuse_nan
+from seqlab.search.sampling import UniformNumbers, draw_ids
 
 BLOCK_FRAMES = 256
 """Number of frames whose moves are kept at a time in a Viterbi alignment."""
@@ -63,6 +64,28 @@ def best_path_search(
         scored_hypothesis(row, each if finished else each[:-1], config)
         for row, finished, each in zip(outputs, is_finished, token_log_probs, strict=True)
     ]
+
+
+@torch.inference_mode()
+def sample_outputs(
+    model: FrameModel, batch: Any, seed: int, row_numbers: Sequence[int], num_samples: int
+) -> list[list[int]]:
+    """Draw random paths and return their outputs, `num_samples` for each sentence in order.
+
+    The id of each frame is drawn from its own distribution, so that an output has the sum of the probabilities of its
+    paths. Random numbers depend on the seed, the number of the sentence and that of the sample, as in `sample`.
+    """
+    frames = model.frames(batch)
+    lengths = [length for length in frames.lengths.tolist() for _ in range(num_samples)]
+    uniforms = UniformNumbers(seed, row_numbers, num_samples)
+    paths: list[list[int]] = [[] for _ in lengths]
+    for frame in range(max(lengths, default=0)):
+        rows = [row for row, length in enumerate(lengths) if frame < length]
+        sentences = torch.tensor([row // num_samples for row in rows], device=frames.log_probs.device)
+        drawn = draw_ids(frames.log_probs[sentences, frame], torch.from_numpy(uniforms.draw(rows)))
+        for row, index in zip(rows, drawn.tolist(), strict=True):
+            paths[row].append(index)
+    return [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
 
 
 def scored_hypothesis(ids: list[int], token_log_probs: list[float], config: SearchConfig) -> Hypothesis:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 
 if TYPE_CHECKING:
     import torch
@@ -47,3 +47,18 @@ def length_limits(src_lengths: Sequence[int] | None, count: int, config: SearchC
         for n, max_length in zip(src_lengths, max_lengths, strict=True)
     ]
     return min_lengths, max_lengths
+
+
+def sample_length_limits(src_lengths: Sequence[int] | None, count: int, config: SamplingConfig) -> list[int]:
+    """Return the maximum lengths of the samples of `count` sentences.
+
+    Raises:
+        ValueError: `max_length_ratio` is set, but there are no source lengths.
+    """
+    if config.max_length_ratio is None:
+        return [config.max_length] * count
+    if src_lengths is None:
+        raise ValueError(
+            f"`max_length_ratio` is {config.max_length_ratio}, but the batch has no `src_lengths` to apply it to."
+        )
+    return [config.max_length_for(n) for n in src_lengths]

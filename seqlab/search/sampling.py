@@ -1,8 +1,9 @@
-"""Sampling from any autoregressive model: one random continuation for each row of a batch.
+"""Sampling from any autoregressive model: random continuations of each row of a batch.
 
-**The same seed gives the same ids in any batch.** Each row has its own random stream: Philox (Salmon et al. 2011) with
-the pair (seed, row number) as key. At each step one number in [0, 1) is drawn and looked up in the cumulative
-probabilities of the ids in ascending order (inverse CDF). These sums are exact, so the other rows have no influence.
+**The same seed gives the same ids in any batch.** Each sample has its own random stream: Philox (Salmon et al. 2011)
+with the pair (seed, row number) as key and the number of the sample as counter. At each step one number in [0, 1) is
+drawn and looked up in the cumulative probabilities of the ids in ascending order (inverse CDF). These sums are exact,
+so the other rows have no influence.
 """
 
 import math
@@ -15,24 +16,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, Stepper
+from seqlab.models.interfaces import NEG_INF, State, Step, Stepper
 from seqlab.search.config import NUM_SEEDS, SamplingConfig
 from seqlab.search.constraints import ban_ids
 from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.filters import apply_filters, integer_probs
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.length import sample_length_limits
 from seqlab.search.rules import refuse_nan
 
 NUMBERS_PER_DRAW = 64
 """Random numbers generated for a row by one call: calls for single numbers would take longer than the generation."""
 
 
-class _UniformNumbers:
-    """Uniform random numbers for B rows; the t-th number of a row depends only on the seed, the row's number and t."""
+class UniformNumbers:
+    """Uniform random numbers for several samples of each row.
 
-    def __init__(self, seed: int, row_numbers: Sequence[int]) -> None:
-        self.streams = [np.random.Philox(key=np.array([seed, number], dtype=np.uint64)) for number in row_numbers]
-        self.block: NDArray[np.uint64] = np.zeros((len(row_numbers), NUMBERS_PER_DRAW), dtype=np.uint64)
+    The t-th number of a sample depends only on the seed, the row's number, the sample's number in its row, and t.
+    """
+
+    def __init__(self, seed: int, row_numbers: Sequence[int], num_samples: int) -> None:
+        self.streams = [
+            np.random.Philox(
+                key=np.array([seed, number], dtype=np.uint64), counter=np.array([0, 0, 0, index], dtype=np.uint64)
+            )
+            for number in row_numbers
+            for index in range(num_samples)
+        ]
+        self.block: NDArray[np.uint64] = np.zeros((len(self.streams), NUMBERS_PER_DRAW), dtype=np.uint64)
         self.drawn = 0
 
     def draw(self, rows: list[int]) -> NDArray[np.float64]:
@@ -52,6 +63,8 @@ class _Rules:
     end_id: int | None
     """eos, if it ends a sample."""
     min_length: int
+    max_lengths: list[int]
+    """Maximum length of each sample."""
     banned_ids: Tensor
     """1D int64: ids that no sample may contain."""
     stop: Callable[[list[int]], bool] | None
@@ -63,9 +76,9 @@ class _Rules:
             scores[:, self.end_id] = NEG_INF
         return scores
 
-    def has_ended(self, ids: list[int]) -> bool:
+    def has_ended(self, ids: list[int], max_length: int) -> bool:
         """Return whether a sample of these ids ends here, after the last one was drawn."""
-        if ids[-1] == self.end_id:
+        if ids[-1] == self.end_id or len(ids) >= max_length:
             return True
         return self.stop is not None and len(ids) >= self.min_length and self.stop(ids)
 
@@ -117,6 +130,7 @@ def sample(
     config: SamplingConfig,
     *,
     row_numbers: Sequence[int] | None = None,
+    num_samples: int = 1,
     prior_ids: Tensor | None = None,
     banned_ids: Sequence[int] = (),
     ends_at_eos: bool = True,
@@ -124,7 +138,7 @@ def sample(
     on_step: Callable[[list[int], list[int]], None] | None = None,
     need_attention: bool = False,
 ) -> list[Hypothesis]:
-    """Draw one sample for each row of the batch, in order; for several samples of a prompt, repeat its row.
+    """Draw `num_samples` samples for each row of the batch, row after row; the model reads each row once.
 
     The log-probabilities of a sample are those of the model, before temperature and filters; `score` is their sum. If
     all continuations of a sample are forbidden (-inf), it ends unfinished.
@@ -135,6 +149,7 @@ def sample(
         config: distribution, limits and seed.
         row_numbers: number of each row, for example its line in a file; default: 0 to B - 1. Rows with the same number
             draw the same random numbers.
+        num_samples: number of samples of each row.
         prior_ids: (B, T) ids that the repetition penalty also applies to, such as those of a prompt.
         banned_ids: ids that no sample may contain, for example padding.
         ends_at_eos: whether eos ends a sample. If not, eos is kept like any other id: in a model of continuous text it
@@ -148,14 +163,18 @@ def sample(
     Raises:
         ValueError: a banned id or a row number is invalid, or the model's scores are NaN.
     """
-    last_ids, state = stepper.start(batch, need_attention)
-    rules = _make_rules(stepper, config, banned_ids, ends_at_eos, stop, last_ids.device)
-    active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step extends
-    take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, config.max_length)
-    uniforms = _UniformNumbers(config.seed, _check_row_numbers(row_numbers, len(active)))
+    last_ids, seen_ids, state = _start(stepper, batch, need_attention, prior_ids, num_samples)
+    numbers = _check_row_numbers(row_numbers, len(last_ids) // num_samples)
+    uniforms = UniformNumbers(config.seed, numbers, num_samples)
+    max_lengths = _max_lengths(batch, len(numbers), config, num_samples)
+    rules = _make_rules(stepper, config, max_lengths, banned_ids, ends_at_eos, stop, last_ids.device)
+    active = list(range(len(last_ids)))  # the sample that each of the N rows of a step extends
+    longest = max(max_lengths, default=0)
+    take_step: Callable[[Tensor, Any], Step] = stepper.step
+    if num_samples == 1:  # the graphs need the same number of rows for each sentence
+        take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, longest)
     samples = _Samples(len(active))
-    seen_ids = last_ids.new_zeros(len(active), 0) if prior_ids is None else prior_ids  # (N, T)
-    for position in range(config.max_length):
+    for position in range(longest):
         step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)
         best = scores.amax(dim=1)
@@ -171,7 +190,9 @@ def sample(
         samples.append(rows, ids, log_probs)
         if on_step is not None:
             on_step(rows, ids)
-        indices = [index for index in indices if not rules.has_ended(samples.ids[active[index]])]
+        indices = [
+            index for index in indices if not rules.has_ended(samples.ids[row := active[index]], max_lengths[row])
+        ]
         if not indices:
             break
         seen_ids, state = torch.cat([seen_ids, last_ids[:, None]], dim=1), step.state
@@ -194,9 +215,29 @@ def draw_ids(scores: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, thresholds, right=True)[:, 0]
 
 
+def _start(
+    stepper: Stepper, batch: Any, need_attention: bool, prior_ids: Tensor | None, num_samples: int
+) -> tuple[Tensor, Tensor, State]:
+    """Read the batch; return the last ids (N,), the prior ids (N, T) and the state, repeated for each sample."""
+    last_ids, state = stepper.start(batch, need_attention)
+    prior_ids = last_ids.new_zeros(len(last_ids), 0) if prior_ids is None else prior_ids
+    if num_samples == 1:
+        return last_ids, prior_ids, state
+    rows = torch.arange(len(last_ids), device=last_ids.device).repeat_interleave(num_samples)
+    return last_ids[rows], prior_ids[rows], state.select(rows)
+
+
+def _max_lengths(batch: Any, count: int, config: SamplingConfig, num_samples: int) -> list[int]:
+    """Return the maximum length of each sample."""
+    src_lengths = getattr(batch, "src_lengths", None)
+    limits = sample_length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)
+    return [limit for limit in limits for _ in range(num_samples)]
+
+
 def _make_rules(
     stepper: Stepper,
     config: SamplingConfig,
+    max_lengths: list[int],
     banned_ids: Sequence[int],
     ends_at_eos: bool,
     stop: Callable[[list[int]], bool] | None,
@@ -210,7 +251,7 @@ def _make_rules(
     for invalid in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
         raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {invalid}.")
     banned = torch.tensor(list(banned_ids), dtype=torch.int64, device=device)
-    return _Rules(stepper.eos_id if ends_at_eos else None, config.min_length, banned, stop)
+    return _Rules(stepper.eos_id if ends_at_eos else None, config.min_length, max_lengths, banned, stop)
 
 
 def _check_row_numbers(row_numbers: Sequence[int] | None, count: int) -> Sequence[int]:

@@ -1,8 +1,11 @@
 """Protocol of search algorithms, and selection of one that fits a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from torch import nn
 
 from seqlab.models.interfaces import FrameModel, PositionModel, Stepper, missing_methods
 from seqlab.registry import Parts, find_part
@@ -61,3 +64,16 @@ def select_search(model: Any, config: SearchConfig) -> Search:
     nearest = min(missing, key=lambda each: len(missing[each]))
     details = f": as a `{nearest}` it lacks {', '.join(missing[nearest])}" if missing[nearest] else ""
     raise ValueError(f"{named} calls methods that {type(model).__name__} does not have{details}.")
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Put a module into evaluation mode, and restore its mode on exit; leave a model that is not a module unchanged."""
+    was_training = isinstance(model, nn.Module) and model.training
+    if was_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.train()

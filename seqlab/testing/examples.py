@@ -46,6 +46,10 @@ class Vocabulary:
         """Number of ids that are not special."""
         return self.vocab_size - FIRST_TOKEN
 
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Convert rows of ids to lines, with a number for each id."""
+        return [" ".join(map(str, row)) for row in rows]
+
 
 @dataclass(frozen=True)
 class NumericSide:

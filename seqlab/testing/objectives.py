@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.objectives import Loss, StepContext
-from seqlab.objectives.loss import check_loss
+from seqlab.objectives import Loss, StepContext, TextSide
+from seqlab.objectives.loss import check_loss, numbered
 from seqlab.testing.assertions import explaining_errors, require, require_config, require_examples
 from seqlab.testing.examples import Examples
 from seqlab.testing.layouts import check_objective_layouts
@@ -41,7 +41,7 @@ def check_objective(objective: Any, model: Any, examples: Examples, *, is_random
     require_config(objective, "objective")
     require_config(model, "model")
     with explaining_errors(f"The objective of {type(objective).__name__}"):
-        checked = _Objective(objective, build(model, examples))
+        checked = _Objective(objective, build(model, examples), (TextSide(examples.src), TextSide(examples.tgt)))
         checked.check_repetition(examples.all())
         checked.check_without_targets(examples.all().without_targets())
         if not is_random:
@@ -60,10 +60,10 @@ class _Sums:
 class _Objective:
     """An objective with its model."""
 
-    def __init__(self, config: Any, model: nn.Module) -> None:
-        self.model = model.eval()
+    def __init__(self, config: Any, model: nn.Module, sides: tuple[TextSide, TextSide]) -> None:
+        self.model, self.sides = model.eval(), sides
         torch.manual_seed(0)
-        self.function = config.build()
+        self.function = config.build_for(model)
         self.modules = nn.ModuleDict({"model": model})
         if isinstance(self.function, nn.Module):
             self.modules["objective"] = self.function
@@ -76,7 +76,7 @@ class _Objective:
         require(not self.model.training, "The objective must not change the mode of the model (`train`, `eval`).")
         reached = [name for name, item in self.modules.named_parameters() if item.grad is not None]
         require(not reached, "The objective must not call `backward`: training does.")
-        loss.total.backward()
+        torch.stack([term.total for term in loss.terms]).sum().backward()
         gradients = {
             name: torch.zeros_like(item) if item.grad is None else item.grad.clone()
             for name, item in self.modules.named_parameters()
@@ -85,7 +85,8 @@ class _Objective:
 
     def loss(self, batch: Any, carry: dict[str, Tensor] | None = None) -> Loss:
         """Compute the loss of a batch, with the generator of the context in a fixed state."""
-        context = StepContext(step=0, generator=torch.Generator().manual_seed(0), carry=carry)
+        generator = torch.Generator().manual_seed(0)
+        context = StepContext(step=0, generator=generator, carry=carry, sides=self.sides)
         loss: Loss = self.function(self.model, batch, context)
         _require_valid(loss)
         return loss
@@ -114,12 +115,11 @@ class _Objective:
         """Compare the sums over a batch with those over its examples."""
         batch = self.sums(examples.all())
         rows = [self.sums(examples.collate([row])) for row in range(examples.count)]
-        _require_sum("`total`", batch.loss.total, [row.loss.total for row in rows])
-        _require_sum("`count`", batch.loss.count, [row.loss.count for row in rows])
-        for name in sorted({*batch.loss.logs, *(name for row in rows for name in row.loss.logs)}):
-            missing = [sums for sums in (batch, *rows) if name not in sums.loss.logs]
+        summed, parts = batch.loss.sums(), [row.loss.sums() for row in rows]
+        for name in sorted({*summed, *(name for part in parts for name in part)}):
+            missing = [sums for sums in (summed, *parts) if name not in sums]
             require(not missing, f"The log `{name}` is missing for some batches: return 0 for them.")
-            _require_sum(f"The log `{name}`", batch.loss.logs[name], [row.loss.logs[name] for row in rows])
+            _require_sum(f"`{name}`", summed[name], [part[name] for part in parts])
         largest = max(float(gradient.abs().max()) for gradient in batch.gradients.values())
         for name, gradient in batch.gradients.items():
             difference = float((gradient - torch.stack([row.gradients[name] for row in rows]).sum(0)).abs().max())
@@ -133,12 +133,15 @@ def _require_valid(loss: Any) -> None:
         check_loss(loss)
     except ValueError as error:
         raise AssertionError(str(error)) from None
-    dtype = loss.total.dtype
-    require(dtype in (torch.float32, torch.float64), f"`total` must be a sum in fp32, but is {dtype}.")
-    detached = {"count": loss.count, **loss.logs, **(loss.carry or {})}
+    sums = loss.sums()
+    totals = {numbered("total", index) for index in range(len(loss.terms))}
+    for name in totals:
+        dtype = sums[name].dtype
+        require(dtype in (torch.float32, torch.float64), f"`{name}` must be a sum in fp32, but is {dtype}.")
+    detached = {name: value for name, value in {**sums, **(loss.carry or {})}.items() if name not in totals}
     attached = [name for name, value in detached.items() if value.requires_grad]
     require(not attached, f"Count, logs and carry must be detached, but {', '.join(attached)} has a gradient.")
-    for name, value in {"total": loss.total, "count": loss.count, **loss.logs}.items():
+    for name, value in sums.items():
         require(bool(value.isfinite()), f"`{name}` must be finite, but is {value.item()}.")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,10 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
-from seqlab.objectives.loss import check_loss
+from seqlab.objectives.loss import CollectingObjective, ObservingObjective, check_loss, numbered
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import mark_idle, parallelize, shard_like, sync_gradients_if_last
+from seqlab.training.parallel import mark_idle, mean_over_ranks, parallelize, shard_like, sync_gradients_if_last
 
-COUNT_OF = "count of "
-"""Prefix of the name of a log, for the number of units of the micro-steps that have this log."""
 Carry = dict[str, Tensor]
 """Hidden state carried across truncated-BPTT steps: tensors (B, ...)."""
 
@@ -60,6 +59,11 @@ def trained_row_masks(model: nn.Module, frozen: Mapping[str, Tensor]) -> list[tu
     return masks
 
 
+def _num_added(sums: Mapping[str, Tensor]) -> int:
+    """Return the number of added losses."""
+    return sum(name.startswith("total ") for name in sums)
+
+
 class LossModule(nn.Module):
     """Model and objective in one forward pass, since the loss may use weights of the model, such as the projection."""
 
@@ -70,13 +74,11 @@ class LossModule(nn.Module):
     def forward(self, batch: Batch, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
         """Return the sums over a micro-step, and the hidden state for the next batch of the same text.
 
-        The sums are `total` (the loss, differentiable), `count` (units of the loss), the logs of the objective, and
-        for each log the count again, under its name after `COUNT_OF`.
+        The sums are those of `Loss.sums`; the totals are differentiable.
         """
         loss = self.objective(self.model, batch, context)
         check_loss(loss)
-        counts = {f"{COUNT_OF}{name}": loss.count for name in loss.logs}
-        return {"total": loss.total, "count": loss.count, **loss.logs, **counts}, loss.carry
+        return loss.sums(), loss.carry
 
 
 class Accumulator:
@@ -98,10 +100,13 @@ class Accumulator:
         self.world_size = device_context.world.world_size
         if device_context.is_compiled:
             model.compile()
+        self.model, self.objective = model, objective
         self.module = parallelize(LossModule(model, objective), device_context)
         self._trained_row_masks = trained_row_masks(model, frozen or {})
         self.carry: Carry | None = None
         """Hidden state after the last step, for the next step of the same text: the rows of this rank."""
+        self._added_gradients: dict[int, list[Tensor]] = {}
+        """Number of each added loss -> the gradient of its sum over the micro-steps, for each parameter."""
         self._names: list[str] = []
         """Names of the sums, which all ranks add in the same order."""
 
@@ -115,12 +120,35 @@ class Accumulator:
         """Parameters with frozen rows."""
         return [parameter for parameter, _ in self._trained_row_masks]
 
-    def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, Tensor]:
+    @property
+    def num_passes(self) -> int:
+        """Number of updates in a step, with the same data."""
+        return self.objective.passes if isinstance(self.objective, CollectingObjective) else 1
+
+    def collect(self, micro_steps: Sequence[Batch], context: StepContext) -> list[Any]:
+        """Return what the objective collects for each micro-step with the current weights; None if it does not."""
+        if not isinstance(self.objective, CollectingObjective):
+            return [None] * len(micro_steps)
+        device = self.device_context.device
+        with self.device_context.autocast():
+            batches = (each.to(device, non_blocking=True) for each in micro_steps)
+            return [self.objective.collect(self.model, batch, context) for batch in batches]
+
+    def observe(self, sums: dict[str, Tensor]) -> None:
+        """Pass the sums of a step to the objective, for its statistics of earlier steps."""
+        if isinstance(self.objective, ObservingObjective):
+            self.objective.observe(sums)
+
+    def backward(
+        self, micro_steps: Sequence[Batch], context: StepContext, collected: Sequence[Any] | None = None
+    ) -> dict[str, Tensor]:
         """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs, in fp64.
 
-        Each log has its own count, because it may be missing in some micro-steps: see `COUNT_OF`.
+        Each log has its own count, because it may be missing in some micro-steps: see `COUNT_OF`. `collected` is the
+        result of `collect`, if the objective collects data.
         """
         sums: dict[str, Tensor] = {}
+        self._added_gradients = {}
         carries: list[Carry | None] = []
         first_row = 0  # of the next micro-step, among the rows of this rank
         for index, micro_step in enumerate(micro_steps):
@@ -134,18 +162,57 @@ class Accumulator:
                     carry = {name: value[rows] for name, value in self.carry.items()}
                 seed = self._seed(context.step, index)
                 with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
-                    micro_sums, carry = self.module(batch, replace(context, generator=generator, carry=carry))
+                    micro_context = replace(
+                        context, generator=generator, carry=carry, collected=collected and collected[index]
+                    )
+                    micro_sums, carry = self.module(batch, micro_context)
                 if batch.num_targets:  # an idle micro-step repeats rows of another rank
                     carries.append(carry)
                     first_row += len(batch.indices)
-                micro_sums["total"].backward()
+                self._backward(micro_sums)
             for name, value in micro_sums.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        self.carry = concat_carries(carries)
+        sums = self._join_added(self._sum_of_ranks(sums))
         for parameter, mask in self._trained_row_masks:
             assert parameter.grad is not None
             parameter.grad.mul_(mask)
-        self.carry = concat_carries(carries)
-        return self._sum_of_ranks(sums)
+        return sums
+
+    def _backward(self, sums: dict[str, Tensor]) -> None:
+        """Accumulate the gradient of the loss in the parameters, and those of added losses apart from it."""
+        for index in range(1, _num_added(sums) + 1):
+            if self.device_context.is_sharded:
+                raise ValueError(
+                    "An objective that adds losses of several units does not support `training.parallel: fsdp`: set it "
+                    "to `ddp`."
+                )
+            # Unlike `backward`, this does not start the reduction of gradients over the ranks.
+            gradients = torch.autograd.grad(
+                sums[numbered("total", index)], self.parameters, retain_graph=True, allow_unused=True
+            )
+            summed = self._added_gradients.setdefault(index, [torch.zeros_like(each) for each in self.parameters])
+            for total, gradient in zip(summed, gradients, strict=True):
+                if gradient is not None:
+                    total.add_(gradient)
+        total = sums["total"]
+        if self.world_size > 1:  # DistributedDataParallel waits for the gradient of each parameter
+            total = total + sum(0.0 * sums[numbered("total", index)] for index in self._added_gradients)
+        total.backward()
+
+    def _join_added(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add the gradients and totals of added losses to those of the first loss, by the ratio of their units.
+
+        `sums` are those of all ranks. Divided by the units of the first loss, each term is then divided by its own.
+        """
+        for index in range(1, _num_added(sums) + 1):
+            total, count = sums.pop(numbered("total", index)), sums.pop(numbered("count", index))
+            ratio = sums["count"].clamp_min(1.0) / count.clamp_min(1.0)
+            sums["total"] = sums["total"] + total * ratio
+            for parameter, gradient in zip(self.parameters, self._added_gradients[index], strict=True):
+                assert parameter.grad is not None
+                parameter.grad.add_(mean_over_ranks(gradient, self.world_size) * ratio.to(gradient))
+        return sums
 
     def _sum_of_ranks(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         """Add the sums of all ranks, in fp64; a log that a rank lacks counts as 0 there.

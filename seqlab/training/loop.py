@@ -14,7 +14,6 @@ from seqlab.base.number_text import short_text
 from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
-from seqlab.objectives import StepContext
 from seqlab.training.failure import StartedStep, dump_if_non_finite
 from seqlab.training.intervals import due_events, is_pace_known, note_validation_time
 from seqlab.training.progress_bar import ProgressBar
@@ -198,7 +197,7 @@ class StartedSteps:
                 run.accumulator,
                 run.optimizer,
                 data.micro_steps,
-                StepContext(step.number),
+                run.step_context(step.number),
                 lr,
                 config.optim.max_grad_norm,
                 config.optim.max_grad_value,

@@ -94,6 +94,14 @@ def sync_gradients_if_last(module: nn.Module, is_last: bool) -> AbstractContextM
     return nullcontext()
 
 
+def mean_over_ranks(tensor: Tensor, world_size: int) -> Tensor:
+    """Return the mean of a tensor over all ranks, which must all call this."""
+    if world_size == 1:
+        return tensor
+    dist.all_reduce(tensor)
+    return tensor / world_size
+
+
 def gather_shards(tensor: Tensor) -> Tensor:
     """Gather a sharded tensor on all ranks, which must all call this; return other tensors unchanged."""
     gather = getattr(tensor, "full_tensor", None)  # a DTensor method; its module is not imported for one process

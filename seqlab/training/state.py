@@ -13,7 +13,7 @@ from seqlab.base.json_text import replace_non_finite
 from seqlab.base.malloc import release_heap
 from seqlab.base.parsing import validate_type
 from seqlab.data.step import Position
-from seqlab.objectives import Objective
+from seqlab.objectives import Objective, StepContext, TextSide
 from seqlab.optim import HasEvaluationWeights
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 from seqlab.runs.checkpoint import (
@@ -145,6 +145,11 @@ class TrainingRun(CodecsMixin):
     def checkpoints(self) -> Path:
         """The folder of checkpoints, also after the run folder was moved."""
         return self.locked_folder.root.checkpoints
+
+    def step_context(self, step: int) -> StepContext:
+        """Return what the objective may use in the update after `step` updates."""
+        src, tgt = self.codecs
+        return StepContext(step, seed=self.config.seed, sides=(TextSide(src), TextSide(tgt)))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the parameters by name, each once; this rank's shard of sharded ones."""

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
+from seqlab.objectives.loss import COUNT_OF
 from seqlab.optim import MultiGradientOptimizer
-from seqlab.training.accumulator import COUNT_OF, Accumulator
+from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import gather_shards
 from seqlab.training.running_statistics import running_statistics
 
@@ -84,6 +86,9 @@ def start_update(
 ) -> StartedUpdate:
     """Run one optimizer step over several micro-steps: backward, normalize, check, clip, step, zero the gradients.
 
+    An objective that collects data may ask for several optimizer steps with the same data; the metrics are then those
+    of the last one.
+
     Gradients are divided once, by the number of units in all micro-steps of all ranks (at least 1). So the split of a
     step into micro-steps and ranks, and its padding, do not change the result.
 
@@ -91,27 +96,24 @@ def start_update(
     `has_failed`, () fp32 on the device, the host does not wait: the tensor becomes 1 if the loss or the gradient norm
     is not finite, and all later updates are skipped (see `can_skip_updates`).
     """
-    gradients = _Gradients(
-        accumulator,
-        optimizer,
-        micro_steps,
-        context,
-        _GradientLimits(l1_penalty, max_grad_norm, max_grad_value),
-        has_failed,
-    )
+    limits = _GradientLimits(l1_penalty, max_grad_norm, max_grad_value)
+    collected = accumulator.collect(micro_steps, context)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    try:
-        if isinstance(optimizer, MultiGradientOptimizer):
-            optimizer.update(gradients)
-        else:
-            gradients()
-            optimizer.step()
-    except ArithmeticError:
-        optimizer.zero_grad()
-        raise
-    # Not freed: the next backward pass adds into the same memory.
-    optimizer.zero_grad(set_to_none=False)
+    for _ in range(accumulator.num_passes):
+        gradients = _Gradients(accumulator, optimizer, micro_steps, context, limits, has_failed, collected)
+        try:
+            if isinstance(optimizer, MultiGradientOptimizer):
+                optimizer.update(gradients)
+            else:
+                gradients()
+                optimizer.step()
+        except ArithmeticError:
+            optimizer.zero_grad()
+            raise
+        # Not freed: the next backward pass adds into the same memory.
+        optimizer.zero_grad(set_to_none=False)
+    accumulator.observe(gradients.sums)
     if gradients.started is None:
         raise ValueError(f"`update` of {type(optimizer).__name__} must call its `closure` at least once.")
     return gradients.started
@@ -136,30 +138,30 @@ class _Gradients:
     context: StepContext
     limits: _GradientLimits
     has_failed: Tensor | None
+    collected: Sequence[Any]
+    """Data that the objective collected for each micro-step."""
     started: StartedUpdate | None = None
     """Sums of the first pass, and gradient norm of the last pass."""
 
     def __post_init__(self) -> None:
         self._initial_carry = self.accumulator.carry
-        self._sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
 
     @torch.enable_grad()
     def __call__(self) -> Tensor:
         """Compute the gradient of the loss per unit; return its norm (), after clipping."""
-        statistics = (
-            [(each, each.clone()) for each in running_statistics(self.accumulator.module)] if self._sums else []
-        )
-        if self._sums:
+        statistics = [(each, each.clone()) for each in running_statistics(self.accumulator.module)] if self.sums else []
+        if self.sums:
             self.optimizer.zero_grad(set_to_none=False)
             self.accumulator.carry = self._initial_carry
         sums = self.accumulator.backward(
-            self.micro_steps, self.context
+            self.micro_steps, self.context, self.collected
         )  # seeded by the step: the same dropout masks in each pass
         for each, before in statistics:  # keep the statistics of the first pass, at the weights before the step
             each.copy_(before)
-        self._sums = self._sums or sums
+        self.sums = self.sums or sums
         norm = self._normalize(sums["count"])
-        self.started = StartedUpdate(self._sums, norm)
+        self.started = StartedUpdate(self.sums, norm)
         if self.has_failed is None:
             self.started.finish()
         else:

@@ -254,7 +254,7 @@ def _assemble(
     check_model(model, config, config.data.task)
     is_new = not checkpoint_steps(folder.checkpoints)
     frozen, init_entries = _initialize_weights(model, config, codecs, data, is_new=is_new)
-    objective = config.objective.build()
+    objective = config.objective.build_for(model)
     with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
         # zero gradients, as after an update, so that a resumed run equals an uninterrupted one

@@ -30,7 +30,7 @@ ERRORS = {
         "transformer_cmlm, but is 'transformer_ml' instead; the nearest is `transformer_cmlm`."
     ),
     ("objective.family", "softmx"): (
-        "`objective.family` must be one of cross_entropy, r_drop, scheduled_sampling, ctc, "
+        "`objective.family` must be one of cross_entropy, r_drop, scheduled_sampling, ctc, minimum_risk, policy_gradient, "
         "parallel_cross_entropy, cmlm, but is 'softmx' instead; a custom one needs its plugin (`--plugin`)."
     ),
     ("training.valid_metric", "blue"): (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.inference.decode import evaluation_mode
+from seqlab.search.search import evaluation_mode
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import length_batches
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
+from seqlab.search.search import evaluation_mode
 from seqlab.tasks.translation.pairs import comparable_references, encode_for_stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids

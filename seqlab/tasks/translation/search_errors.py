@@ -12,13 +12,13 @@ import torch
 
 from seqlab.base.world import ProgressCallback
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import has_repeated_ngram
 from seqlab.search.exact import MAX_STEPS_PER_SENTENCE, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.search import evaluation_mode
 from seqlab.tasks.translation.pairs import EncodedPairs, encode_for_stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import banned_ids

@@ -62,7 +62,7 @@ def optional_fields(config: type, title: str, leave_out: Container[str] = ()) ->
     return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(type(config.__name__, (), members))
 
 
-_Sampling: Any = optional_fields(SamplingConfig, "Sampling.")
+_Sampling: Any = optional_fields(SamplingConfig, "Sampling.", NEEDS_SOURCE)
 _Search: Any = optional_fields(
     SearchConfig, "Beam search (instead of sampling).", (*fields_of(SamplingConfig), *NEEDS_SOURCE, *NEEDS_POSITIONS)
 )

@@ -1,0 +1,40 @@
+"""Returns and advantages of actions, given the reward of each action (Sutton and Barto 2018, chapters 3, 12 and 13).
+
+Shapes: N samples, T actions; rewards are 0 after the last action of a sample.
+"""
+
+import torch
+from torch import Tensor
+
+
+def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
+    """Return the reward-to-go of each action (N, T): its reward plus the discounted rewards of the later ones."""
+    return _discounted_sums(rewards, discount)
+
+
+def generalized_advantages(rewards: Tensor, values: Tensor, discount: float, trace_decay: float) -> Tensor:
+    """Return the generalized advantage estimate of each action (N, T) (Schulman et al. 2016, arXiv:1506.02438).
+
+    `values` (N, T) are the critic's estimates of the reward-to-go; they must be 0 after the last action. With a
+    `trace_decay` of 1 the advantage is the reward-to-go minus the value.
+    """
+    next_values = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
+    return _discounted_sums(rewards + discount * next_values - values, discount * trace_decay)
+
+
+def mean_of_others(returns: Tensor, num_samples: int) -> Tensor:
+    """Return the mean of the returns (N, T) of the other samples of the same row, at the same position.
+
+    Rows follow one another, with `num_samples` samples each (leave-one-out baseline, Kool et al. 2019).
+    """
+    by_row = returns.unflatten(0, (-1, num_samples))  # (B, K, T)
+    return ((by_row.sum(1, keepdim=True) - by_row) / (num_samples - 1)).flatten(0, 1)
+
+
+def _discounted_sums(values: Tensor, factor: float) -> Tensor:
+    """Return s with s[t] = values[t] + factor * s[t + 1]: (N, T)."""
+    sums, later = torch.empty_like(values), values.new_zeros(values.size(0))
+    for position in reversed(range(values.size(1))):
+        later = values[:, position] + factor * later
+        sums[:, position] = later
+    return sums

@@ -1,0 +1,187 @@
+"""Samples of a model and their rewards, for objectives that train on a metric.
+
+Shapes: B rows of a batch, K samples of each row, N = B * K samples row after row, T actions: the ids of a sample with
+its eos, or the whole output of a CTC model as a single action.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import IGNORE, DecoderBatch, repeat_with_targets
+from seqlab.evaluation.rewards import Reward, prefix_rewards
+from seqlab.models.interfaces import FrameLogProbs, FrameModel, Stepper
+from seqlab.objectives.ctc import BLANK, CtcTargets
+from seqlab.objectives.loss import StepContext, TextSide
+from seqlab.registry import Parts
+from seqlab.search.config import SamplingConfig, SearchConfig
+from seqlab.search.ctc import best_path_search, sample_outputs
+from seqlab.search.sampling import sample
+
+
+class Rewards(NamedTuple):
+    """Rewards of samples, on the CPU."""
+
+    totals: Tensor
+    """(N,) fp32: reward of each sample."""
+    by_token: Tensor
+    """(N, T) fp32: increase of the reward by each id, or all of the reward at the last id; 0 after it."""
+    seconds: float
+    """Duration of the computation, in a thread beside that of the model."""
+
+
+@dataclass
+class Samples:
+    """Samples of the rows of a batch, and their rewards."""
+
+    ids: list[list[int]]
+    """Ids of each of the N samples, with eos where it was drawn."""
+    rewards: "Future[Rewards]"
+    seconds: float
+    """Duration of sampling."""
+    greedy_rewards: "Future[Rewards] | None" = None
+    """Rewards of the greedy output of each of the B rows."""
+    start_log_probs: Tensor | None = None
+    """(N, T): log-probabilities of the actions by the weights at the start of training."""
+    old_log_probs: Tensor | None = None
+    """(N, T): log-probabilities of the actions in the first pass over these samples."""
+
+
+class Actions(NamedTuple):
+    """Log-probabilities of the actions of samples, differentiable."""
+
+    log_probs: Tensor
+    """(N, T) fp32, in nats; 0 after the last action."""
+    mask: Tensor
+    """(N, T) bool: whether there is an action."""
+    hidden: Tensor | None
+    """(N, T, D): hidden state before each action; None for CTC."""
+
+
+class Policy(Protocol):
+    """A model as a policy: it draws samples, and computes their log-probabilities."""
+
+    def draw(self, model: Any, batch: DecoderBatch, config: SamplingConfig, num_samples: int) -> list[list[int]]:
+        """Draw samples without a gradient."""
+        ...
+
+    def most_probable(self, model: Any, batch: DecoderBatch, config: SamplingConfig) -> list[list[int]]:
+        """Return the greedy output of each row."""
+        ...
+
+    def actions(self, model: Any, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
+        """Compute the log-probabilities of samples, K for each row of the batch."""
+        ...
+
+
+class TokenPolicy:
+    """Policy of an autoregressive model: each id of a sample is an action."""
+
+    def draw(self, model: Stepper, batch: Any, config: SamplingConfig, num_samples: int) -> list[list[int]]:
+        """Draw samples; the source of a row is encoded once."""
+        rows = batch.indices.tolist()
+        prompts = batch if hasattr(batch, "src_lengths") else _only_first_ids(batch)
+        hypotheses = sample(model, prompts, config, row_numbers=rows, num_samples=num_samples)
+        return [[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses]
+
+    def most_probable(self, model: Stepper, batch: Any, config: SamplingConfig) -> list[list[int]]:
+        """Return the output with the most probable id at each step."""
+        return self.draw(model, batch, replace(config, top_k=1), 1)
+
+    def actions(self, model: Any, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
+        """Compute the log-probabilities of all ids in a teacher-forced pass."""
+        repeated = repeat_with_targets(batch, ids, pad_id)
+        assert repeated.tgt_out is not None
+        output, mask = model(repeated), repeated.tgt_out != IGNORE
+        log_probs = output.target_log_probs(repeated.tgt_out).float()
+        return Actions(log_probs.new_zeros(mask.shape).masked_scatter(mask, log_probs), mask, output.hidden)
+
+
+class FramePolicy:
+    """Policy of a CTC model: the output of a random path is one action, with the probability of all of its paths."""
+
+    def draw(self, model: FrameModel, batch: Any, config: SamplingConfig, num_samples: int) -> list[list[int]]:
+        """Draw the outputs of random paths."""
+        outputs = sample_outputs(model, batch, config.seed, batch.indices.tolist(), num_samples)
+        return [[*each, model.eos_id] for each in outputs]
+
+    def most_probable(self, model: FrameModel, batch: Any, config: SamplingConfig) -> list[list[int]]:
+        """Return the output of the path with the most probable id in each frame."""
+        with torch.no_grad():
+            outputs = best_path_search(model, batch, SearchConfig(beam_size=1), need_scores=False)
+        return [[*each.ids, model.eos_id] for each in outputs]
+
+    def actions(self, model: FrameModel, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
+        """Compute the log-probability of each output, summed over its paths: (N, 1)."""
+        count = len(ids) // len(batch.indices)
+        assert batch.tgt_out is not None
+        tgt_out = repeat_with_targets(batch, ids, pad_id).tgt_out
+        assert tgt_out is not None
+        targets = CtcTargets.of(tgt_out, model.blank_id)
+        output = model(batch)
+        # The columns of a row are those of all of its samples, so that the vocabulary is normalized once per frame.
+        columns = targets.ids.unflatten(0, (-1, count)).flatten(1)  # (B, K * (1 + T))
+        by_row, _ = output.selected_log_probs(columns)
+        by_sample = by_row.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1)  # (N, F, 1 + T)
+        frames = FrameLogProbs(by_sample, output.lengths.repeat_interleave(count))
+        log_probs = -frames.nll(targets.columns, targets.lengths, targets.tokens > 0, BLANK)
+        return Actions(log_probs[:, None].float(), torch.ones_like(log_probs, dtype=torch.bool)[:, None], None)
+
+
+def policy_for(model: Any) -> Policy:
+    """Return the policy of a model: CTC models have a state for each frame, others are autoregressive."""
+    return FramePolicy() if isinstance(model, FrameModel) else TokenPolicy()
+
+
+def _only_first_ids(batch: Any) -> Any:
+    """Return a batch of text with the first input id of each row only, as prompts."""
+    return replace(batch, tgt_in=batch.tgt_in[:, :1], tgt_out=batch.tgt_out[:, :1])
+
+
+class RewardComputer:
+    """Computes rewards of samples in a thread, while the model computes their log-probabilities."""
+
+    def __init__(self, name: str, needs_prefixes: bool) -> None:
+        self.name, self.needs_prefixes = name, needs_prefixes
+        self.reward: Reward = Parts("reward")[name]
+        self._executor: ThreadPoolExecutor | None = None
+
+    def start(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> "Future[Rewards]":
+        """Start to compute the rewards of samples, K for each reference."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="rewards")
+        return self._executor.submit(self._compute, ids, references, side)
+
+    def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> Rewards:
+        started = time.perf_counter()
+        count = len(ids) // max(1, len(references))
+        repeated = [reference for reference in references for _ in range(count)]
+        by_token = torch.zeros(len(ids), max(map(len, ids), default=0))
+        texts = [] if self.needs_prefixes else side.to_texts(ids)
+        for row, sequence in enumerate(ids if self.needs_prefixes else ()):
+            prefixes = side.to_texts([sequence[:end] for end in range(len(sequence) + 1)])
+            by_token[row, : len(sequence)] = torch.tensor(prefix_rewards(self.reward, prefixes, repeated[row]))
+            texts.append(prefixes[-1])
+        totals = [float(self.reward(text, reference)) for text, reference in zip(texts, repeated, strict=True)]
+        for total, text, reference in zip(totals, texts, repeated, strict=True):
+            if not math.isfinite(total):
+                raise ValueError(
+                    f"The reward `{self.name}` must be finite, but is {total} for the hypothesis {text!r} and the "
+                    f"reference {reference!r}."
+                )
+        if not self.needs_prefixes:
+            for row, (sequence, total) in enumerate(zip(ids, totals, strict=True)):
+                by_token[row, len(sequence) - 1 : len(sequence)] = total
+        return Rewards(torch.tensor(totals), by_token, time.perf_counter() - started)
+
+
+def sampling_seed(context: StepContext) -> int:
+    """Return the seed of the samples of a step, derived from the run's seed."""
+    return int(np.random.SeedSequence((context.seed, context.step)).generate_state(1, np.uint64)[0])

@@ -1,0 +1,246 @@
+"""Base of objectives that draw samples from the model and train on their rewards.
+
+Shapes: B rows of a batch, K samples of each row, N = B * K samples, T actions.
+"""
+
+import copy
+import logging
+import time
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqlab.base.bounds import Count, CountOrZero, NonNegative, Positive
+from seqlab.base.config_class import dataclass
+from seqlab.data.batch import IGNORE, DecoderBatch
+from seqlab.models.interfaces import FrameModel, Stepper
+from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+from seqlab.objectives.ctc import Ctc, CtcConfig
+from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, Objective, ObjectiveConfig, StepContext, TextSide
+from seqlab.objectives.sampled import Actions, RewardComputer, Samples, policy_for, sampling_seed
+from seqlab.registry import Parts
+from seqlab.search.config import SamplingConfig
+from seqlab.search.search import evaluation_mode
+
+logger = logging.getLogger(__name__)
+EARLY_STEPS = 20
+"""Number of first steps whose means are compared with those of later steps."""
+MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_SHARE = 0.1, 2.0, 0.5
+"""Limits of a collapse: entropy and length of the samples relative to the first steps, and share of repeated ids."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class SampledConfig(ObjectiveConfig):
+    """Fields of objectives that train on the rewards of samples."""
+
+    reward: str = "bleu"
+    """Reward of a sample, given its reference: `bleu` (BLEU+1), `chrf`, `wer`, `cer`, `edit_distance`, `exact_match`,
+    or one that a plugin registers as a `reward`."""
+    num_samples: Count = 5
+    """Number of samples of each source."""
+    max_length_ratio: Positive = 2.0
+    """Maximum length of a sample in ids per source id, plus `max_length_offset`; not for language models and CTC."""
+    max_length_offset: CountOrZero = 10
+    """Number of ids added to `max_length_ratio` times the source length."""
+    max_length: Count = 200
+    """Maximum length of a sample in ids, for any source."""
+    cross_entropy: NonNegative = 0.0
+    """Weight of the cross entropy of the reference per token (for CTC models of the CTC loss), which is added to the
+    loss of the samples per row."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Label smoothing of the added cross entropy."""
+    start_penalty: NonNegative = 0.0
+    """Penalty for the distance to the model at the start of training: the reward of each action is reduced by this
+    number times the difference of its log-probabilities, whose mean is the KL divergence. Needs memory for a copy of
+    the weights."""
+
+    outputs: ClassVar[tuple[str, ...]] = ("tokens", "frames")
+    tasks: ClassVar[tuple[str, ...]] = ("translation", "language_modelling", "transcription")
+    needs: ClassVar[tuple[type, ...]] = (Stepper,)
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError if the reward is unknown, or the config does not allow to sample from the model."""
+        super().check(config)
+        if self.reward not in Parts("reward"):
+            raise ValueError(
+                f"`objective.reward` must be one of {', '.join(Parts('reward'))}, but is `{self.reward}` instead."
+            )
+        limit = config.model.context_limit
+        if limit is not None and self.max_length > limit:
+            raise ValueError(
+                f"`objective.max_length` must be at most the context of the model ({limit}), but is {self.max_length}."
+            )
+        if config.training.parallel == "fsdp":
+            raise ValueError(
+                f"`objective.family: {self.family}` samples from the model, which needs all weights: set "
+                "`training.parallel` to `ddp`."
+            )
+
+    def unused_fields(self, model: Any) -> tuple[str, ...]:
+        """Return the fields that have no effect for a model."""
+        return ("max_length_ratio", "max_length_offset", "max_length") if model.outputs == "frames" else ()
+
+
+class Rows(NamedTuple):
+    """The rows of a batch that have a target."""
+
+    num_rows: Tensor
+    """(): their number."""
+    has_action: Tensor
+    """(N, T) bool: the actions of their samples."""
+
+
+class SampledObjective(nn.Module):
+    """Base of objectives on samples: it draws them, computes rewards, and adds the cross entropy of the reference."""
+
+    passes = 1
+    early_entropy: Tensor
+    early_length: Tensor
+    num_observed: Tensor
+    has_warned: Tensor
+
+    def __init__(self, config: Any, model: Any, *, needs_prefixes: bool = False, needs_greedy: bool = False) -> None:
+        super().__init__()
+        self.config, self.needs_greedy = config, needs_greedy
+        self.policy, self.computer = policy_for(model), RewardComputer(config.reward, needs_prefixes)
+        self.reference_loss: Objective = (
+            Ctc(CtcConfig())
+            if isinstance(model, FrameModel)
+            else CrossEntropy(CrossEntropyConfig(label_smoothing=config.label_smoothing))
+        )
+        self.start = copy.deepcopy(model).requires_grad_(False).eval() if config.start_penalty else None
+        self.register_buffer("early_entropy", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("early_length", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("has_warned", torch.zeros((), dtype=torch.bool))
+
+    def collect(self, model: Any, batch: DecoderBatch, context: StepContext) -> Samples:
+        """Draw samples with the current weights and without dropout, and start to compute their rewards."""
+        assert batch.tgt_out is not None, "a reward needs a reference"
+        side, started = _target_side(context), time.perf_counter()
+        with evaluation_mode(model):
+            ids = self.draw(model, batch, sampling_config(self.config, context))
+            seconds = time.perf_counter() - started
+            references = side.to_texts(batch.tgt_out.tolist())
+            samples = Samples(ids, self.computer.start(ids, references, side), seconds)
+            if self.needs_greedy:
+                outputs = self.policy.most_probable(model, batch, sampling_config(self.config, context))
+                samples.greedy_rewards = self.computer.start(outputs, references, side)
+        if self.start is not None:
+            with torch.no_grad():
+                samples.start_log_probs = self.policy.actions(self.start, batch, ids, side.pad_id).log_probs
+        return samples
+
+    def draw(self, model: Any, batch: DecoderBatch, config: SamplingConfig) -> list[list[int]]:
+        """Draw the samples of each row."""
+        return self.policy.draw(model, batch, config, self.config.num_samples)
+
+    def forward(self, model: Any, batch: DecoderBatch, context: StepContext) -> Loss:
+        """Compute the loss of a batch: that of its samples, with a row as unit, and that of its references per token.
+
+        Logs: `reward`, its mean over samples; `sample_length` in actions; `sample_entropy`, the negative
+        log-probability per action in nats, an estimate of the entropy; `repeated`, the share of ids that a sample has
+        already; with `start_penalty` `start_distance`, the KL divergence per action from the start. Further logs are
+        those of the objective.
+        """
+        assert batch.tgt_out is not None, "a reward needs a reference"
+        samples = context.collected or self.collect(model, batch, context)
+        actions = self.policy.actions(model, batch, samples.ids, _target_side(context).pad_id)
+        if samples.old_log_probs is None:
+            samples.old_log_probs = actions.log_probs.detach()
+        has_target = (batch.tgt_out != IGNORE).any(1)  # (B,)
+        is_used = actions.mask & has_target.repeat_interleave(len(samples.ids) // len(has_target))[:, None]
+        rows = Rows(has_target.sum().to(actions.log_probs), is_used)
+        loss = self.sample_loss(actions, self._shaped_rewards(samples), samples, rows)
+        loss = replace(loss, logs={**self._logs(samples, is_used), **loss.logs})
+        if self.config.cross_entropy:
+            loss = loss + self.config.cross_entropy * self.reference_loss(model, batch, context)
+        return loss
+
+    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: "Rows") -> Loss:
+        """Compute the sum of the loss over rows, from the rewards of actions (N, T)."""
+        raise NotImplementedError
+
+    def _shaped_rewards(self, samples: Samples) -> Tensor:
+        """Return the rewards of actions (N, T), minus the penalty for the distance to the start."""
+        assert samples.old_log_probs is not None
+        rewards = fit_actions(samples.rewards.result().by_token, samples.old_log_probs)
+        if samples.start_log_probs is None:
+            return rewards
+        return rewards - self.config.start_penalty * (samples.old_log_probs - samples.start_log_probs)
+
+    def _logs(self, samples: Samples, is_used: Tensor) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
+        assert samples.old_log_probs is not None
+        rewards, old = samples.rewards.result(), samples.old_log_probs
+        used_samples = is_used.any(1)
+        num_samples, num_actions = used_samples.sum().to(old), is_used.sum().to(old)
+        repeated = old.new_tensor([len(row) - len(set(row)) for row in samples.ids])
+        lengths = old.new_tensor([len(row) for row in samples.ids])
+        logs: dict[str, Tensor | tuple[Tensor, Tensor]] = {
+            "reward": ((rewards.totals.to(old) * used_samples).sum(), num_samples),
+            "sample_length": ((lengths * used_samples).sum(), num_samples),
+            "sample_entropy": (-(old * is_used).sum(), num_actions),
+            "repeated": ((repeated * used_samples).sum(), (lengths * used_samples).sum()),
+        }
+        if samples.start_log_probs is not None:
+            logs["start_distance"] = (((old - samples.start_log_probs) * is_used).sum(), num_actions)
+        return logs
+
+    def observe(self, sums: dict[str, Tensor]) -> None:
+        """Compare the samples of a step with those of the first steps, and warn once if they collapse."""
+        self.num_observed += 1
+        entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "sample_length", "repeated"))
+        if self.num_observed <= EARLY_STEPS:
+            self.early_entropy += entropy / EARLY_STEPS
+            self.early_length += length / EARLY_STEPS
+            return
+        if self.has_warned:
+            return
+        found = []
+        if entropy < MIN_ENTROPY_SHARE * self.early_entropy:
+            found.append(f"their entropy fell from {self.early_entropy:.3g} to {entropy:.3g} nats per id")
+        if not 1 / MAX_LENGTH_FACTOR < length / self.early_length.clamp_min(1e-9) < MAX_LENGTH_FACTOR:
+            found.append(f"their mean length changed from {self.early_length:.3g} to {length:.3g} ids")
+        if repeated > MAX_REPEATED_SHARE:
+            found.append(f"{100 * repeated:.0f}% of their ids are repeated")
+        if found:
+            self.has_warned.fill_(True)
+            logger.warning(
+                "the samples collapse: %s. Lower `optim.optimizer.lr`, or set `objective.cross_entropy` or "
+                "`objective.start_penalty` above 0",
+                "; ".join(found),
+            )
+
+
+def sampling_config(config: SampledConfig, context: StepContext) -> SamplingConfig:
+    """Return the config of sampling from the model's distribution in a step."""
+    return SamplingConfig(
+        max_length=config.max_length,
+        max_length_ratio=config.max_length_ratio,
+        max_length_offset=config.max_length_offset,
+        seed=sampling_seed(context),
+    )
+
+
+def fit_actions(by_token: Tensor, like: Tensor) -> Tensor:
+    """Pad or cut rewards (N, t) to the actions (N, T) of `like`; a single action has the sum of the rewards."""
+    if like.size(1) == 1:
+        by_token = by_token.sum(1, keepdim=True)
+    fitted = torch.zeros_like(like)
+    count = min(by_token.size(1), like.size(1))
+    fitted[:, :count] = by_token[:, :count].to(like)
+    return fitted
+
+
+def mean_of(sums: dict[str, Tensor], name: str) -> Tensor:
+    """Return the mean of a log, given the sums of all logs and their counts."""
+    return sums[name] / sums[f"{COUNT_OF}{name}"].clamp_min(1.0)
+
+
+def _target_side(context: StepContext) -> TextSide:
+    if context.sides is None:
+        raise ValueError("An objective on samples needs the texts of ids: set `sides` of the `StepContext`.")
+    return context.sides[1]
