@@ -1,0 +1,220 @@
+"""Objectives on samples: their expectation over all samples against the gradient of the expected reward; variance."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import groupby, product
+from typing import Any
+
+import pytest
+import torch
+from reference.tabular import (
+    BOS,
+    EOS,
+    MAX_LENGTH,
+    PAD,
+    VOCAB_SIZE,
+    TabularRecognizer,
+    TabularTranslator,
+    Vocabulary,
+    all_actions,
+    one_pair,
+    one_recording,
+)
+from torch import Tensor
+
+from seqlab.objectives import MinimumRiskConfig, PolicyGradientConfig, StepContext, TextSide
+from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective
+from seqlab.registry import register
+
+SIDE = TextSide(Vocabulary())
+CONTEXT = StepContext(0, sides=(SIDE, SIDE))
+OPTIONS: Any = {"reward": "hash", "max_length": MAX_LENGTH}
+DISCOUNTED = {"returns": "to_go", "discount": 0.5}
+UNBIASED: dict[str, dict[str, Any]] = {
+    "total reward": {"baseline": "none", "num_samples": 1},
+    "reward to go": {"baseline": "none", "returns": "to_go", "num_samples": 1},
+    "moving mean": {"baseline": "moving_mean", "num_samples": 1},
+    "moving mean, to go": {"baseline": "moving_mean", "returns": "to_go", "num_samples": 1},
+    "greedy": {"baseline": "greedy", "num_samples": 1},
+    "greedy, to go": {"baseline": "greedy", "returns": "to_go", "num_samples": 1},
+    "critic": {"baseline": "critic", "num_samples": 1},
+    "critic, to go": {"baseline": "critic", "returns": "to_go", "num_samples": 1},
+    "other samples": {"baseline": "other_samples", "num_samples": 2},
+    "other samples, to go": {"baseline": "other_samples", "returns": "to_go", "num_samples": 2},
+}
+BIASED: dict[str, dict[str, Any]] = {
+    "discount": {"baseline": "none", "num_samples": 1, **DISCOUNTED},
+    "advantages of one step": {"baseline": "critic", "returns": "to_go", "num_samples": 1, "trace_decay": 0.0},
+    "standardized": {"baseline": "other_samples", "num_samples": 2, "standardize": True},
+}
+
+
+def hash_reward(hypothesis: str, reference: str) -> float:
+    """Return an arbitrary number from 0 to 1 for each pair of texts."""
+    return zlib.crc32(f"{hypothesis}|{reference}".encode()) / 2**32
+
+
+def letters_reward(hypothesis: str, reference: str) -> float:
+    """Return a sum over letters: a reward whose increase by a letter does not depend on the other letters."""
+    return sum(hash_reward(f"{position}{letter}", reference) for position, letter in enumerate(hypothesis))
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    from seqlab import registry
+
+    monkeypatch.setattr(registry, "_parts", {kind: dict(parts) for kind, parts in registry._parts.items()})
+    register("reward", "hash", summary="for tests")(hash_reward)
+    register("reward", "letters", summary="for tests")(letters_reward)
+    yield
+
+
+class Expectation:
+    """Mean and second moment of the gradient estimate over all tuples of samples, weighted by their probabilities."""
+
+    def __init__(self, config: SampledConfig, model: Any, batch: Any, samples: dict[tuple[int, ...], float]) -> None:
+        self.model, self.batch = model, batch
+        torch.manual_seed(0)
+        self.objective: SampledObjective = config.build_for(model)
+        if "mean_return" in dict(self.objective.named_buffers()):
+            self.objective.mean_return.fill_(0.37)
+        self.mean, self.square = torch.zeros_like(model.table), 0.0
+        for drawn in product(samples.items(), repeat=config.num_samples):
+            probability = torch.tensor([each for _, each in drawn]).prod().item()
+            gradient = self.gradient([list(ids) for ids, _ in drawn])
+            self.mean += probability * gradient
+            self.square += probability * float(gradient.square().sum())
+
+    def gradient(self, drawn: Sequence[Sequence[int]]) -> Tensor:
+        """Return the gradient of the loss for given samples."""
+        self.objective.draw = lambda *args: [list(each) for each in drawn]  # type: ignore[method-assign]
+        self.model.table.grad = None
+        self.objective(self.model, self.batch, CONTEXT).total.backward()
+        gradient: Tensor = self.model.table.grad
+        return gradient
+
+    @property
+    def variance(self) -> float:
+        """Sum of the variances of all elements."""
+        return self.square - float(self.mean.square().sum())
+
+
+def translator_samples(model: TabularTranslator) -> dict[tuple[int, ...], Tensor]:
+    """Return the probability of each sample, differentiable."""
+    found = {}
+    for ids in all_actions():
+        row, log_prob = 0, torch.zeros((), dtype=torch.float64)
+        for index in ids:
+            log_prob = log_prob + model.table[row].log_softmax(-1)[index]
+            row = VOCAB_SIZE * row + index + 1
+        found[tuple(ids)] = log_prob.exp()
+    return found
+
+
+def recognizer_samples(model: TabularRecognizer) -> dict[tuple[int, ...], Tensor]:
+    """Return the probability of each output, with eos, summed over its paths."""
+    probs = model.table.softmax(-1)
+    found: dict[tuple[int, ...], Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    for path in product(range(VOCAB_SIZE), repeat=model.num_frames):
+        output = [index for index, _ in groupby(path) if index != model.blank_id]
+        found[(*output, EOS)] = found[(*output, EOS)] + torch.stack([p[i] for p, i in zip(probs, path, strict=True)]).prod()
+    return dict(found)
+
+
+def text_of(ids: Sequence[int]) -> str:
+    """Convert ids up to eos to letters, without padding and bos."""
+    text = ""
+    for index in ids:
+        if index == EOS:
+            break
+        text += "" if index in (PAD, BOS) else "pbeuxy"[index]
+    return text
+
+
+def exact_gradient(model: Any, samples: dict[tuple[int, ...], Tensor]) -> Tensor:
+    """Return the gradient of the negative expected reward, summed over all samples."""
+    expected = torch.stack([p * hash_reward(text_of(ids), "ux") for ids, p in samples.items()]).sum()
+    (gradient,) = torch.autograd.grad(-expected, [model.table])
+    return gradient
+
+
+def values_of(samples: dict[tuple[int, ...], Tensor]) -> dict[tuple[int, ...], float]:
+    return {ids: p.item() for ids, p in samples.items()}
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def expectation(fields: dict[str, Any], reward: str = "hash") -> tuple[Expectation, Tensor]:
+    model = TabularTranslator()
+    samples = translator_samples(model)
+    config = PolicyGradientConfig(reward=reward, max_length=MAX_LENGTH, **fields)
+    return Expectation(config, model, one_pair(), values_of(samples)), exact_gradient(model, samples)
+
+
+@pytest.mark.parametrize("name", UNBIASED)
+def test_the_expectation_is_the_gradient_of_the_expected_reward(name: str) -> None:
+    found, exact = expectation(UNBIASED[name])
+    assert relative_error(found.mean, exact) < 1e-4
+
+
+@pytest.mark.parametrize("name", BIASED)
+def test_the_bias_of_the_others_is_not_zero(name: str) -> None:
+    found, exact = expectation(BIASED[name])
+    assert relative_error(found.mean, exact) > 1e-2
+
+
+def test_reward_to_go_and_baselines_lower_the_variance() -> None:
+    names = ["total reward", "reward to go", "moving mean, to go", "greedy, to go"]
+    total, to_go, *with_baselines = (expectation(UNBIASED[name], "letters")[0].variance for name in names)
+    assert total > to_go > max(with_baselines)
+    pairs: list[dict[str, Any]] = [{"baseline": each, "num_samples": 2} for each in ("none", "other_samples")]
+    without, with_others = (expectation(fields, "letters")[0].variance for fields in pairs)
+    assert without > with_others
+
+
+def test_the_start_penalty_adds_the_gradient_of_the_kl_divergence() -> None:
+    model = TabularTranslator()
+    config = PolicyGradientConfig(**OPTIONS, baseline="none", num_samples=1, start_penalty=0.3)
+    start = values_of(translator_samples(model))
+    objective = config.build_for(model)
+    with torch.no_grad():
+        model.table.add_(torch.randn(model.table.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    samples = translator_samples(model)
+    divergence = torch.stack([p * (p.log() - torch.tensor(start[ids]).log()) for ids, p in samples.items()]).sum()
+    (penalty,) = torch.autograd.grad(0.3 * divergence, [model.table], retain_graph=True)
+    exact = exact_gradient(model, samples) + penalty
+    found = torch.zeros_like(exact)
+    for ids, probability in values_of(samples).items():
+        objective.draw = lambda *args, ids=ids: [list(ids)]  # type: ignore[method-assign]
+        model.table.grad = None
+        objective(model, one_pair(), CONTEXT).total.backward()
+        assert model.table.grad is not None
+        found += probability * model.table.grad
+    assert relative_error(found, exact) < 1e-4
+
+
+def test_the_expectation_of_ctc_sums_over_all_paths() -> None:
+    model = TabularRecognizer()
+    samples = recognizer_samples(model)
+    exact = exact_gradient(model, samples)
+    for fields in ({"baseline": "none", "num_samples": 1}, {"baseline": "greedy", "num_samples": 1}):
+        config = PolicyGradientConfig(**OPTIONS, **fields)
+        found = Expectation(config, model, one_recording(), values_of(samples))
+        assert relative_error(found.mean, exact) < 1e-4
+
+
+def test_minimum_risk_is_exact_over_all_sequences_and_biased_over_few() -> None:
+    model = TabularTranslator()
+    samples = translator_samples(model)
+    exact = exact_gradient(model, samples)
+    config = MinimumRiskConfig(**OPTIONS, num_samples=len(samples), sharpness=1.0)
+    objective = config.build_for(model)
+    objective.draw = lambda *args: [list(ids) for ids in samples]  # type: ignore[method-assign]
+    objective(model, one_pair(), CONTEXT).total.backward()
+    assert model.table.grad is not None
+    assert relative_error(model.table.grad, exact) < 1e-4
+    few = MinimumRiskConfig(**OPTIONS, num_samples=2, sharpness=1.0)
+    assert relative_error(Expectation(few, model, one_pair(), values_of(samples)).mean, exact) > 1e-2
