@@ -77,5 +77,5 @@ class MinimumRisk(SampledObjective):
         expected = (weights * rewards.sum(1).unflatten(0, (-1, count))).sum(1)  # (B,)
         has_target = rows.has_action.any(1).unflatten(0, (-1, count)).any(1)
         total = -(expected * has_target).sum()
-        logs = {"candidates": ((~is_repeated).sum().to(total), rows.num_rows)}
+        logs = {"candidates": ((~is_repeated & rows.has_action.any(1)).sum().to(total), rows.num_rows)}
         return Loss(total, rows.num_rows, logs)

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby, product
 from typing import Any
 
@@ -61,13 +61,12 @@ def letters_reward(hypothesis: str, reference: str) -> float:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     from seqlab import registry
 
     monkeypatch.setattr(registry, "_parts", {kind: dict(parts) for kind, parts in registry._parts.items()})
     register("reward", "hash", summary="for tests")(hash_reward)
     register("reward", "letters", summary="for tests")(letters_reward)
-    yield
 
 
 class Expectation:
@@ -118,7 +117,9 @@ def recognizer_samples(model: TabularRecognizer) -> dict[tuple[int, ...], Tensor
     found: dict[tuple[int, ...], Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     for path in product(range(VOCAB_SIZE), repeat=model.num_frames):
         output = [index for index, _ in groupby(path) if index != model.blank_id]
-        found[(*output, EOS)] = found[(*output, EOS)] + torch.stack([p[i] for p, i in zip(probs, path, strict=True)]).prod()
+        found[(*output, EOS)] = (
+            found[(*output, EOS)] + torch.stack([p[i] for p, i in zip(probs, path, strict=True)]).prod()
+        )
     return dict(found)
 
 
@@ -181,7 +182,9 @@ def test_the_start_penalty_adds_the_gradient_of_the_kl_divergence() -> None:
     start = values_of(translator_samples(model))
     objective = config.build_for(model)
     with torch.no_grad():
-        model.table.add_(torch.randn(model.table.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+        model.table.add_(
+            torch.randn(model.table.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        )
     samples = translator_samples(model)
     divergence = torch.stack([p * (p.log() - torch.tensor(start[ids]).log()) for ids, p in samples.items()]).sum()
     (penalty,) = torch.autograd.grad(0.3 * divergence, [model.table], retain_graph=True)

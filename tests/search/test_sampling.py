@@ -35,10 +35,20 @@ class RepeatableStepper(ScriptedStepper):
 
 
 def sample_by_definition(
-    model: ScriptedStepper, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
+    model: ScriptedStepper,
+    key: int,
+    number: int,
+    config: SamplingConfig,
+    banned_ids: list[int],
+    ends_at_eos: bool,
+    sample_number: int = 0,
 ) -> tuple[list[int], list[float]]:
     """Sample one row with Python floats. Return its ids, including eos, and their log-probabilities."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, number], dtype=np.uint64)))
+    philox = np.random.Philox(
+        key=np.array([config.seed, number], dtype=np.uint64),
+        counter=np.array([0, 0, 0, sample_number], dtype=np.uint64),
+    )
+    generator = np.random.Generator(philox)
     ids: list[int] = []
     log_probs: list[float] = []
     for length in range(1, config.max_length + 1):
@@ -99,6 +109,30 @@ def test_long_samples_match_the_definition() -> None:
     assert min(lengths) < 64 < max(lengths)
     for key, h in enumerate(found):
         assert [*h.ids, *([0] if h.finished else [])] == sample_by_definition(model, key, key, config, [], True)[0]
+
+
+def test_several_samples_of_a_row_match_the_definition() -> None:
+    model = RepeatableStepper(5, 0, seed=3)
+    config = SamplingConfig(max_length=6, seed=9)
+    found = sample(model, batch_of([0, 1, 2]), config, row_numbers=[4, 0, 7], num_samples=3)
+    expected = [
+        sample_by_definition(model, key, number, config, [], True, sample_number)[0]
+        for key, number in enumerate([4, 0, 7])
+        for sample_number in range(3)
+    ]
+    assert [[*h.ids, *[0] * h.finished] for h in found] == expected
+    assert len({tuple(each) for each in expected}) > 3
+
+
+def test_limits_of_rows_cut_their_samples() -> None:
+    model = RepeatableStepper(40, 0, spread=0.1, seed=3)
+    batch = batch_of([0, 1], src_lengths=[2, 5])
+    config = SamplingConfig(max_length=11, max_length_ratio=2.0, max_length_offset=3, seed=1)
+    unlimited = sample(model, batch, replace(config, max_length_ratio=None), num_samples=8)
+    limited = sample(model, batch, config, num_samples=8)
+    for h, full, limit in zip(limited, unlimited, [7] * 8 + [11] * 8, strict=True):
+        assert h.ids == full.ids[:limit]
+    assert max(len(h.ids) for h in unlimited[:8]) > 7
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,20 @@ from reference.tiny_models import make_batch, make_lstm, make_model
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, Objective, RDrop, RDropConfig, StepContext
+from seqlab.objectives import (
+    CrossEntropy,
+    CrossEntropyConfig,
+    Loss,
+    MinimumRiskConfig,
+    Objective,
+    PolicyGradientConfig,
+    RDrop,
+    RDropConfig,
+    StepContext,
+    TextSide,
+)
 from seqlab.optim import AdamConfig, AdamWConfig, OptimizerConfig, Parameters, SamConfig, SgdConfig
+from seqlab.testing.examples import Vocabulary
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.step import NonFiniteUpdate, StartedUpdate, Update, can_skip_updates, start_update, update
@@ -85,7 +98,9 @@ def run(
         before = weights_of(model)
         batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
         limits = max_grad_norm, max_grad_value
-        updates.append(update(accumulator, built_optimizer, split(batch), StepContext(step), optimizer.lr, *limits))
+        updates.append(
+            update(accumulator, built_optimizer, split(batch), StepContext(step, sides=SIDES), optimizer.lr, *limits)
+        )
         weights.append(weights_of(model))
         change_norms.append(norm({name: value - before[name] for name, value in weights[-1].items()}))
     return updates, weights, change_norms
@@ -114,7 +129,28 @@ SPLITS: dict[str, Split] = {
 }
 
 
+class MixedUnits:
+    """Cross entropy per token, and the squared norm of the mean hidden state per row."""
+
+    def __call__(self, model: Any, batch: Seq2SeqBatch, context: StepContext) -> Loss:
+        assert batch.tgt_out is not None
+        predicted = (batch.tgt_out != IGNORE)[..., None]
+        hidden = (model(batch).hidden * predicted).sum(1) / predicted.sum(1).clamp_min(1)
+        rows = predicted.any(1)[:, 0]
+        norms = (hidden.square().sum(1) * rows).sum()
+        by_row = Loss(norms, rows.sum().to(norms), {"norm": norms.detach()})
+        return CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, context) + 0.5 * by_row
+
+
+SIDES = (TextSide(Vocabulary()), TextSide(Vocabulary()))
+SAMPLED: Any = {"reward": "chrf", "num_samples": 3, "max_length": 12}
 SETUPS: dict[str, tuple[Callable[[], nn.Module], Objective]] = {
+    "mixed_units": (make_model, MixedUnits()),
+    "policy_gradient": (
+        make_model,
+        PolicyGradientConfig(**SAMPLED, returns="to_go", cross_entropy=0.5).build_for(make_model()),
+    ),
+    "minimum_risk": (make_model, MinimumRiskConfig(**SAMPLED).build_for(make_model())),
     "cross_entropy": (make_model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))),
     "r_drop": (make_model, RDrop(RDropConfig())),
     "lstm": (make_lstm, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0))),
@@ -132,6 +168,8 @@ def run_unsplit(setup: str) -> tuple[list[Update], list[dict[str, Tensor]], list
         *product(SPLITS, ("cross_entropy",)),
         *product(("8x1 reversed", "empty rows", "more padding in one"), ("lstm",)),
         *product(("2x4", "empty rows"), ("r_drop",)),
+        *product(("8x1 reversed", "empty rows", "more padding in one"), ("mixed_units", "policy_gradient")),
+        *product(("2x4", "empty rows"), ("minimum_risk",)),
     ],
 )
 def test_splitting_and_padding_do_not_change_a_step(split: str, setup: str) -> None:
@@ -147,6 +185,63 @@ def test_splitting_and_padding_do_not_change_a_step(split: str, setup: str) -> N
     ):
         difference = norm({name: after[name] - value for name, value in expected_after.items()})
         assert difference <= 1e-5 * change_norm * step, f"step {step}"
+
+
+def test_losses_of_several_units_are_each_divided_by_their_own() -> None:
+    model = make_model()
+    batch = make_batch([(3, 7), (5, 2), (4, 4)])
+    assert batch.tgt_out is not None
+    loss = MixedUnits()(model, batch, StepContext(0))
+    tokens, rows = loss.terms
+    expected = torch.autograd.grad(tokens.total / (7 + 2 + 4 + 3) + rows.total / 3, list(model.parameters()))
+    accumulator = Accumulator(model, MixedUnits(), DEVICE_CONTEXT, 1)
+    done = update(
+        accumulator,
+        SGD.build(Parameters(accumulator.parameters)),
+        [rows_of(batch, [0]), rows_of(batch, [1, 2])],
+        StepContext(0),
+        0.0,
+        None,
+    )
+    assert done.grad_norm == pytest.approx(float(nn.utils.get_total_norm(expected)), rel=1e-5)
+    assert done.total / done.count == pytest.approx(float(tokens.total / 16 + rows.total / 3), rel=1e-5)
+    assert (done.log_counts["nll"], done.log_counts["norm"]) == (16, 3)
+
+
+def test_one_pass_over_fresh_samples_is_the_plain_policy_gradient() -> None:
+    """PPO's clipped ratios are 1 in the first pass, for which dropout must be 0."""
+    batch = make_batch([(3, 7), (5, 2), (4, 4)])
+    gradients = []
+    for fields in ({"clip": 0.2}, {"clip": 1e6}):
+        model = make_model()
+        objective = PolicyGradientConfig(**SAMPLED, **fields).build_for(model)
+        context = StepContext(0, sides=SIDES)
+        loss = objective(model, batch, context)
+        assert float(loss.sums()["clipped"]) == 0
+        gradients.append(torch.autograd.grad(loss.total, list(model.parameters())))
+    samples = objective.collect(model, batch, context)
+    actions = objective.policy.actions(model, batch, samples.ids, 0)
+    totals = samples.rewards.result().totals.unflatten(0, (3, 3))
+    advantages = (totals - (totals.sum(1, keepdim=True) - totals) / 2).flatten()
+    plain = -(actions.log_probs.sum(1) * advantages).sum() / 3
+    gradients.append(torch.autograd.grad(plain, list(model.parameters())))
+    for values in zip(*gradients, strict=True):
+        for value in values[1:]:
+            torch.testing.assert_close(value, values[0], rtol=1e-4, atol=1e-6)
+
+
+def test_several_passes_update_with_the_same_samples() -> None:
+    batch = make_batch([(3, 7), (5, 2), (4, 4)])
+    model = make_model()
+    objective = PolicyGradientConfig(**SAMPLED, passes=3).build_for(model)
+    accumulator = Accumulator(model, objective, DEVICE_CONTEXT, 1)
+    drawn, draw = [], objective.draw
+    objective.draw = lambda *args: drawn.append(draw(*args)) or drawn[-1]  # type: ignore[method-assign, func-returns-value]
+    optimizer = SGD.build(Parameters(accumulator.parameters))
+    steps, step = [], optimizer.step
+    optimizer.step = lambda *args: steps.append(step(*args))  # type: ignore[method-assign, assignment, func-returns-value]
+    update(accumulator, optimizer, [batch], StepContext(0, sides=SIDES), 0.05, None)
+    assert (len(drawn), len(steps)) == (1, 3)
 
 
 def test_steps_are_deterministic() -> None:
