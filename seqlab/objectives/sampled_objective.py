@@ -122,12 +122,13 @@ class SampledObjective(nn.Module):
         assert batch.tgt_out is not None, "a reward needs a reference"
         side, started = _target_side(context), time.perf_counter()
         with evaluation_mode(model):
-            ids = self.draw(model, batch, sampling_config(self.config, context))
+            limits = sampling_config(self.config, batch, context)
+            ids = self.draw(model, batch, limits)
             seconds = time.perf_counter() - started
             references = side.to_texts(batch.tgt_out.tolist())
             samples = Samples(ids, self.computer.start(ids, references, side), seconds)
             if self.needs_greedy:
-                outputs = self.policy.most_probable(model, batch, sampling_config(self.config, context))
+                outputs = self.policy.most_probable(model, batch, limits)
                 samples.greedy_rewards = self.computer.start(outputs, references, side)
         if self.start is not None:
             with torch.no_grad():
@@ -215,11 +216,11 @@ class SampledObjective(nn.Module):
             )
 
 
-def sampling_config(config: SampledConfig, context: StepContext) -> SamplingConfig:
+def sampling_config(config: SampledConfig, batch: DecoderBatch, context: StepContext) -> SamplingConfig:
     """Return the config of sampling from the model's distribution in a step."""
     return SamplingConfig(
         max_length=config.max_length,
-        max_length_ratio=config.max_length_ratio,
+        max_length_ratio=config.max_length_ratio if hasattr(batch, "src_lengths") else None,
         max_length_offset=config.max_length_offset,
         seed=sampling_seed(context),
     )

@@ -264,7 +264,7 @@ class TrainingRun(CodecsMixin):
         except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is damaged: it is not a training state ({error!r}).") from error
         copy_weights(self.model, shard_like(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
-        self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
+        self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS), checkpoint)
         if self.progress.average_from is not None:
             self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
@@ -279,10 +279,11 @@ class TrainingRun(CodecsMixin):
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         if isinstance(self.objective, nn.Module):
-            tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
+            own = named_weights(self.objective) | named_buffers(self.objective)
+            tensors |= {f"objective.{name}": value for name, value in own.items()}
         return tensors | {f"carry.{name}": value for name, value in self.accumulator.gather_carry().items()}
 
-    def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def _restore_tensors(self, tensors: dict[str, Tensor], checkpoint: Path) -> None:
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")
@@ -295,8 +296,8 @@ class TrainingRun(CodecsMixin):
         parts = {i: shard_like(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
-            saved = _with_prefix(tensors, "objective.")
-            self.objective.load_state_dict(shard_like(saved, self.objective.state_dict()))
+            saved, own = _with_prefix(tensors, "objective."), named_weights(self.objective)
+            copy_weights(self.objective, shard_like(saved, own), checkpoint)
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         """Read the weights of a checkpoint, without buffers: an average of weights uses the current buffers."""

@@ -99,6 +99,7 @@ def optim(optimizer: str = "adam", schedule: str = "constant", lr: float = 0.01,
 
 
 SGD = {"lr": 0.1}
+SAMPLES: Settings = {"reward": "wer", "num_samples": 2, "max_length": 12}
 ROWS: tuple[Row, ...] = (
     # translation
     Row("transformer", {**PAIRS, **SUBWORDS}, TRANSFORMER, optim=optim(**LAST)),
@@ -158,6 +159,28 @@ ROWS: tuple[Row, ...] = (
         exact={"objective": {"family": "cross_entropy"}},
     ),
     Row(
+        "gru, actor-critic with several passes",
+        PAIRS,
+        {"family": "gru", "hidden_size": 16},
+        {
+            **{"family": "policy_gradient", "returns": "to_go", "baseline": "critic", "trace_decay": 0.9, **SAMPLES},
+            **{"passes": 2, "cross_entropy": 0.5, "start_penalty": 0.1},
+        },
+        optim(**EMA),
+    ),
+    Row(
+        "transformer, moving mean of rewards",
+        PAIRS,
+        TRANSFORMER,
+        {"family": "policy_gradient", "baseline": "moving_mean", **SAMPLES},
+    ),
+    Row(
+        "lstm, minimum risk",
+        PAIRS,
+        {"family": "lstm", "hidden_size": 16},
+        {"family": "minimum_risk", "candidates": "beam", "cross_entropy": 0.5, **SAMPLES},
+    ),
+    Row(
         "transformer_ctc, glancing",
         PAIRS,
         {"family": "transformer_ctc", **PARALLEL, "upsampling": 2},
@@ -191,6 +214,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("transformer_lm, packed", {**TEXT, "packing": True}, LM, optim=optim("sam", lr=0.01)),
     Row("transformer_lm, continuous, muon", CONTINUOUS, LM, optim=optim("muon", lr=0.05), parallel="fsdp", **MUON),
+    Row(
+        "gru_lm, standardized rewards",
+        TEXT,
+        {"family": "gru_lm", "hidden_size": 16},
+        {"family": "policy_gradient", "standardize": True, **SAMPLES},
+    ),
     Row("rnn_lm", TEXT, {"family": "rnn_lm", "hidden_size": 16}, optim=optim("adam", "plateau", **EMA)),
     Row(
         "lstm_lm, streams, triggered average",
@@ -298,6 +327,13 @@ ROWS: tuple[Row, ...] = (
         SPEECH,
         {"family": "lstm_recogniser", **FRAMES, "num_layers": 2, "weight_dropout": 0.1},
         optim=optim(**EMA),
+        invariance=1e-4,
+    ),
+    Row(
+        "gru_recogniser, greedy baseline",
+        SPEECH,
+        {"family": "gru_recogniser", **FRAMES},
+        {"family": "policy_gradient", "baseline": "greedy", "cross_entropy": 1.0, **SAMPLES},
         invariance=1e-4,
     ),
     Row("gru_recogniser", SPEECH, {"family": "gru_recogniser", **FRAMES}, optim=optim(**LAST), invariance=1e-4),

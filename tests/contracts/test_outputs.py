@@ -13,7 +13,7 @@ from reference.tiny_runs import comparable_metrics
 from safetensors.torch import load_file
 
 from seqlab.base.world import World
-from seqlab.objectives import StepContext
+from seqlab.objectives import StepContext, TextSide
 from seqlab.runs.load import load_run, named_buffers, named_weights
 
 
@@ -63,13 +63,15 @@ def test_all_parameters_are_trained_and_none_without_targets(trained: Trained) -
     task, config = run.config.data.task, run.config
     data = task.prepare(config, run.codecs, run.folder.cache, None)
     step = next(task.steps(data, config, run.codecs, World(), None))
-    objective, model = config.objective.build(), run.model.train()
+    model = run.model.train()
+    objective, (src, tgt) = config.objective.build_for(model), run.codecs
+    context = StepContext(0, sides=(TextSide(src), TextSide(tgt)))
     for has_targets in (True, False):
         model.zero_grad()
         for batch in step.micro_steps:
             torch.manual_seed(0)
-            loss = objective(model, batch if has_targets else batch.without_targets(), StepContext(0))
-            loss.total.backward()
+            loss = objective(model, batch if has_targets else batch.without_targets(), context)
+            torch.stack([term.total for term in loss.terms]).sum().backward()
             assert math.isfinite(loss.total.item())
             assert (float(loss.count) > 0) == has_targets
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
