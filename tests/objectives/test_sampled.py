@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from reference.tabular import (
@@ -26,6 +27,7 @@ from torch import Tensor
 from seqlab.objectives import MinimumRiskConfig, PolicyGradientConfig, StepContext, TextSide
 from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective
 from seqlab.registry import register
+from seqlab.search.ctc import sample_outputs
 
 SIDE = TextSide(Vocabulary())
 CONTEXT = StepContext(0, sides=(SIDE, SIDE))
@@ -221,3 +223,54 @@ def test_minimum_risk_is_exact_over_all_sequences_and_biased_over_few() -> None:
     assert relative_error(model.table.grad, exact) < 1e-4
     few = MinimumRiskConfig(**OPTIONS, num_samples=2, sharpness=1.0)
     assert relative_error(Expectation(few, model, one_pair(), values_of(samples)).mean, exact) > 1e-2
+
+
+def test_random_paths_match_their_definition() -> None:
+    """Inverse CDF in each frame; the numbers depend on seed, row and sample, not on the batch."""
+    model = TabularRecognizer()
+    probs = model.table.detach().float().softmax(-1).double()
+    found = sample_outputs(model, one_recording(), 9, [4], 3)
+    for number, output in enumerate(found):
+        key, counter = np.array([9, 4], np.uint64), np.array([0, 0, 0, number], np.uint64)
+        uniforms = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(model.num_frames)
+        path = [
+            int(np.searchsorted(p.cumsum(0).numpy(), u, side="right")) for p, u in zip(probs, uniforms, strict=True)
+        ]
+        assert output == [index for index, _ in groupby(path) if index != model.blank_id]
+
+
+def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    objective = PolicyGradientConfig().build_for(TabularTranslator())
+
+    def observe(entropy: float, length: float, repeated: float) -> None:
+        values = {"sample_entropy": entropy, "sample_length": length, "repeated": repeated, "mean_return": 0.5}
+        counts = {f"count of {name}": torch.tensor(1.0) for name in values}
+        objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
+
+    for _ in range(25):
+        observe(2.0, 10.0, 0.1)
+    assert not caplog.records
+    for _ in range(3):
+        observe(0.1, 25.0, 0.9)
+    [record] = caplog.records
+    assert "entropy fell from 2 to 0.1 nats" in record.message
+    assert "mean length changed from 10 to 25 ids" in record.message
+    assert "90% of their ids are repeated" in record.message
+
+
+def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
+    objective = PolicyGradientConfig(baseline="moving_mean", baseline_decay=0.9).build_for(TabularTranslator())
+    for value in (2.0, 4.0):
+        sums = dict.fromkeys(["sample_entropy", "sample_length", "repeated"], torch.tensor(1.0))
+        sums |= {"mean_return": torch.tensor(3 * value), "count of mean_return": torch.tensor(3.0)}
+        objective.observe(sums | {f"count of {name}": torch.tensor(1.0) for name in sums if "count" not in name} | sums)
+    assert objective.mean_return.item() == pytest.approx(0.9 * 2 + 0.1 * 4)
+
+
+def test_a_reward_that_is_not_finite_is_refused_with_its_texts() -> None:
+    register("reward", "nothing", summary="for tests")(lambda hypothesis, reference: float("nan"))
+    objective = PolicyGradientConfig(**{**OPTIONS, "reward": "nothing"}).build_for(TabularTranslator())
+    with pytest.raises(
+        ValueError, match=r"The reward `nothing` must be finite, but is nan for the hypothesis '.*' and"
+    ):
+        objective(TabularTranslator(), one_pair(), CONTEXT)
