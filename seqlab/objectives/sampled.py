@@ -5,7 +5,6 @@ its eos, or the whole output of a CTC model as a single action.
 """
 
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,8 +32,6 @@ class Rewards(NamedTuple):
     """(N,) fp32: reward of each sample."""
     by_token: Tensor
     """(N, T) fp32: increase of the reward by each id, or all of the reward at the last id; 0 after it."""
-    seconds: float
-    """Duration of the computation, in a thread beside that of the model."""
 
 
 @dataclass
@@ -44,8 +41,6 @@ class Samples:
     ids: list[list[int]]
     """Ids of each of the N samples, with eos where it was drawn."""
     rewards: "Future[Rewards]"
-    seconds: float
-    """Duration of sampling."""
     greedy_rewards: "Future[Rewards] | None" = None
     """Rewards of the greedy output of each of the B rows."""
     start_log_probs: Tensor | None = None
@@ -160,7 +155,6 @@ class RewardComputer:
         return self._executor.submit(self._compute, ids, references, side)
 
     def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> Rewards:
-        started = time.perf_counter()
         count = len(ids) // max(1, len(references))
         repeated = [reference for reference in references for _ in range(count)]
         by_token = torch.zeros(len(ids), max(map(len, ids), default=0))
@@ -179,7 +173,7 @@ class RewardComputer:
         if not self.needs_prefixes:
             for row, (sequence, total) in enumerate(zip(ids, totals, strict=True)):
                 by_token[row, len(sequence) - 1 : len(sequence)] = total
-        return Rewards(torch.tensor(totals), by_token, time.perf_counter() - started)
+        return Rewards(torch.tensor(totals), by_token)
 
 
 def sampling_seed(context: StepContext) -> int:

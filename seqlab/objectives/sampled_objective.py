@@ -6,6 +6,9 @@ Shapes: B rows of a batch, K samples of each row, N = B * K samples, T actions.
 import copy
 import logging
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -84,6 +87,32 @@ class SampledConfig(ObjectiveConfig):
         return ("max_length_ratio", "max_length_offset", "max_length") if model.outputs == "frames" else ()
 
 
+class StepTimer:
+    """Shares of the time of a step that samples and rewards take, logged once."""
+
+    def __init__(self) -> None:
+        self._started, self._num_steps = 0.0, 0
+        self._seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the duration of the context to a part of the step."""
+        started = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - started
+
+    def end_step(self) -> None:
+        """Log the shares after `EARLY_STEPS` steps; the first step, which is slower, is left out."""
+        self._num_steps += 1
+        if self._num_steps == 1:
+            self._started = time.perf_counter()
+            self._seconds.clear()
+        if self._num_steps == EARLY_STEPS:
+            total = time.perf_counter() - self._started
+            shares = ", ".join(f"{name} {100 * value / total:.0f}%" for name, value in self._seconds.items())
+            logger.info("of the time of a step (%.2f s): %s", total / (EARLY_STEPS - 1), shares)
+
+
 class Rows(NamedTuple):
     """The rows of a batch that have a target."""
 
@@ -111,6 +140,7 @@ class SampledObjective(nn.Module):
             if isinstance(model, FrameModel)
             else CrossEntropy(CrossEntropyConfig(label_smoothing=config.label_smoothing))
         )
+        self.timer = StepTimer()
         self.start = copy.deepcopy(model).requires_grad_(False).eval() if config.start_penalty else None
         self.register_buffer("early_entropy", torch.zeros((), dtype=torch.float64))
         self.register_buffer("early_length", torch.zeros((), dtype=torch.float64))
@@ -120,13 +150,12 @@ class SampledObjective(nn.Module):
     def collect(self, model: Any, batch: DecoderBatch, context: StepContext) -> Samples:
         """Draw samples with the current weights and without dropout, and start to compute their rewards."""
         assert batch.tgt_out is not None, "a reward needs a reference"
-        side, started = _target_side(context), time.perf_counter()
-        with evaluation_mode(model):
+        side = _target_side(context)
+        with self.timer.measure("sampling"), evaluation_mode(model):
             limits = sampling_config(self.config, batch, context)
             ids = self.draw(model, batch, limits)
-            seconds = time.perf_counter() - started
             references = side.to_texts(batch.tgt_out.tolist())
-            samples = Samples(ids, self.computer.start(ids, references, side), seconds)
+            samples = Samples(ids, self.computer.start(ids, references, side))
             if self.needs_greedy:
                 outputs = self.policy.most_probable(model, batch, limits)
                 samples.greedy_rewards = self.computer.start(outputs, references, side)
@@ -155,6 +184,8 @@ class SampledObjective(nn.Module):
         has_target = (batch.tgt_out != IGNORE).any(1)  # (B,)
         is_used = actions.mask & has_target.repeat_interleave(len(samples.ids) // len(has_target))[:, None]
         rows = Rows(has_target.sum().to(actions.log_probs), is_used)
+        with self.timer.measure("waiting for rewards"):
+            samples.rewards.result()
         loss = self.sample_loss(actions, self._shaped_rewards(samples), samples, rows)
         loss = replace(loss, logs={**self._logs(samples, is_used), **loss.logs})
         if self.config.cross_entropy:
@@ -193,6 +224,7 @@ class SampledObjective(nn.Module):
     def observe(self, sums: dict[str, Tensor]) -> None:
         """Compare the samples of a step with those of the first steps, and warn once if they collapse."""
         self.num_observed += 1
+        self.timer.end_step()
         entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "sample_length", "repeated"))
         if self.num_observed <= EARLY_STEPS:
             self.early_entropy += entropy / EARLY_STEPS
