@@ -6,7 +6,7 @@ Shapes: B rows of a batch, K samples of each row, N = B * K samples, T actions.
 import copy
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -92,7 +92,7 @@ class StepTimer:
 
     def __init__(self) -> None:
         self._started, self._num_steps = 0.0, 0
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
