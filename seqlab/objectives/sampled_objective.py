@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 EARLY_STEPS = 20
 """Number of first steps whose means are compared with those of later steps."""
 MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_SHARE = 0.1, 2.0, 0.5
-"""Limits of a collapse: entropy and length of the samples relative to the first steps, and share of repeated ids."""
+"""Limits of a collapse: entropy and length ratio relative to the first steps, and share of repeated ids."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -171,7 +171,8 @@ class SampledObjective(nn.Module):
     def forward(self, model: Any, batch: DecoderBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch: that of its samples, with a row as unit, and that of its references per token.
 
-        Logs: `reward`, its mean over samples; `sample_length` in actions; `sample_entropy`, the negative
+        Logs: `reward`, its mean over samples; `length_ratio`, the length of
+        samples divided by that of the references; `sample_entropy`, the negative
         log-probability per action in nats, an estimate of the entropy; `repeated`, the share of ids that a sample has
         already; with `start_penalty` `start_distance`, the KL divergence per action from the start. Further logs are
         those of the objective.
@@ -187,7 +188,7 @@ class SampledObjective(nn.Module):
         with self.timer.measure("waiting for rewards"):
             samples.rewards.result()
         loss = self.sample_loss(actions, self._shaped_rewards(samples), samples, rows)
-        loss = replace(loss, logs={**self._logs(samples, is_used), **loss.logs})
+        loss = replace(loss, logs={**self._logs(samples, is_used, batch.num_targets), **loss.logs})
         if self.config.cross_entropy:
             loss = loss + self.config.cross_entropy * self.reference_loss(model, batch, context)
         return loss
@@ -204,7 +205,7 @@ class SampledObjective(nn.Module):
             return rewards
         return rewards - self.config.start_penalty * (samples.old_log_probs - samples.start_log_probs)
 
-    def _logs(self, samples: Samples, is_used: Tensor) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
+    def _logs(self, samples: Samples, is_used: Tensor, num_targets: int) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
         assert samples.old_log_probs is not None
         rewards, old = samples.rewards.result(), samples.old_log_probs
         used_samples = is_used.any(1)
@@ -213,7 +214,7 @@ class SampledObjective(nn.Module):
         lengths = old.new_tensor([len(row) for row in samples.ids])
         logs: dict[str, Tensor | tuple[Tensor, Tensor]] = {
             "reward": ((rewards.totals.to(old) * used_samples).sum(), num_samples),
-            "sample_length": ((lengths * used_samples).sum(), num_samples),
+            "length_ratio": ((lengths * used_samples).sum() / self.config.num_samples, old.new_tensor(num_targets)),
             "sample_entropy": (-(old * is_used).sum(), num_actions),
             "repeated": ((repeated * used_samples).sum(), (lengths * used_samples).sum()),
         }
@@ -225,7 +226,7 @@ class SampledObjective(nn.Module):
         """Compare the samples of a step with those of the first steps, and warn once if they collapse."""
         self.num_observed += 1
         self.timer.end_step()
-        entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "sample_length", "repeated"))
+        entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "length_ratio", "repeated"))
         if self.num_observed <= EARLY_STEPS:
             self.early_entropy += entropy / EARLY_STEPS
             self.early_length += length / EARLY_STEPS
@@ -236,7 +237,8 @@ class SampledObjective(nn.Module):
         if entropy < MIN_ENTROPY_SHARE * self.early_entropy:
             found.append(f"their entropy fell from {self.early_entropy:.3g} to {entropy:.3g} nats per id")
         if not 1 / MAX_LENGTH_FACTOR < length / self.early_length.clamp_min(1e-9) < MAX_LENGTH_FACTOR:
-            found.append(f"their mean length changed from {self.early_length:.3g} to {length:.3g} ids")
+            change = f"{self.early_length:.3g} to {length:.3g}"
+            found.append(f"their length changed from {change} times that of the references")
         if repeated > MAX_REPEATED_SHARE:
             found.append(f"{100 * repeated:.0f}% of their ids are repeated")
         if found:

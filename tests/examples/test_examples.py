@@ -68,6 +68,16 @@ def test_custom_schedule(tmp_path: Path) -> None:
 
 
 @pytest.mark.learning
+def test_custom_reward(tmp_path: Path) -> None:
+    assert len(run(tmp_path, "custom_reward").splitlines()) == 1
+    metrics = (tmp_path / "runs" / "custom_reward" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    [trained] = [line for line in map(json.loads, metrics) if line["kind"] == "train"]
+    assert trained["step"] == 30
+    assert -1 < trained["reward"] <= 1
+    assert trained["nll"] < 3  # the start has been trained
+
+
+@pytest.mark.learning
 def test_custom_model(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_model")
     assert number(r"perplexity (\S+) per token", output) < 10  # a uniform distribution over 257 words has 257

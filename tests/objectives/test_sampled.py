@@ -243,25 +243,25 @@ def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixtu
     objective = PolicyGradientConfig().build_for(TabularTranslator())
 
     def observe(entropy: float, length: float, repeated: float) -> None:
-        values = {"sample_entropy": entropy, "sample_length": length, "repeated": repeated, "mean_return": 0.5}
+        values = {"sample_entropy": entropy, "length_ratio": length, "repeated": repeated, "mean_return": 0.5}
         counts = {f"count of {name}": torch.tensor(1.0) for name in values}
         objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
 
     for _ in range(25):
-        observe(2.0, 10.0, 0.1)
+        observe(2.0, 1.0, 0.1)
     assert not caplog.records
     for _ in range(3):
-        observe(0.1, 25.0, 0.9)
+        observe(0.1, 2.5, 0.9)
     [record] = caplog.records
     assert "entropy fell from 2 to 0.1 nats" in record.message
-    assert "mean length changed from 10 to 25 ids" in record.message
+    assert "length changed from 1 to 2.5 times that of the references" in record.message
     assert "90% of their ids are repeated" in record.message
 
 
 def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
     objective = PolicyGradientConfig(baseline="moving_mean", baseline_decay=0.9).build_for(TabularTranslator())
     for value in (2.0, 4.0):
-        sums = dict.fromkeys(["sample_entropy", "sample_length", "repeated"], torch.tensor(1.0))
+        sums = dict.fromkeys(["sample_entropy", "length_ratio", "repeated"], torch.tensor(1.0))
         sums |= {"mean_return": torch.tensor(3 * value), "count of mean_return": torch.tensor(3.0)}
         objective.observe(sums | {f"count of {name}": torch.tensor(1.0) for name in sums if "count" not in name} | sums)
     assert objective.mean_return.item() == pytest.approx(0.9 * 2 + 0.1 * 4)
