@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.objectives import Loss, StepContext, TextSide
-from seqlab.objectives.loss import check_loss, numbered
+from seqlab.objectives.loss import COUNT_OF, check_loss, numbered
 from seqlab.testing.assertions import explaining_errors, require, require_config, require_examples
 from seqlab.testing.examples import Examples
 from seqlab.testing.layouts import check_objective_layouts
@@ -115,11 +115,13 @@ class _Objective:
         """Compare the sums over a batch with those over its examples."""
         batch = self.sums(examples.all())
         rows = [self.sums(examples.collate([row])) for row in range(examples.count)]
+        logs = {name for term in batch.loss.terms for name in term.logs}
         summed, parts = batch.loss.sums(), [row.loss.sums() for row in rows]
-        for name in sorted({*summed, *(name for part in parts for name in part)}):
+        names = {*summed, *(name for part in parts for name in part)}
+        for name in sorted(names, key=lambda name: (name.startswith(COUNT_OF), name)):
             missing = [sums for sums in (summed, *parts) if name not in sums]
             require(not missing, f"The log `{name}` is missing for some batches: return 0 for them.")
-            _require_sum(f"`{name}`", summed[name], [part[name] for part in parts])
+            _require_sum(f"The log `{name}`" if name in logs else f"`{name}`", summed[name], [part[name] for part in parts])
         largest = max(float(gradient.abs().max()) for gradient in batch.gradients.values())
         for name, gradient in batch.gradients.items():
             difference = float((gradient - torch.stack([row.gradients[name] for row in rows]).sum(0)).abs().max())

@@ -336,6 +336,9 @@ class Changed:
         correct = CrossEntropyConfig(label_smoothing=0.0).build()
         return lambda *arguments: self.change(correct(*arguments))
 
+    def build_for(self, model: Any) -> Callable[..., Loss]:
+        return self.build()
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -377,6 +380,9 @@ class LearnedBias(torch.nn.Module):
 class LearnedBiasConfig:
     def build(self) -> LearnedBias:
         return LearnedBias()
+
+    def build_for(self, model: Any) -> LearnedBias:
+        return self.build()
 
 
 def test_gradients_of_an_objective_that_are_no_sums_are_refused() -> None:
