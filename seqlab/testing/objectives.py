@@ -121,7 +121,9 @@ class _Objective:
         for name in sorted(names, key=lambda name: (name.startswith(COUNT_OF), name)):
             missing = [sums for sums in (summed, *parts) if name not in sums]
             require(not missing, f"The log `{name}` is missing for some batches: return 0 for them.")
-            _require_sum(f"The log `{name}`" if name in logs else f"`{name}`", summed[name], [part[name] for part in parts])
+            _require_sum(
+                f"The log `{name}`" if name in logs else f"`{name}`", summed[name], [part[name] for part in parts]
+            )
         largest = max(float(gradient.abs().max()) for gradient in batch.gradients.values())
         for name, gradient in batch.gradients.items():
             difference = float((gradient - torch.stack([row.gradients[name] for row in rows]).sum(0)).abs().max())
