@@ -31,7 +31,8 @@ ERRORS = {
     ),
     ("objective.family", "softmx"): (
         "`objective.family` must be one of cross_entropy, r_drop, scheduled_sampling, ctc, minimum_risk, "
-        "policy_gradient, parallel_cross_entropy, cmlm, but is 'softmx' instead; a custom one needs its plugin (`--plugin`)."
+        "policy_gradient, parallel_cross_entropy, cmlm, but is 'softmx' instead; a custom one needs its plugin "
+        "(`--plugin`)."
     ),
     ("training.valid_metric", "blue"): (
         "`training.valid_metric: blue` is unknown; the nearest is `bleu`: choose nll or bleu or chrf or wer or cer or "
