@@ -31,8 +31,8 @@ from seqlab.search.search import evaluation_mode
 logger = logging.getLogger(__name__)
 EARLY_STEPS = 20
 """Number of first steps whose means are compared with those of later steps."""
-MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_SHARE = 0.1, 2.0, 0.5
-"""Limits of a collapse: entropy and length ratio relative to the first steps, and share of repeated ids."""
+MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE = 0.1, 2.0, 0.3
+"""Limits of a collapse, relative to the first steps: entropy, length ratio, and increase of the share of repeated ids."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -128,6 +128,7 @@ class SampledObjective(nn.Module):
     passes = 1
     early_entropy: Tensor
     early_length: Tensor
+    early_repeated: Tensor
     num_observed: Tensor
     has_warned: Tensor
 
@@ -142,8 +143,8 @@ class SampledObjective(nn.Module):
         )
         self.timer = StepTimer()
         self.start = copy.deepcopy(model).requires_grad_(False).eval() if config.start_penalty else None
-        self.register_buffer("early_entropy", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("early_length", torch.zeros((), dtype=torch.float64))
+        for name in ("early_entropy", "early_length", "early_repeated"):  # means over the first steps
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("has_warned", torch.zeros((), dtype=torch.bool))
 
@@ -171,11 +172,10 @@ class SampledObjective(nn.Module):
     def forward(self, model: Any, batch: DecoderBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch: that of its samples, with a row as unit, and that of its references per token.
 
-        Logs: `reward`, its mean over samples; `length_ratio`, the length of
-        samples divided by that of the references; `sample_entropy`, the negative
-        log-probability per action in nats, an estimate of the entropy; `repeated`, the share of ids that a sample has
-        already; with `start_penalty` `start_distance`, the KL divergence per action from the start. Further logs are
-        those of the objective.
+        Logs: `reward`, its mean over samples; `length_ratio`, the length of samples divided by that of the references;
+        `sample_entropy`, the negative log-probability per action in nats, an estimate of the entropy; `repeated`, the
+        share of ids that a sample has already; with `start_penalty` `start_distance`, the KL divergence per action from
+        the start. Further logs are those of the objective.
         """
         assert batch.tgt_out is not None, "a reward needs a reference"
         samples = context.collected or self.collect(model, batch, context)
@@ -230,6 +230,7 @@ class SampledObjective(nn.Module):
         if self.num_observed <= EARLY_STEPS:
             self.early_entropy += entropy / EARLY_STEPS
             self.early_length += length / EARLY_STEPS
+            self.early_repeated += repeated / EARLY_STEPS
             return
         if self.has_warned:
             return
@@ -239,8 +240,10 @@ class SampledObjective(nn.Module):
         if not 1 / MAX_LENGTH_FACTOR < length / self.early_length.clamp_min(1e-9) < MAX_LENGTH_FACTOR:
             change = f"{self.early_length:.3g} to {length:.3g}"
             found.append(f"their length changed from {change} times that of the references")
-        if repeated > MAX_REPEATED_SHARE:
-            found.append(f"{100 * repeated:.0f}% of their ids are repeated")
+        if repeated > self.early_repeated + MAX_REPEATED_INCREASE:
+            found.append(
+                f"{100 * repeated:.0f}% of their ids are repeated, instead of {100 * self.early_repeated:.0f}%"
+            )
         if found:
             self.has_warned.fill_(True)
             logger.warning(

@@ -255,7 +255,7 @@ def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixtu
     [record] = caplog.records
     assert "entropy fell from 2 to 0.1 nats" in record.message
     assert "length changed from 1 to 2.5 times that of the references" in record.message
-    assert "90% of their ids are repeated" in record.message
+    assert "90% of their ids are repeated, instead of 10%" in record.message
 
 
 def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
