@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 EARLY_STEPS = 20
 """Number of first steps whose means are compared with those of later steps."""
 MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE = 0.1, 2.0, 0.3
-"""Limits of a collapse, relative to the first steps: entropy, length ratio, and increase of the share of repeated ids."""
+"""Limits of a collapse, relative to the first steps: entropy, length ratio, and increase of repeated ids."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
