@@ -189,7 +189,6 @@ def repeat_with_targets(batch: DecoderBatch, rows: Sequence[Sequence[int]], pad_
         rows: the ids of B * K targets, K for each row of the batch in order, with eos where they end.
         pad_id: padding id of the target side.
     """
-    tgt_in = batch.tgt_in  # noqa: B009: not all batches of the protocol have one
     assert batch.tgt_in is not None, "the first input id of a row is that of its targets"
     tgt_in, count = batch.tgt_in, len(rows) // len(batch.tgt_in)
     flat, lengths = _concatenate(rows)
