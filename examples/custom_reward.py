@@ -11,7 +11,7 @@ import sys
 from itertools import pairwise
 
 import seqlab
-from seqlab.evaluation.rewards import chrf_reward
+from seqlab.evaluation import chrf_reward
 
 
 @seqlab.register("reward")

@@ -13,6 +13,7 @@ from .error_report import AlignedLine, ErrorTable, GroupScore, error_table, wors
 from .labels import Confusion, confusion
 from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
 from .metrics import METRICS, evaluate
+from .rewards import Reward, bleu_reward, chrf_reward
 from .score import LineStatistics, Metric, Score
 
 __all__ = [
@@ -26,11 +27,14 @@ __all__ = [
     "Interval",
     "LineStatistics",
     "Metric",
+    "Reward",
     "Score",
     "alternatives",
+    "bleu_reward",
     "bootstrap_interval",
     "calibration_of_lines",
     "calibration_of_tokens",
+    "chrf_reward",
     "compare",
     "confusion",
     "error_table",

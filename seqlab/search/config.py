@@ -236,8 +236,8 @@ class SamplingConfig:
     max_length_ratio: NonNegative | None = None
     """Maximum length of a sample in ids per source id, plus `max_length_offset`; null: `max_length` is the only
     limit."""
-    max_length_offset: Offset = DEFAULT_OFFSET
-    """Number of ids added to `max_length_ratio` times the source length; no effect without it."""
+    max_length_offset: Offset | None = None
+    """Number of ids added to `max_length_ratio` times the source length; no effect without it. Default: 10."""
     min_length: CountOrZero = 0
     """Minimum length of a sample in ids, with eos: neither eos nor a stop condition ends it earlier."""
     seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] = 1
@@ -247,7 +247,8 @@ class SamplingConfig:
         """Return the maximum length of a sample for a source of `src_length` ids."""
         if self.max_length_ratio is None:
             return self.max_length
-        limit = math.floor(self.max_length_ratio * src_length) + self.max_length_offset
+        offset = DEFAULT_OFFSET if self.max_length_offset is None else self.max_length_offset
+        limit = math.floor(self.max_length_ratio * src_length) + offset
         return max(1, self.min_length, min(self.max_length, limit))
 
     def __post_init__(self) -> None:
@@ -259,6 +260,8 @@ class SamplingConfig:
 
 class _SharedOptions(TypedDict, total=False):
     max_length: int
+    max_length_ratio: float | None
+    max_length_offset: int | None
 
 
 class SearchOptions(_SharedOptions, total=False):
@@ -269,8 +272,6 @@ class SearchOptions(_SharedOptions, total=False):
     length_penalty: Literal["plain", "gnmt"]
     length_alpha: float
     coverage_penalty: float
-    max_length_ratio: float | None
-    max_length_offset: int | None
     min_length_ratio: float
     early_stopping: bool | None
     no_repeat_ngram_size: int
