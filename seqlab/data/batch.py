@@ -181,29 +181,6 @@ class DecoderBatch(TokenBatch, Protocol):
         ...
 
 
-def repeat_with_targets(batch: DecoderBatch, rows: Sequence[Sequence[int]], pad_id: int) -> DecoderBatch:
-    """Repeat each row of a batch for several targets, and replace the targets.
-
-    Args:
-        batch: B rows with targets.
-        rows: the ids of B * K targets, K for each row of the batch in order, with eos where they end.
-        pad_id: padding id of the target side.
-    """
-    assert batch.tgt_in is not None, "the first input id of a row is that of its targets"
-    tgt_in, count = batch.tgt_in, len(rows) // len(batch.tgt_in)
-    flat, lengths = _concatenate(rows)
-    tgt_out = _pad((flat, lengths), IGNORE)[0].to(tgt_in.device)
-    inputs = tgt_out[:, :-1].masked_fill(tgt_out[:, 1:] == IGNORE, pad_id)
-    inputs = torch.cat([tgt_in[:, :1].repeat_interleave(count, 0), inputs], dim=1)
-    repeated = {
-        item.name: value.repeat_interleave(count, 0)
-        for item in fields(batch)  # type: ignore[arg-type]
-        if isinstance(value := getattr(batch, item.name), Tensor)
-    }
-    changes = repeated | {"tgt_in": inputs, "tgt_out": tgt_out, "num_tgt_tokens": int(lengths.sum())}
-    return replace(batch, **changes)  # type: ignore[type-var]
-
-
 def collate_prompts(rows: Sequence[ArrayLike]) -> TextBatch:
     """Collate prompts of equal length into a batch for generation; each must start with the start id of the model.
 

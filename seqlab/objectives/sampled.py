@@ -7,14 +7,15 @@ its eos, or the whole output of a CTC model as a single action.
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from seqlab.data.batch import IGNORE, DecoderBatch, repeat_with_targets
+from seqlab.data.batch import IGNORE, DecoderBatch
 from seqlab.evaluation.rewards import Reward, prefix_rewards
 from seqlab.models.interfaces import FrameLogProbs, FrameModel, Stepper
 from seqlab.objectives.ctc import BLANK, CtcTargets
@@ -128,6 +129,31 @@ class FramePolicy:
         frames = FrameLogProbs(by_sample, output.lengths.repeat_interleave(count))
         log_probs = -frames.nll(targets.columns, targets.lengths, targets.tokens > 0, BLANK)
         return Actions(log_probs[:, None].float(), torch.ones_like(log_probs, dtype=torch.bool)[:, None], None)
+
+
+def repeat_with_targets(batch: DecoderBatch, rows: Sequence[Sequence[int]], pad_id: int) -> DecoderBatch:
+    """Repeat each row of a batch for several targets, and replace the targets.
+
+    Args:
+        batch: B rows with targets.
+        rows: the ids of B * K targets, K for each row of the batch in order, with eos where they end.
+        pad_id: padding id of the target side.
+    """
+    assert batch.tgt_in is not None, "the first input id of a row is that of its targets"
+    count, device = len(rows) // len(batch.tgt_in), batch.tgt_in.device
+    tgt_out = pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], True, IGNORE).to(device)
+    inputs = tgt_out[:, :-1].masked_fill(tgt_out[:, 1:] == IGNORE, pad_id)
+    repeated = {
+        item.name: value.repeat_interleave(count, 0)
+        for item in fields(batch)  # type: ignore[arg-type]
+        if isinstance(value := getattr(batch, item.name), Tensor)
+    }
+    changes = {
+        "tgt_in": torch.cat([repeated["tgt_in"][:, :1], inputs], dim=1),
+        "tgt_out": tgt_out,
+        "num_tgt_tokens": sum(map(len, rows)),
+    }
+    return replace(batch, **(repeated | changes))  # type: ignore[type-var]
 
 
 def policy_for(model: Any) -> Policy:

@@ -76,9 +76,9 @@ class _Rules:
             scores[:, self.end_id] = NEG_INF
         return scores
 
-    def has_ended(self, ids: list[int], max_length: int) -> bool:
-        """Return whether a sample of these ids ends here, after the last one was drawn."""
-        if ids[-1] == self.end_id or len(ids) >= max_length:
+    def has_ended(self, sample: int, ids: list[int]) -> bool:
+        """Return whether a sample, by its number, ends here, after the last of its ids was drawn."""
+        if ids[-1] == self.end_id or len(ids) >= self.max_lengths[sample]:
             return True
         return self.stop is not None and len(ids) >= self.min_length and self.stop(ids)
 
@@ -190,9 +190,7 @@ def sample(
         samples.append(rows, ids, log_probs)
         if on_step is not None:
             on_step(rows, ids)
-        indices = [
-            index for index in indices if not rules.has_ended(samples.ids[row := active[index]], max_lengths[row])
-        ]
+        indices = [index for index in indices if not rules.has_ended(row := active[index], samples.ids[row])]
         if not indices:
             break
         seen_ids, state = torch.cat([seen_ids, last_ids[:, None]], dim=1), step.state

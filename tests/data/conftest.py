@@ -1,17 +1,21 @@
 """Fixtures: a trivial tokenizer, and corpora in files."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import FlatIds
 
 JOINER = 4
+SAMPLE_RATES = (8000, 22050, 44100)
+WORDS = ("one", "two", "three", "four", "five")
 
 
 class CharTokenizer:
@@ -109,3 +113,19 @@ def prepare_pairs(
         return prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
 
     return prepare_corpora
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 60 recordings with three sample rates, some in stereo, 30 texts and five speakers."""
+    folder, rng = tmp_path_factory.mktemp("listed"), np.random.default_rng(1)
+    rows = []
+    for number in range(60):
+        rate = SAMPLE_RATES[number % 3]
+        samples = rng.normal(size=(int(rate * rng.uniform(0.3, 1.0)), 1 + number % 2)) * 0.1
+        soundfile.write(folder / f"{number}.flac", samples, rate)
+        text = f"{WORDS[number % 5]} {WORDS[number // 5 % 6 % 5]} {number % 30}"
+        rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 30 % 4})
+    for name, listed_rows in (("all", rows), ("extra", rows[:10])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed_rows), encoding="utf-8")
+    return folder

@@ -12,7 +12,7 @@ from seqlab.data.corpus import Corpus
 from seqlab.data.parallel_text import note_text
 from seqlab.data.prepare import prepare
 from seqlab.data.readers import iter_lines, read_lines
-from seqlab.data.survey import survey_corpus
+from seqlab.data.survey import Survey, survey_corpus
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
@@ -62,10 +62,10 @@ def test_a_page_is_no_text_for_any_command(first: str, tmp_path: Path) -> None:
     assert len(list(read_lines(path))) == 2
 
 
-def survey(tmp_path: Path, src: str, tgt: str | None) -> None:
+def survey(tmp_path: Path, src: str, tgt: str | None) -> Survey:
     (tmp_path / "a.src").write_text(src, "utf-8")
     (tmp_path / "a.tgt").write_text(src if tgt is None else tgt, "utf-8")
-    survey_corpus(Corpus.from_specs(f"{tmp_path}/a.src", f"{tmp_path}/a.{'src' if tgt is None else 'tgt'}"))
+    return survey_corpus(Corpus.from_specs(f"{tmp_path}/a.src", f"{tmp_path}/a.{'src' if tgt is None else 'tgt'}"))
 
 
 TWO_TEXTS = "ein Haus ||| a house\nzwei ||| two\n"
@@ -106,7 +106,7 @@ def test_other_layouts_are_refused_with_what_to_do(case: str, tmp_path: Path) ->
     ],
 )
 def test_texts_with_some_marks_are_read(src: str, tgt: str | None, tmp_path: Path) -> None:
-    survey(tmp_path, src, tgt)
+    assert len(survey(tmp_path, src, tgt)) == src.count("\n")
 
 
 def test_two_columns_of_one_table_are_a_corpus(tmp_path: Path) -> None:
@@ -217,14 +217,14 @@ def test_a_sentence_that_looks_like_a_line_of_another_format_is_read(line: str, 
     """A program's strings are translated in a pipeline: no input is refused for its first line alone."""
     (tmp_path / "a.txt").write_text(f"{line}\none two\nthree\n", "utf-8")
     assert list(read_lines(tmp_path / "a.txt")) == [line, "one two", "three"]
-    survey_corpus(Corpus.from_specs(f"{tmp_path}/a.txt"))
+    assert len(survey_corpus(Corpus.from_specs(f"{tmp_path}/a.txt"))) == 3
 
 
 def test_an_empty_text_beside_a_tab_is_no_second_text(tmp_path: Path) -> None:
     for name, text in (("x.src", "a house\t\ntwo\t\n"), ("x.tgt", "ein Haus\nzwei\n")):
         (tmp_path / name).write_text(text, "utf-8")
     [corpus] = TranslationConfig(train_src=[f"{tmp_path}/x.src"], train_tgt=[f"{tmp_path}/x.tgt"]).corpora("train")
-    survey_corpus(corpus)
+    assert len(survey_corpus(corpus)) == 2
 
 
 @pytest.mark.parametrize(

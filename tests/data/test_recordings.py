@@ -24,24 +24,7 @@ from seqlab.tasks.recording_labels.task import read_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import read_transcripts
 
-SAMPLE_RATES = (8000, 22050, 44100)
-WORDS = ("one", "two", "three", "four", "five")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 60 recordings with three sample rates, some in stereo, 30 texts and five speakers."""
-    folder, rng = tmp_path_factory.mktemp("listed"), np.random.default_rng(1)
-    rows = []
-    for number in range(60):
-        rate = SAMPLE_RATES[number % 3]
-        samples = rng.normal(size=(int(rate * rng.uniform(0.3, 1.0)), 1 + number % 2)) * 0.1
-        soundfile.write(folder / f"{number}.flac", samples, rate)
-        text = f"{WORDS[number % 5]} {WORDS[number // 5 % 6 % 5]} {number % 30}"
-        rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 30 % 4})
-    for name, listed_rows in (("all", rows), ("extra", rows[:10])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed_rows), encoding="utf-8")
-    return folder
+from .conftest import SAMPLE_RATES, WORDS
 
 
 def make_config(corpus: Path, **options: Any) -> TranscriptionConfig:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference.tiny_models import make_batch, make_lstm, make_model
+from reference.tiny_models import make_batch, make_lstm, make_model, rows_of, with_empty_rows, with_more_padding
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
@@ -35,44 +35,6 @@ NUM_STEPS = 20
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
 SGD = SgdConfig(lr=0.05)
 Split = Callable[[Seq2SeqBatch], Sequence[Seq2SeqBatch]]
-
-
-def rows_of(batch: Seq2SeqBatch, rows: Sequence[int]) -> Seq2SeqBatch:
-    """Select rows and keep all columns, even those that hold only padding."""
-    assert batch.tgt_in is not None
-    assert batch.tgt_out is not None
-    index = torch.tensor(rows)
-    tgt_out = batch.tgt_out[index]
-    return Seq2SeqBatch(
-        batch.src[index],
-        batch.src_lengths[index],
-        batch.tgt_in[index],
-        tgt_out,
-        batch.indices[index],
-        int((tgt_out != IGNORE).sum()),
-    )
-
-
-def with_more_padding(batch: Seq2SeqBatch, src: int, tgt: int) -> Seq2SeqBatch:
-    """Add columns of padding."""
-    assert batch.tgt_in is not None
-    assert batch.tgt_out is not None
-    pad = nn.functional.pad
-    return replace(
-        batch,
-        src=pad(batch.src, (0, src)),
-        tgt_in=pad(batch.tgt_in, (0, tgt)),
-        tgt_out=pad(batch.tgt_out, (0, tgt), value=IGNORE),
-    )
-
-
-def with_empty_rows(batch: Seq2SeqBatch, count: int) -> Seq2SeqBatch:
-    """Add rows without target tokens."""
-    more = rows_of(batch, [0] * count)
-    assert more.tgt_out is not None
-    more = replace(more, tgt_out=torch.full_like(more.tgt_out, IGNORE))
-    names = ("src", "src_lengths", "tgt_in", "tgt_out", "indices")
-    return replace(batch, **{name: torch.cat([getattr(batch, name), getattr(more, name)]) for name in names})
 
 
 def unsplit(batch: Seq2SeqBatch) -> list[Seq2SeqBatch]:
@@ -206,42 +168,6 @@ def test_losses_of_several_units_are_each_divided_by_their_own() -> None:
     assert done.grad_norm == pytest.approx(float(nn.utils.get_total_norm(expected)), rel=1e-5)
     assert done.total / done.count == pytest.approx(float(tokens.total / 16 + rows.total / 3), rel=1e-5)
     assert (done.log_counts["nll"], done.log_counts["norm"]) == (16, 3)
-
-
-def test_one_pass_over_fresh_samples_is_the_plain_policy_gradient() -> None:
-    """PPO's clipped ratios are 1 in the first pass, for which dropout must be 0."""
-    batch = make_batch([(3, 7), (5, 2), (4, 4)])
-    gradients = []
-    for fields in ({"clip": 0.2}, {"clip": 1e6}):
-        model = make_model()
-        objective = PolicyGradientConfig(**SAMPLED, **fields).build_for(model)
-        context = StepContext(0, sides=SIDES)
-        loss = objective(model, batch, context)
-        assert float(loss.sums()["clipped"]) == 0
-        gradients.append(torch.autograd.grad(loss.total, list(model.parameters())))
-    samples = objective.collect(model, batch, context)
-    actions = objective.policy.actions(model, batch, samples.ids, 0)
-    totals = samples.rewards.result().totals.unflatten(0, (3, 3))
-    advantages = (totals - (totals.sum(1, keepdim=True) - totals) / 2).flatten()
-    plain = -(actions.log_probs.sum(1) * advantages).sum() / 3
-    gradients.append(torch.autograd.grad(plain, list(model.parameters())))
-    for values in zip(*gradients, strict=True):
-        for value in values[1:]:
-            torch.testing.assert_close(value, values[0], rtol=1e-4, atol=1e-6)
-
-
-def test_several_passes_update_with_the_same_samples() -> None:
-    batch = make_batch([(3, 7), (5, 2), (4, 4)])
-    model = make_model()
-    objective = PolicyGradientConfig(**SAMPLED, passes=3).build_for(model)
-    accumulator = Accumulator(model, objective, DEVICE_CONTEXT, 1)
-    drawn, draw = [], objective.draw
-    objective.draw = lambda *args: drawn.append(draw(*args)) or drawn[-1]  # type: ignore[method-assign, func-returns-value]
-    optimizer = SGD.build(Parameters(accumulator.parameters))
-    steps, step = [], optimizer.step
-    optimizer.step = lambda *args: steps.append(step(*args))  # type: ignore[method-assign, assignment, func-returns-value]
-    update(accumulator, optimizer, [batch], StepContext(0, sides=SIDES), 0.05, None)
-    assert (len(drawn), len(steps)) == (1, 3)
 
 
 def test_steps_are_deterministic() -> None:
