@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from decimal import Decimal
 
@@ -12,6 +13,9 @@ from seqlab.data.cells import RawColumn
 from seqlab.data.column_reading import MAYBE_MISSING, missing_classes
 from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values, split_number
 from seqlab.data.tables import RawTable
+
+_DECIMAL_COMMA = re.compile(r"(\d),(\d{1,2}|\d{4,})$")
+"""A comma that cannot separate thousands."""
 
 
 def refuse_missing_cells(column: RawColumn, table: RawTable, known: Collection[str], noun: str, advice: str) -> None:
@@ -78,6 +82,9 @@ def _meaning(value: str, is_truth: bool) -> object:
     if is_truth:
         return TRUTH_VALUES[value.lower()]
     parts = split_number(value)
-    if parts is None or parts.prefix or parts.suffix not in ("", "%") or not parts.body.replace(".", "", 1).isdecimal():
+    if parts is None or parts.prefix or parts.suffix not in ("", "%"):
         return value
-    return Decimal(f"{parts.sign}{parts.body}{parts.exponent}"), parts.suffix
+    body = _DECIMAL_COMMA.sub(r"\1.\2", parts.body)
+    if not body.replace(".", "", 1).isdecimal():
+        return value
+    return Decimal(f"{parts.sign}{body}{parts.exponent}"), parts.suffix

@@ -9,17 +9,21 @@ from typing import Any
 UNREAD_STARTS = (
     *("begin", "onset", "xmin", "tmin", "begin_time", "start_time", "start_ms", "begin_ms", "offset_ms", "start_s"),
     *("start_sec", "start_secs", "start_seconds", "segment_start", "clip_start", "audio_start", "frame_offset"),
-    *("start_frame", "start_sample"),
+    *("start_frame", "start_sample", "from", "from_ms", "t0", "t_start"),
 )
 UNREAD_ENDS = (
     *("stop", "finish", "xmax", "tmax", "stop_time", "end_time", "end_ms", "stop_ms", "end_s", "end_sec", "end_secs"),
     *("end_seconds", "segment_end", "clip_end", "audio_end", "end_frame", "end_sample"),
+    *("to", "to_ms", "t1", "t_end"),
 )
-UNREAD_COLUMNS = (*UNREAD_STARTS, *UNREAD_ENDS, "num_frames")
+UNREAD_RANGES = ("segment", "interval", "span", "timestamp", "timestamps", "time_range")
+"""Columns with a list of start and end."""
+UNREAD_COLUMNS = (*UNREAD_STARTS, *UNREAD_ENDS, *UNREAD_RANGES, "num_frames")
 """Columns of segments in the lists of other programs, some in samples or milliseconds, which are not read."""
 SEGMENT_ADVICE = "write segments into the columns `start` and `end`, in seconds"
 MAX_DIFFERENCE = 0.1
 """Maximum difference in seconds, beside 1%, of the duration of a recording and that of its list."""
+_RANGE = re.compile(r"\[\s*([^\s,]+)\s*,\s*([^\s,]+)\s*\]")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 
 
@@ -88,9 +92,13 @@ def unread_segment(columns: Mapping[str, str], seconds: float, rate: int) -> str
         seconds: duration of the recording.
         rate: sampling rate of its file, for columns in samples.
     """
-    for name in (*UNREAD_STARTS, *UNREAD_ENDS):
-        end = seconds if name in UNREAD_STARTS else seconds - _tolerance(seconds)
-        times = _possible_seconds(name, columns.get(name, ""), rate)
+    values = [(name, columns.get(name, ""), name in UNREAD_STARTS) for name in (*UNREAD_STARTS, *UNREAD_ENDS)]
+    for name in UNREAD_RANGES:
+        if match := _RANGE.fullmatch(columns.get(name, "")):
+            values += [(name, match[1], True), (name, match[2], False)]
+    for name, value, is_start in values:
+        end = seconds if is_start else seconds - _tolerance(seconds)
+        times = _possible_seconds(name, value, rate)
         time = next((each for each in times if each <= seconds + _tolerance(seconds)), 0.0)
         if 0 < time < end:
             return (

@@ -92,6 +92,10 @@ def test_the_name_of_a_folder_is_a_label(tmp_path: Path) -> None:
         {"frame_offset": 800, "num_frames": 2400},
         {"xmin": 0.0, "xmax": 0.4},
         {"stop_time": 0.4},
+        {"from": 0.1, "to": 0.4},
+        {"t0": 0, "t1": 400},
+        {"segment": [0.1, 0.3]},
+        {"timestamps": [0, 0.4]},
     ],
 )
 def test_a_segment_in_other_columns_is_refused_for_each_recording(columns: dict[str, Any], tmp_path: Path) -> None:
@@ -122,6 +126,9 @@ def test_a_segment_in_other_columns_is_refused_for_each_recording(columns: dict[
         {"duration": 6400},
         {"duration": "00:00.80"},
         {"duration": "short"},
+        {"from": "ann@example.org", "to": "bob@example.org"},
+        {"segment": [0, 0.8]},
+        {"segment": "intro"},
     ],
 )
 def test_columns_that_describe_the_whole_recording_give_no_message(columns: dict[str, Any], tmp_path: Path) -> None:
