@@ -85,21 +85,14 @@ def split_recordings(
     test, rest = listed[is_test], listed[~is_test]
     if not len(rest):
         raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
-    regrouped: dict[int, str] = {}
     if config.valid is not None:
-        valid, train = usable[fields[usable] == "valid"], rest
+        valid, train, regrouped = usable[fields[usable] == "valid"], rest, dict[int, str]()
     else:
-        labels = None if by_text else np.unique([texts[i] or "" for i in rest], return_inverse=True)[1]
-        keys = {"groups": None if groups is None else groups[~is_test], "classes": labels}
-        is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
-        if config.folds == "grouped":
-            before, is_valid = is_valid, _hold_out_groups(config, [recordings.examples[i] for i in rest])
-            regrouped = dict.fromkeys(rest[is_valid != before].tolist(), "recordings are in the split of their group")
-        valid, train = rest[is_valid], rest[~is_valid]
+        groups = None if groups is None else groups[~is_test]
+        valid, train, regrouped = _hold_out_validation(config, recordings, texts, rest, groups)
     is_long = {int(i) for i in (*train, *extra) if recordings.seconds(i) > config.max_seconds}
     faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
-    train = np.array([i for i in train if i not in is_long], np.int64)
-    extra = np.array([i for i in extra if i not in is_long], np.int64)
+    train, extra = (np.array([i for i in part if i not in is_long], np.int64) for part in (train, extra))
     if by_text:  # extra speech must not leak texts of the held-out splits
         held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)}
         held_out -= {"", *(texts[i] for i in train)}
@@ -114,6 +107,27 @@ def split_recordings(
             raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_describe_faults(faults)}.")
     regrouped |= dict.fromkeys(missing, "texts such as `NaN` stand for a missing one")
     return RecordingSplits(train, valid, test, faults, regrouped)
+
+
+def _hold_out_validation(
+    config: RecordingsConfig,
+    recordings: Recordings,
+    texts: Sequence[str | None],
+    rest: Indices,
+    text_groups: NDArray[np.int64] | None,
+) -> tuple[Indices, Indices, dict[int, str]]:
+    """Divide recordings into validation and training; also return those that earlier versions put into the other split.
+
+    Groups of equal texts stay together, or without them the splits are stratified by label; `folds: grouped` keeps the
+    groups of its column together instead.
+    """
+    labels = None if text_groups is not None else np.unique([texts[i] or "" for i in rest], return_inverse=True)[1]
+    is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, groups=text_groups, classes=labels)
+    regrouped: dict[int, str] = {}
+    if config.folds == "grouped":
+        before, is_valid = is_valid, _hold_out_groups(config, [recordings.examples[i] for i in rest])
+        regrouped = dict.fromkeys(rest[is_valid != before].tolist(), "recordings are in the split of their group")
+    return rest[is_valid], rest[~is_valid], regrouped
 
 
 def _refuse(faults: Mapping[int, str], recordings: Recordings) -> NoReturn:
