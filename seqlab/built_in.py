@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.language_modelling.commands.generate:GENERATE",
             "continue a text with a language model",
         ),
+        "play": ("seqlab.tasks.control.commands:PLAY", "play episodes with an agent"),
         "score": ("seqlab.cli.score:SCORE", "compute the log-probabilities of given lines or pairs"),
         "distill": (
             "seqlab.cli.distill:DISTILL",
@@ -103,6 +104,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.models.gaussian_classifier:GaussianClassifierConfig",
             "a Gaussian for each class: discriminant analysis, naive Bayes",
         ),
+        "table": ("seqlab.models.table:TableConfig", "a table of values for numbered states"),
         "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over a series of numbers"),
         "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over a series of numbers"),
         "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "GRUs over a series of numbers"),
@@ -164,6 +166,17 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "huber": ("seqlab.objectives.predictions:HuberConfig", "Huber loss: squared small and absolute large errors"),
         "softmax": ("seqlab.objectives.predictions:SoftmaxConfig", "softmax cross entropy over classes"),
         "sigmoid": ("seqlab.objectives.predictions:SigmoidConfig", "binary cross entropy of each label"),
+        "episode_policy_gradient": (
+            "seqlab.tasks.control.policy_gradient:EpisodePolicyGradientConfig",
+            "REINFORCE, actor-critic and PPO in an environment (on-policy)",
+        ),
+        "q_learning": (
+            "seqlab.tasks.control.values:QLearningConfig",
+            "values of the best actions, with a table or a network (off-policy)",
+        ),
+        "sarsa": ("seqlab.tasks.control.values:SarsaConfig", "values of the exploring actions (on-policy)"),
+        "td": ("seqlab.tasks.control.values:TdConfig", "TD(lambda): values of states under random actions (on-policy)"),
+        "ddpg": ("seqlab.tasks.control.ddpg:DdpgConfig", "actor and critic for actions that are vectors (off-policy)"),
     },
     "optimizer": {
         "sgd": ("seqlab.optim.optimizers:SgdConfig", "stochastic gradient descent with momentum"),
@@ -212,8 +225,12 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
             "text for language models",
         ),
+        "control": ("seqlab.tasks.control.config:ControlConfig", "episodes of an environment of gymnasium"),
     },
     "codec": {  # of columns that are not text
+        "observation": ("seqlab.tasks.control.environment:load_observation_codec", "observations of an environment"),
+        "action": ("seqlab.tasks.control.environment:load_action_codec", "actions in an environment"),
+        "state_value": ("seqlab.tasks.control.environment:load_state_value_codec", "values of states"),
         "table": ("seqlab.data.table_codec:load_table_codec", "columns of a table to vectors"),
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
         "recording": ("seqlab.audio.codec:load_recording_codec", "recordings to log-mel frames"),

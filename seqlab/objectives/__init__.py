@@ -2,7 +2,7 @@
 
 from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig
-from seqlab.objectives.loss import SETTINGS, Loss, Objective, ObjectiveConfig, StepContext, TextSide
+from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, Objective, ObjectiveConfig, StepContext, TextSide
 from seqlab.objectives.minimum_risk import MinimumRisk, MinimumRiskConfig
 from seqlab.objectives.parallel import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
 from seqlab.objectives.policy_gradient import PolicyGradient, PolicyGradientConfig
@@ -31,6 +31,7 @@ __all__ = [
     "Loss",
     "MinimumRisk",
     "MinimumRiskConfig",
+    "ModelFactory",
     "Objective",
     "ObjectiveConfig",
     "ParallelCrossEntropy",

@@ -142,6 +142,8 @@ class StepContext:
     """The source and the target side; None outside of a training run."""
     collected: Any = None
     """Result of `CollectingObjective.collect` for this batch; None if it was not called."""
+    number_of_pass: int = 0
+    """Number of updates with the same collected data before this one."""
 
 
 class Objective(Protocol):
@@ -214,6 +216,22 @@ def _check_term(loss: Loss) -> None:
         )
 
 
+@dataclass(frozen=True)
+class ModelFactory:
+    """Build more models of the `model` section of a run, for objectives with networks of their own (a critic)."""
+
+    config: Any
+    """The `model` section."""
+    src: Any
+    """The source side of the run."""
+    tgt: Any
+    """The target side of the run."""
+
+    def build(self, src: Any = None, tgt: Any = None) -> Any:
+        """Build a model with random weights; the sides are those of the run unless given."""
+        return self.config.build(src or self.src, tgt or self.tgt)
+
+
 class ObjectiveConfig(Part):
     """Base class of objective configs: a config builds its objective and checks it against the other sections."""
 
@@ -225,6 +243,8 @@ class ObjectiveConfig(Part):
     """Protocols of `seqlab.models.interfaces` that the model must implement."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """Values of `data.kind` that the objective supports; empty: all."""
+    shown_logs: ClassVar[tuple[str, ...]] = ()
+    """Logs that the progress of training shows besides the loss."""
     text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()
     """Layouts of a text that the objective supports; training with another one is refused. `packed`: the loss of a row
     is the sum of the losses of its lines. `contiguous`: the model receives `StepContext.carry`, and `Loss.carry` is the
@@ -245,8 +265,11 @@ class ObjectiveConfig(Part):
         """Build the objective."""
         raise NotImplementedError
 
-    def build_for(self, model: Any) -> Objective:
-        """Build the objective for a model, whose sizes it may need; `build` unless overridden."""
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> Objective:
+        """Build the objective for a model, whose sizes it may need; `build` unless overridden.
+
+        `factory` builds further models; it is None outside of a training run.
+        """
         return self.build()
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import DecoderBatch
 from seqlab.models.interfaces import NEG_INF
-from seqlab.objectives.loss import SETTINGS, Loss
+from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.sampled import Actions, Samples
 from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective
 from seqlab.search.config import SamplingConfig, SearchConfig
@@ -37,7 +37,7 @@ class MinimumRiskConfig(SampledConfig):
         """Build the objective."""
         return MinimumRisk(self, None)
 
-    def build_for(self, model: Any) -> "MinimumRisk":
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "MinimumRisk":
         """Build the objective for a model."""
         return MinimumRisk(self, model)
 

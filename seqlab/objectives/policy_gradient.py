@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from seqlab.base.bounds import Count, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.models.interfaces import ProjectingModel
-from seqlab.objectives.loss import SETTINGS, Loss
-from seqlab.objectives.returns import discounted_returns, generalized_advantages, mean_of_others
+from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
+from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
 from seqlab.objectives.sampled import Actions, Samples
 from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, fit_actions, mean_of
 
@@ -25,8 +25,6 @@ Returns = Literal["total", "to_go"]
 Baseline = Literal["none", "moving_mean", "greedy", "other_samples", "critic"]
 MIN_DEVIATION = 1e-3
 """Lower bound of the standard deviation of rewards, for sources whose samples have equal rewards."""
-MAX_LOG_RATIO = 20.0
-"""Bound of the logarithm of a probability ratio, so that it stays finite."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -91,7 +89,7 @@ class PolicyGradientConfig(SampledConfig):
         """Build the objective without a critic."""
         return PolicyGradient(self, None)
 
-    def build_for(self, model: Any) -> "PolicyGradient":
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "PolicyGradient":
         """Build the objective for a model."""
         return PolicyGradient(self, model)
 
@@ -122,15 +120,12 @@ class PolicyGradient(SampledObjective):
         advantages = self._advantages(rewards, returns, values, samples)
         if self.config.standardize:
             advantages = advantages / _deviations(rewards.sum(1), self.config.num_samples)[:, None]
-        log_ratio = actions.log_probs - samples.old_log_probs
-        ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-        bounded = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
-        gains = torch.minimum(ratio * advantages, bounded * advantages).masked_fill(~is_used, 0.0)
-        total, num_actions = -gains.sum() / self.config.num_samples, is_used.sum().to(gains)
-        is_clipped = (ratio * advantages > bounded * advantages) & is_used
+        gains, is_clipped = clipped_gains(actions.log_probs, samples.old_log_probs, advantages, self.config.clip)
+        total = -gains.masked_fill(~is_used, 0.0).sum() / self.config.num_samples
+        num_actions = is_used.sum().to(gains)
         logs = {
             "advantage": ((advantages.abs() * is_used).sum(), num_actions),
-            "clipped": (is_clipped.sum().to(gains), num_actions),
+            "clipped": ((is_clipped & is_used).sum().to(gains), num_actions),
             "mean_return": ((returns * is_used).sum(), num_actions),
         }
         loss = Loss(total, rows.num_rows, logs)

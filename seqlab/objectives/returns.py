@@ -3,8 +3,13 @@
 Shapes: N samples, T actions; rewards are 0 after the last action of a sample.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+MAX_LOG_RATIO = 20.0
+"""Bound of the logarithm of a probability ratio, so that it stays finite."""
 
 
 def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
@@ -29,6 +34,25 @@ def mean_of_others(returns: Tensor, num_samples: int) -> Tensor:
     """
     by_row = returns.unflatten(0, (-1, num_samples))  # (B, K, T)
     return ((by_row.sum(1, keepdim=True) - by_row) / (num_samples - 1)).flatten(0, 1)
+
+
+class ClippedGains(NamedTuple):
+    """Gains of actions, and which of them have no gradient because their probability has changed too much."""
+
+    gains: Tensor
+    is_clipped: Tensor
+
+
+def clipped_gains(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float) -> ClippedGains:
+    """Return the advantages, each times the ratio of the new to the old probability of its action (PPO).
+
+    All tensors have the same shape. A ratio that is off by more than `clip` in the direction of the advantage is
+    constant, so that it has no gradient (Schulman et al. 2017, arXiv:1707.06347). Where both probabilities are equal,
+    the gradient is that of the advantage times the log-probability.
+    """
+    ratio = (log_probs - old_log_probs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    bounded = ratio.clamp(1 - clip, 1 + clip) * advantages
+    return ClippedGains(torch.minimum(ratio * advantages, bounded), ratio * advantages > bounded)
 
 
 def _discounted_sums(values: Tensor, factor: float) -> Tensor:

@@ -63,6 +63,7 @@ class SampledConfig(ObjectiveConfig):
     outputs: ClassVar[tuple[str, ...]] = ("tokens", "frames")
     tasks: ClassVar[tuple[str, ...]] = ("translation", "language_modelling", "transcription")
     needs: ClassVar[tuple[type, ...]] = (Stepper,)
+    shown_logs: ClassVar[tuple[str, ...]] = ("reward",)
 
     def check(self, config: Any) -> None:
         """Raise ValueError if the reward is unknown, or the config does not allow to sample from the model."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
+from seqlab.recipes.control import CONTROL_RECIPES
 from seqlab.recipes.g2p import G2P_RECIPES
 from seqlab.recipes.inflection import INFLECTION_RECIPES
 from seqlab.recipes.iwslt_wmt import IWSLT_WMT_RECIPES
@@ -53,6 +54,7 @@ RECIPES: dict[str, Callable[[str | Path], Config]] = {
         *LABELLING_RECIPES,
         *PREDICTION_RECIPES,
         *SPEECH_RECIPES,
+        *CONTROL_RECIPES,
         multi30k_lm_en,
         multi30k_lm_en_lstm,
         multi30k_lm_en_gru,

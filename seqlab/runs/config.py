@@ -149,8 +149,8 @@ class Config:
     def _check_parts_fit_data(self) -> None:
         """Raise ValueError if the model, metric or objective does not fit the kind of data."""
         kind, family, objective = self.data.kind, self.model.family, self.objective
-        if self.model.task != kind:
-            others = ", ".join(name for name, config in Parts("model").items() if config.task == kind)
+        if not self.model.fits_data(kind):
+            others = ", ".join(name for name, config in Parts("model").items() if config.fits_data(kind))
             raise ValueError(
                 f"`model.family: {family}` is trained on `data.kind: {self.model.task}`, but `data.kind` is `{kind}`: "
                 f"choose one of {others}."

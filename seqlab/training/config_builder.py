@@ -118,7 +118,7 @@ def config_from_defaults(overrides: Sequence[Override]) -> Config:
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     kind = migrate_tag("data.kind", given["data.kind"])
-    families = [name for name, each in Parts("model").items() if each.task == kind]
+    families = [name for name, each in Parts("model").items() if each.fits_data(kind)]
     chosen = [("model.family", name) for name in families[:1] if "model.family" not in given]
     for key, name in chosen:
         logger.info("%s %s; all other fields have their given or default values.", key, name)

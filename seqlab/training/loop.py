@@ -65,7 +65,7 @@ def fit(run: TrainingRun) -> None:
     with (
         StopRequest(world) as request,
         Prefetch(training_steps(run), config.data.prefetch_steps) as prefetched,
-        ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
+        ProgressBar(config.training, progress, world.is_main, config.objective.shown_logs) as bar,
     ):
         step_started, started_steps = time.monotonic(), StartedSteps(run)
         warnings = EarlyWarnings(run)

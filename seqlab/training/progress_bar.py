@@ -1,7 +1,7 @@
 """Progress bars on a terminal, log lines otherwise; both on standard error."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -39,12 +39,14 @@ def corpus_bar(is_visible: bool) -> Iterator[PreparationProgress]:
 class ProgressBar:
     """Progress bar of training, with the remaining time and the latest metrics, in at most 80 columns."""
 
-    def __init__(self, config: TrainingConfig, progress: RunProgress, is_visible: bool) -> None:
+    def __init__(
+        self, config: TrainingConfig, progress: RunProgress, is_visible: bool, logs: Sequence[str] = ()
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        self._config = config
+        self._config, self._logs = config, logs
         self._first_step, self._first_minutes = progress.step, progress.minutes
         console = Console(stderr=True)
         self._on_terminal = console.is_terminal and is_visible and are_bars_shown()
@@ -74,7 +76,8 @@ class ProgressBar:
         """Show the training metrics since the last log line."""
         tokens = values.get("tgt_tokens_per_second")
         speed = f"{values[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
-        self._metrics = f"loss {short_text(values['loss'])}  {speed}"
+        shown = [f"{name} {short_text(values[name])}  " for name in ("loss", *self._logs) if name in values]
+        self._metrics = f"{''.join(shown)}{speed}"
         if not self._on_terminal:
             done = f"step {values['step']} (epoch {values['epoch']:.1f}, {values['minutes']:.1f} min)"
             logger.info("%s: %s  lr %.2e  ends in %s", done, self._metrics, values["lr"], self._remaining(progress))

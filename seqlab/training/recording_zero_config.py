@@ -69,7 +69,7 @@ def choose_config_by_recordings(
 def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Copy the kind and the sizes of the encoder from the run of `init_from`; return the keys that are set."""
     old = read_config(RunFolder(Path(_text(given["init_from"])))).model
-    families = {name: each for name, each in Parts("model").items() if each.task == values["data"]["kind"]}
+    families = {name: each for name, each in Parts("model").items() if each.fits_data(values["data"]["kind"])}
     matching = [
         name
         for name, each in families.items()

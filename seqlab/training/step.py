@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -100,7 +100,8 @@ def start_update(
     collected = accumulator.collect(micro_steps, context)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    for _ in range(accumulator.num_passes):
+    for number in range(accumulator.num_passes):
+        context = replace(context, number_of_pass=number)
         gradients = _Gradients(accumulator, optimizer, micro_steps, context, limits, has_failed, collected)
         try:
             if isinstance(optimizer, MultiGradientOptimizer):

@@ -17,6 +17,7 @@ from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import PreparationProgress
 from seqlab.models.interfaces import CorpusReader
+from seqlab.objectives import ModelFactory
 from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
@@ -250,11 +251,12 @@ def _assemble(
     """Build model, optimizer and other state of a run; also return the entries about initial weights for run.json."""
     folder = locked_folder.root
     torch.manual_seed(config.seed)
-    model = config.model.resolve(config.data).build(*codecs)
+    model_config = config.model.resolve(config.data)
+    model = model_config.build(*codecs)
     check_model(model, config, config.data.task)
     is_new = not checkpoint_steps(folder.checkpoints)
     frozen, init_entries = _initialize_weights(model, config, codecs, data, is_new=is_new)
-    objective = config.objective.build_for(model)
+    objective = config.objective.build_for(model, ModelFactory(model_config, *codecs))
     with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
         # zero gradients, as after an update, so that a resumed run equals an uninterrupted one

@@ -12,7 +12,10 @@ import torch
 from contracts.trained import Trained
 
 import seqlab
+from seqlab.data.epoch import derive_seed
 from seqlab.evaluation import evaluate
+from seqlab.tasks.control.episodes import Player
+from seqlab.tasks.control.task import VALID_STREAM
 from seqlab.text.transcripts import normalize_transcript
 
 
@@ -151,6 +154,17 @@ def similarities(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     return Answers(run.similarity(left, right), alone, values_of(retrieval(cosines)))
 
 
+def episodes(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
+    count, seed = data["valid_episodes"], derive_seed(run.run.config.seed, VALID_STREAM)
+
+    def play(numbers: Sequence[int]) -> list[Any]:
+        played = Player(run.observations.environment).play(run.behavior, numbers, seed)
+        return list(zip(played.returns.tolist(), played.lengths.tolist(), strict=True))
+
+    together = play(range(count))
+    return Answers(together, one_by_one(play, range(count)), {"return": sum(total for total, _ in together) / count})
+
+
 ANSWERS: dict[str, Callable[[Any, Path, dict[str, Any]], Answers]] = {
     "translation": translations,
     "language_modelling": texts,
@@ -159,4 +173,5 @@ ANSWERS: dict[str, Callable[[Any, Path, dict[str, Any]], Answers]] = {
     "transcription": transcripts,
     "recording_labels": labelled_recordings,
     "similarity": similarities,
+    "control": episodes,
 }

@@ -36,6 +36,8 @@ class Row:
     """Fields (`section.field`) or sections whose values remove random numbers; dropouts are always 0."""
     is_random: bool = False
     """Whether the loss draws random numbers for each micro-step, so that it depends on their division."""
+    single_process: bool = False
+    """Whether the objective has a state, such as a replay buffer, that cannot be divided among ranks."""
     norm_over_micro_steps: bool = False
     """Whether the model has a batch norm, whose statistics are those of a micro-step over all ranks."""
     parallel: str = "ddp"
@@ -47,7 +49,7 @@ class Row:
     @property
     def draws_random_numbers(self) -> bool:
         """Whether the objective draws random numbers that `exact_config` removes or `is_random` declares."""
-        return self.is_random or any(key.startswith("objective") for key in self.exact)
+        return not self.single_process and (self.is_random or any(key.startswith("objective") for key in self.exact))
 
     def has_data_field(self, name: str) -> bool:
         """Return whether the `data` section of the task has a field."""

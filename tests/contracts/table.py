@@ -71,6 +71,13 @@ SIMILARITY: Settings = {
     **{"valid_left": "@test_numbers.en", "valid_right": ["@test_numbers.de"], "group_pairs": 24, "groups": 2},
     **{"tokenizer_left": {"kind": "words"}, "tokenizer_right": {"kind": "words"}},
 }
+POLE: Settings = {
+    **{"kind": "control", "environment": "CartPole-v1", "max_episode_steps": 30},
+    **{"episodes_per_step": 6, "valid_episodes": 4},
+}
+CLIFF: Settings = {**POLE, "environment": "CliffWalking-v1"}
+PENDULUM: Settings = {**POLE, "environment": "Pendulum-v1"}
+REPLAY: Settings = {"replay_size": 300, "batch_size": 16, "passes": 3}
 
 ENCODER: Settings = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "dropout": 0.1}
 TRANSFORMER: Settings = {"family": "transformer", "num_decoder_layers": 1, "max_length": 48, **ENCODER}
@@ -362,6 +369,28 @@ ROWS: tuple[Row, ...] = (
         SLIDES,
         {"family": "transformer_recording_labeller", **ATTENTION_FRAMES},
         invariance=1e-4,
+    ),
+    # agents
+    Row(
+        "mlp, actor and critic with several passes",
+        POLE,
+        {"family": "mlp", "hidden_sizes": [16], "dropout": 0.1},
+        {"family": "episode_policy_gradient", "trace_decay": 0.9, "passes": 2, "entropy": 0.01},
+    ),
+    Row("table, Q-learning", CLIFF, {"family": "table"}, {"family": "q_learning", **REPLAY}, single_process=True),
+    Row(
+        "gru_predictor, SARSA over windows",
+        {**POLE, "window": 3},
+        {"family": "gru_predictor", "hidden_size": 8},
+        {"family": "sarsa", "epsilon_start": 0.5},
+    ),
+    Row("linear_model, TD", CLIFF, {"family": "linear_model"}, {"family": "td"}, training={"valid_metric": "nll"}),
+    Row(
+        "mlp, DDPG",
+        PENDULUM,
+        {"family": "mlp", "hidden_sizes": [16]},
+        {"family": "ddpg", "random_steps": 1, **REPLAY},
+        single_process=True,
     ),
     # a task of a plugin
     Row("similarity of a plugin", SIMILARITY, {"family": "bags", "d_model": 16}, plugin=True),

@@ -13,7 +13,7 @@ from reference.tiny_runs import comparable_metrics
 from safetensors.torch import load_file
 
 from seqlab.base.world import World
-from seqlab.objectives import StepContext, TextSide
+from seqlab.objectives import ModelFactory, StepContext, TextSide
 from seqlab.runs.load import load_run, named_buffers, named_weights
 
 
@@ -64,7 +64,8 @@ def test_all_parameters_are_trained_and_none_without_targets(trained: Trained) -
     data = task.prepare(config, run.codecs, run.folder.cache, None)
     step = next(task.steps(data, config, run.codecs, World(), None))
     model = run.model.train()
-    objective, (src, tgt) = config.objective.build_for(model), run.codecs
+    src, tgt = run.codecs
+    objective = config.objective.build_for(model, ModelFactory(config.model.resolve(config.data), src, tgt))
     context = StepContext(0, sides=(TextSide(src), TextSide(tgt)))
     for has_targets in (True, False):
         model.zero_grad()

@@ -56,7 +56,7 @@ def test_the_triggered_average_starts_before_a_checkpoint_to_resume_from(trained
     assert trained.row.checkpoints[0] < event["step"] < trained.row.checkpoints[1]
 
 
-@pytest.mark.rows(lambda row: not row.is_random)
+@pytest.mark.rows(lambda row: not row.is_random and not row.single_process)
 def test_losses_do_not_depend_on_micro_steps_and_ranks(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,133 @@
+"""Trained agents: the class that `seqlab.load` returns for runs of the control task."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.data.epoch import derive_seed
+from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
+from seqlab.runs.load import LoadedRun, load_run
+from seqlab.tasks.control.config import AGENT
+from seqlab.tasks.control.environment import Environment, FloatArray, Outcome
+from seqlab.tasks.control.episodes import Behavior, Player, values_of
+from seqlab.tasks.control.objective import ControlObjectiveConfig
+
+PLAY_STREAM = 4
+"""Seed component of played episodes: they differ from those of training and of validation."""
+EPISODES_AT_ONCE = 64
+"""Episodes that are played side by side."""
+
+
+class Played(NamedTuple):
+    """One episode."""
+
+    total: float
+    """Sum of its rewards."""
+    length: int
+    """Number of actions."""
+
+
+class Recorder(Environment):
+    """An environment that keeps a frame of each state of an episode."""
+
+    def reset(self, seed: int) -> FloatArray:
+        """Start an episode and its frames."""
+        first = super().reset(seed)
+        self.frames = [self.frame()]
+        return first
+
+    def step(self, action: NDArray[Any]) -> Outcome:
+        """Act, and keep the frame."""
+        outcome = super().step(action)
+        self.frames.append(self.frame())
+        return outcome
+
+
+class Agent:
+    """A trained agent without exploration."""
+
+    def __init__(self, run: LoadedRun, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the model to a device, and make the environment."""
+        self.run, self.device = run, device
+        self.observations, target = run.codecs
+        self.actions = target.actions
+        objective = run.config.objective
+        assert isinstance(objective, ControlObjectiveConfig)
+        self.behavior: Behavior = objective.valid_behavior(run.model, self.actions)
+        self._player = Player(self.observations.environment)
+        prepare_inference(run.model, device, dtype)
+
+    def __repr__(self) -> str:
+        return f"Agent({self.run}, {self.observations.environment.name})"
+
+    @torch.inference_mode()
+    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Compute the outputs of the model (B, O) for observations (B, *S) in the shape of the run's codec.
+
+        They are the values of the actions (`q_learning`, `sarsa`), the logits of the actions or their unscaled mean
+        (`episode_policy_gradient`, `ddpg`), or the values of the states (`td`).
+        """
+        return (
+            values_of(self.run.model, torch.from_numpy(np.asarray(observations, np.float32)).to(self.device))
+            .cpu()
+            .numpy()
+        )
+
+    @torch.inference_mode()
+    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Choose the actions (B,) or (B, A) for observations (B, *S) in the shape of the run's codec."""
+        inputs = self._inputs(observations)
+        uniform = torch.rand(len(inputs), self.behavior.numbers, dtype=torch.float64)
+        return self.behavior(inputs, uniform).cpu().numpy()
+
+    def _inputs(self, observations: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.asarray(observations, np.float32)).to(self.device)
+
+    def play(self, episodes: int = 1, *, seed: int = 1) -> list[Played]:
+        """Play episodes; episode i depends only on the seed and i."""
+        played: list[Played] = []
+        for first in range(0, episodes, EPISODES_AT_ONCE):
+            numbers = range(first, min(first + EPISODES_AT_ONCE, episodes))
+            results = self._player.play(self.behavior, numbers, derive_seed(seed, PLAY_STREAM), self.device)
+            played += map(Played, results.returns.tolist(), results.lengths.tolist())
+        return played
+
+    def frames(self, episode: int = 0, *, seed: int = 1) -> Iterator[NDArray[np.uint8]]:
+        """Play an episode of `play`, and yield a frame (height, width, 3) of each state."""
+        player, recorder = Player(self.observations.environment), Recorder(self.observations.environment, render=True)
+        player.environments.append(recorder)
+        player.play(self.behavior, [episode], derive_seed(seed, PLAY_STREAM), self.device)
+        yield from recorder.frames
+
+
+def load_agent(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Agent:
+    """Load an agent.
+
+    Args:
+        run: a run folder.
+        checkpoint: `best` (in validation), `last` or a step number.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`, which is fp32 for agents.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: the run is not an agent, is damaged or has another format version; several runs are given; its
+            environment is not registered.
+    """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    if len(runs) != 1 or len(checkpoints) != 1:
+        raise ValueError("Agents cannot form an ensemble: name one run and one checkpoint.")
+    chosen_device = choose_device(device)
+    loaded = load_run(runs[0], checkpoints[0], model_noun=AGENT)
+    return Agent(loaded, chosen_device, choose_dtype("fp32" if precision == "auto" else precision, chosen_device))

@@ -1,0 +1,170 @@
+"""Policy gradient on episodes: REINFORCE, actor-critic and PPO (Sutton and Barto 2018, chapter 13).
+
+The gradient of the expected return is the expectation, over episodes, of the sum over actions of the advantage times
+the gradient of the log-probability of the action (Williams 1992).
+
+Shapes: B episodes, T actions, A outputs of the model.
+"""
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from seqlab.base.bounds import Count, NonNegative, Positive
+from seqlab.base.config_class import dataclass
+from seqlab.models.predictor import TargetSize
+from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, ModelFactory, StepContext
+from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
+from seqlab.tasks.control.behavior import Gaussian, Softmax, scale_to_bounds
+from seqlab.tasks.control.episodes import (
+    Behavior,
+    Episodes,
+    values_of,
+    values_of_states,
+    with_value_of_cut,
+)
+from seqlab.tasks.control.objective import Collected, ControlObjective, ControlObjectiveConfig, Share
+
+Baseline = Literal["none", "moving_mean", "other_episodes", "critic"]
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EpisodePolicyGradientConfig(ControlObjectiveConfig):
+    """Policy gradient on episodes: the expected return (REINFORCE, actor-critic, PPO); on-policy."""
+
+    family: Literal["episode_policy_gradient"] = "episode_policy_gradient"
+    """Name of the objective."""
+    is_on_policy: ClassVar[bool] = True
+    returns: Literal["total", "to_go"] = "to_go"
+    """Return of an action: all rewards of the episode (`total`), or those of this and the later actions (`to_go`)."""
+    baseline: Baseline = "critic"
+    """Number subtracted from a return: none, the mean of earlier steps (`moving_mean`), the mean of the other episodes
+    of the step at the same action (`other_episodes`), or the estimate of a learned critic, which is a second model of
+    the `model` section."""
+    baseline_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """With `baseline: moving_mean`: weight of the earlier steps."""
+    critic_weight: Positive = 1.0
+    """With `baseline: critic`: weight of the critic's squared error per action."""
+    trace_decay: Share = 1.0
+    """With `baseline: critic`: lambda of generalized advantage estimation (arXiv:1506.02438): 1 uses all later rewards,
+    0 only the next one and the critic's estimate after it (advantage actor-critic)."""
+    entropy: NonNegative = 0.0
+    """Weight of the entropy of the actions, in nats, which is added to the return to keep exploring."""
+    initial_deviation: Positive = 0.5
+    """For actions that are vectors: standard deviation at the start, as a share of half the range of a value."""
+    passes: Count = 1
+    """Updates with the same episodes; from the second one on with clipped ratios (PPO, arXiv:1707.06347)."""
+    clip: Positive = 0.2
+    """Bound of the change of a probability ratio, beyond which an action has no gradient."""
+
+    @model_validator(mode="after")
+    def _check_unused(self) -> "EpisodePolicyGradientConfig":
+        if self.baseline != "critic" and self.trace_decay < 1:
+            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `baseline: critic`: set it, or leave it out.")
+        if self.returns == "total" and self.trace_decay < 1:
+            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `returns: to_go`: set it, or leave it out.")
+        return self
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError if there are no other episodes to compare with."""
+        super().check(config)
+        if self.baseline == "other_episodes" and config.data.episodes_per_step < 2:
+            raise ValueError("`baseline: other_episodes` needs several episodes: raise `data.episodes_per_step`.")
+
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "EpisodePolicyGradient":
+        """Build the objective for a model."""
+        return EpisodePolicyGradient(self, factory)
+
+
+class EpisodePolicyGradient(ControlObjective):
+    """Negative expected return, estimated by the episodes of a step."""
+
+    mean_return: Tensor
+    num_observed: Tensor
+
+    def __init__(self, config: EpisodePolicyGradientConfig, factory: ModelFactory | None) -> None:
+        super().__init__(config, factory)
+        assert factory is not None
+        self.passes, size = config.passes, self.actions.size
+        self.critic = factory.build(tgt=TargetSize(1)) if config.baseline == "critic" else None
+        start = math.log(config.initial_deviation)
+        self.log_deviation = None if self.actions.is_discrete else nn.Parameter(torch.full((size,), start))
+        self.register_buffer("mean_return", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
+
+    def exploration(self, model: Any, step: int) -> Behavior:
+        """Return the policy itself: its actions are random."""
+        if self.log_deviation is None:
+            return Softmax(model)
+        return Gaussian(model, self.actions, self.log_deviation.detach().exp())
+
+    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+        """Sum the negative gains over episodes; the critic's squared errors are added per action.
+
+        Logs besides those of all objectives on episodes: `entropy` of an action in nats, `clipped`, the share of
+        actions without a gradient, `mean_return` over actions, and `critic_error`.
+        """
+        episodes, mask, fixed = collected.episodes, collected.episodes.mask, collected.fixed
+        log_probs, entropy = self._log_probs(model, episodes)
+        values = None if self.critic is None else values_of_states(self.critic, episodes)[..., 0]
+        if not fixed:
+            fixed["log_probs"] = log_probs.detach()
+            fixed["advantages"], fixed["returns"] = self._advantages(episodes, values)
+        gains, is_clipped = clipped_gains(log_probs, fixed["log_probs"], fixed["advantages"], self.config.clip)
+        total = -((gains + self.config.entropy * entropy) * mask).sum()
+        num_actions = mask.sum().to(total)
+        logs = self.episode_logs(episodes) | {
+            "entropy": ((entropy.detach() * mask).sum(), num_actions),
+            "clipped": ((is_clipped & mask).sum().to(total), num_actions),
+            "mean_return": ((fixed["returns"] * mask).sum(), num_actions),
+        }
+        loss = Loss(total, total.new_tensor(len(mask)), logs)
+        if values is None:
+            return loss
+        error = ((values[:, :-1] - fixed["returns"]).square() * mask).sum()
+        return loss + self.config.critic_weight * Loss(error, num_actions, {"critic_error": error.detach()})
+
+    def observe(self, sums: dict[str, Tensor]) -> None:
+        """Update the moving mean of returns, after all ranks have added theirs."""
+        decay = self.config.baseline_decay if self.num_observed else 0.0
+        mean = sums["mean_return"] / sums[f"{COUNT_OF}mean_return"].clamp_min(1.0)
+        self.mean_return.mul_(decay).add_(mean * (1 - decay))
+        self.num_observed += 1
+
+    def _log_probs(self, model: Any, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Return the log-probabilities and the entropies of the actions, both (B, T) and 0 after an episode."""
+        mask = episodes.mask
+        outputs, actions = values_of(model, episodes.observations[:, :-1][mask]), episodes.actions[mask]
+        policy: torch.distributions.Distribution
+        if self.log_deviation is None:
+            policy = torch.distributions.Categorical(logits=outputs, validate_args=False)
+            log_probs, entropy = policy.log_prob(actions), policy.entropy()
+        else:
+            deviation = Gaussian(model, self.actions, self.log_deviation.exp()).deviation
+            policy = torch.distributions.Normal(scale_to_bounds(outputs, self.actions), deviation, validate_args=False)
+            log_probs, entropy = policy.log_prob(actions).sum(1), policy.entropy().sum(1)
+        zeros = outputs.new_zeros(mask.shape)
+        return zeros.masked_scatter(mask, log_probs), zeros.masked_scatter(mask, entropy)
+
+    def _advantages(self, episodes: Episodes, values: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the advantages and the returns of the actions, both (B, T)."""
+        rewards, discount = episodes.rewards, self.config.discount
+        if values is not None:
+            values = values.detach()
+            rewards, before = with_value_of_cut(episodes, values, discount), values[:, :-1] * episodes.mask
+        returns = discounted_returns(rewards, discount)
+        if self.config.returns == "total":
+            returns = returns[:, :1].expand_as(returns)
+        if values is not None and self.config.returns == "to_go":
+            advantages = generalized_advantages(rewards, before, discount, self.config.trace_decay)
+            return advantages, advantages + before
+        if values is not None:
+            return returns - before, returns
+        if self.config.baseline == "moving_mean":
+            return returns - self.mean_return.to(returns), returns
+        if self.config.baseline == "other_episodes":
+            return returns - mean_of_others(returns, len(returns)), returns
+        return returns, returns

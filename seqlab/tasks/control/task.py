@@ -1,0 +1,148 @@
+"""Control task: each training step plays episodes of the environment; validation plays others without exploration."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlab.base.world import World
+from seqlab.data.epoch import derive_seed
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import PreparationProgress
+from seqlab.evaluation import Score
+from seqlab.models.interfaces import Predictor
+from seqlab.runs.codecs import save_codec
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.control.config import ControlConfig
+from seqlab.tasks.control.environment import Environment, repeats_itself
+from seqlab.tasks.control.episodes import EpisodeBatch, Player
+from seqlab.tasks.control.objective import ControlObjectiveConfig
+from seqlab.training.task import Codecs, Task
+from seqlab.training.validation import RunInTraining, Validation, inference_model
+
+logger = logging.getLogger(__name__)
+VALID_STREAM = 3
+"""Seed component of the episodes of validation."""
+
+
+@dataclass
+class PreparedEnvironment:
+    """The result of `ControlTask.prepare`; it is also the report."""
+
+    name: str
+    is_repeatable: bool
+    limit: int
+    player: Player
+    """Environments of validation."""
+    content_hashes: dict[str, str] = field(default_factory=dict)
+    train: None = None
+    valid: None = None
+
+    @property
+    def report(self) -> "PreparedEnvironment":
+        """The report: the data are the environment."""
+        return self
+
+    def lines(self) -> list[str]:
+        """Return lines for the log."""
+        return [f"environment {self.name}: at most {self.limit:,} steps per episode"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return entries for run.json."""
+        return {"environment": self.name, "is_repeatable": self.is_repeatable, "gymnasium": version("gymnasium")}
+
+
+def _sections(config: Config) -> tuple[ControlConfig, ControlObjectiveConfig]:
+    assert isinstance(config.data, ControlConfig)
+    assert isinstance(config.objective, ControlObjectiveConfig), "only these objectives fit `data.kind: control`"
+    return config.data, config.objective
+
+
+class ControlTask(Task):
+    """Control of an environment: the rows are its episodes, which the objective plays with the current model."""
+
+    batch_type = EpisodeBatch
+    unit = "episodes"
+    needs = (Predictor,)
+
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
+        """Save the shapes of the observations and the actions."""
+        data, objective = _sections(config)
+        environment = Environment(data.spec)
+        objective.check_actions(environment.actions)
+        save_codec(environment.observations, folder, "src")
+        save_codec(objective.target(environment.actions), folder, "tgt")
+        environment.close()
+        return {}
+
+    def prepare(
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedEnvironment:
+        """Compare the environment with the codecs, and check whether it repeats itself from its seed."""
+        data, _ = _sections(config)
+        config.model.check_sides(*codecs)
+        environment = Environment(data.spec)
+        if (environment.observations.shape, environment.actions) != (codecs[0].shape, codecs[1].actions):
+            raise ValueError(f"{data.environment} has other observations or actions than when the run was set up.")
+        is_repeatable = repeats_itself(data.spec, config.seed)
+        if not is_repeatable and on_progress is not None:
+            logger.warning(
+                "%s does not repeat itself from its seed: this training cannot be repeated, nor resumed after an "
+                "interruption",
+                data.environment,
+            )
+        assert environment.limit is not None
+        return PreparedEnvironment(data.environment, is_repeatable, environment.limit, Player(data.spec))
+
+    def steps(
+        self, data: PreparedEnvironment, config: Config, codecs: Codecs, world: World, after: Position | None
+    ) -> Iterator[TrainingStep[EpisodeBatch]]:
+        """Yield the numbers of the episodes of each step: a step, and so a checkpoint, is at the end of episodes.
+
+        `TrainingStep.epoch` is the number of episodes after a step.
+
+        Raises:
+            ValueError: the environment does not repeat itself, and the run would be resumed; or the ranks are too many.
+        """
+        settings, objective = _sections(config)
+        if after is not None and not data.is_repeatable:
+            raise ValueError(
+                f"{data.name} does not repeat itself from its seed, so this run cannot be resumed exactly: start a new "
+                "one from its weights with `--init_from`."
+            )
+        if world.world_size > 1 and not objective.is_on_policy:
+            raise ValueError(f"`objective.family: {objective.family}` has one replay buffer: train with one process.")
+        if world.world_size > settings.episodes_per_step:
+            raise ValueError(f"{world.world_size} processes need as many episodes: raise `data.episodes_per_step`.")
+        number = 0 if after is None else after.epoch + 1
+        while True:
+            first, end = number * settings.episodes_per_step, (number + 1) * settings.episodes_per_step
+            numbers = np.array_split(np.arange(first, end), world.world_size)[world.rank]
+            yield TrainingStep(
+                Position(number, 0, 0), float(end), [EpisodeBatch(torch.from_numpy(numbers), len(numbers))]
+            )
+            number += 1
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Play the validation episodes without exploration; they are the same in each validation."""
+        data, objective = _sections(run.config)
+        model, seed = inference_model(run, weights), derive_seed(run.config.seed, VALID_STREAM)
+        behavior = objective.valid_behavior(model, run.codecs[1].actions)
+        with torch.inference_mode():
+            episodes = run.data.player.play(behavior, range(data.valid_episodes), seed, run.device_context.device)
+            error = objective.value_error(model, episodes)
+        mean = float(episodes.returns.mean())
+        score = Score("return", mean, f"episodes:{data.valid_episodes}")
+        more = {"episode_length": float(episodes.lengths.float().mean())}
+        return Validation({"return": score}, -mean if error is None else float(error), "cost", more)
+
+    def locate(self, data: PreparedEnvironment, index: int) -> str:
+        """Return the name of the environment and the number of an episode."""
+        return f"{data.name}, episode {index}"

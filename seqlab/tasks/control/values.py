@@ -1,0 +1,181 @@
+"""Learn the values of actions or states by temporal differences: Q-learning, SARSA and TD(lambda).
+
+The value of an action is the expected discounted return after it. It is estimated from the reward and the value of the
+next action (Sutton and Barto 2018, chapters 6, 7 and 12). The model is a table or a network.
+
+Shapes: N transitions, B episodes, T actions, A numbered actions.
+"""
+
+from copy import deepcopy
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from seqlab.base.config_class import dataclass
+from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
+from seqlab.objectives.returns import generalized_advantages
+from seqlab.tasks.control.behavior import EpsilonGreedy, Uniform
+from seqlab.tasks.control.environment import ActionCodec, StateValueCodec
+from seqlab.tasks.control.episodes import (
+    Behavior,
+    Episodes,
+    values_of,
+    values_of_states,
+    with_value_of_cut,
+)
+from seqlab.tasks.control.objective import (
+    Collected,
+    ControlObjective,
+    ControlObjectiveConfig,
+    ExploringConfig,
+    Share,
+)
+from seqlab.tasks.control.replay import ReplayConfig, ReplayObjective
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class QLearningConfig(ReplayConfig, ExploringConfig):
+    """Q-learning: the values of the best actions, from a replay buffer (Watkins 1989, Mnih et al. 2015); off-policy."""
+
+    family: Literal["q_learning"] = "q_learning"
+    """Name of the objective."""
+    is_on_policy: ClassVar[bool] = False
+    double: bool = True
+    """Whether the current network chooses the next action that the target network evaluates (arXiv:1509.06461), which
+    reduces the overestimation of values; no effect with `target_decay: 0`."""
+
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "QLearning":
+        """Build the objective for a model."""
+        return QLearning(self, model, factory)
+
+
+class QLearning(ReplayObjective):
+    """Squared difference between the value of an action, and its reward plus the value of the best next one."""
+
+    def __init__(self, config: QLearningConfig, model: Any, factory: ModelFactory | None) -> None:
+        super().__init__(config, factory)
+        self.target = deepcopy(model).requires_grad_(False).eval() if config.target_decay else None
+
+    def exploration(self, model: Any, step: int) -> Behavior:
+        """Return an epsilon-greedy behavior."""
+        return EpsilonGreedy(model, self.actions, self.config.epsilon(step))
+
+    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+        """Sum the squared errors over transitions of the replay buffer; the log `value` is the mean value."""
+        if self.target is not None:
+            follow(self.target, model, self.config.target_decay)
+        drawn = self.replay.draw(self.config.batch_size, context)
+        values = values_of(model, drawn.observations).gather(1, drawn.actions[:, None])[:, 0]
+        with torch.no_grad():
+            after = values_of(self.target or model, drawn.next_observations)  # (N, A)
+            chooser = values_of(model, drawn.next_observations) if self.config.double and self.target else after
+            following = after.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
+            targets = drawn.rewards + self.config.discount * (1 - drawn.terminated) * following
+        error = (values - targets).square().sum()
+        logs = self.episode_logs(collected.episodes) | {"value": values.detach().sum()}
+        return Loss(error, error.new_tensor(len(values)), logs)
+
+
+@torch.no_grad()
+def follow(target: Any, model: Any, decay: float) -> None:
+    """Move the weights of a target network towards those of the current network."""
+    for old, new in zip(target.parameters(), model.parameters(), strict=True):
+        old.lerp_(new, 1 - decay)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class SarsaConfig(ExploringConfig):
+    """SARSA: the values of the actions of the exploring behavior itself (Rummery and Niranjan 1994); on-policy."""
+
+    family: Literal["sarsa"] = "sarsa"
+    """Name of the objective."""
+    is_on_policy: ClassVar[bool] = True
+
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "Sarsa":
+        """Build the objective for a model."""
+        return Sarsa(self, factory)
+
+
+class Sarsa(ControlObjective):
+    """Squared difference between the value of an action, and its reward plus the value of the action after it."""
+
+    def exploration(self, model: Any, step: int) -> Behavior:
+        """Return an epsilon-greedy behavior."""
+        return EpsilonGreedy(model, self.actions, self.config.epsilon(step))
+
+    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+        """Sum the squared errors over the actions of the episodes; the log `value` is the mean value.
+
+        After the last action of an episode that was cut, the greedy action counts as the next one.
+        """
+        episodes = collected.episodes
+        outputs, mask = values_of_states(model, episodes), episodes.mask  # (B, T + 1, A)
+        values = outputs[:, :-1].gather(2, episodes.actions[..., None])[..., 0]  # (B, T)
+        following = values.detach().roll(-1, 1).where(~episodes.last_rows, outputs.detach()[:, 1:].amax(2))
+        terminated = episodes.last_rows & episodes.terminated[:, None]
+        targets = episodes.rewards + self.config.discount * following * ~terminated
+        error = ((values - targets).square() * mask).sum()
+        logs = self.episode_logs(episodes) | {"value": (values.detach() * mask).sum()}
+        return Loss(error, mask.sum().to(error), logs)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TdConfig(ControlObjectiveConfig):
+    """TD(lambda): the values of the states under uniformly random actions (Sutton 1988); on-policy.
+
+    To evaluate a learned policy instead, use the critic of `episode_policy_gradient`.
+    """
+
+    family: Literal["td"] = "td"
+    """Name of the objective."""
+    is_on_policy: ClassVar[bool] = True
+    trace_decay: Share = 0.0
+    """Lambda: 0 uses the next reward and the value of the next state, 1 all later rewards (Monte Carlo)."""
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError if the metric is the return, which does not depend on the values."""
+        super().check(config)
+        if config.training.valid_metric != "nll":
+            raise ValueError(
+                "`objective.family: td` does not change the return: set `training.valid_metric` to `nll`, which is the "
+                "error of the values."
+            )
+
+    def target(self, actions: ActionCodec) -> StateValueCodec:
+        """Return a target side with a single output: the value."""
+        return StateValueCodec(actions)
+
+    def valid_behavior(self, model: Any, actions: ActionCodec) -> Behavior:
+        """Return uniformly random actions."""
+        return Uniform(actions)
+
+    def value_error(self, model: Any, episodes: Episodes) -> Tensor:
+        """Return the mean squared difference between the values of states and the returns after them."""
+        values, mask = values_of_states(model, episodes)[..., 0], episodes.mask
+        rewards = with_value_of_cut(episodes, values, self.discount)
+        error = generalized_advantages(rewards, values[:, :-1] * mask, self.discount, 1.0)
+        return (error.square() * mask).sum() / mask.sum()
+
+    def build_for(self, model: Any, factory: ModelFactory | None = None) -> "TemporalDifference":
+        """Build the objective for a model."""
+        return TemporalDifference(self, factory)
+
+
+class TemporalDifference(ControlObjective):
+    """Squared difference between the value of a state and its lambda-return."""
+
+    def exploration(self, model: Any, step: int) -> Behavior:
+        """Return uniformly random actions."""
+        return Uniform(self.actions)
+
+    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+        """Sum the squared errors over the states of the episodes; the log `value` is the mean value."""
+        episodes = collected.episodes
+        values, mask = values_of_states(model, episodes)[..., 0], episodes.mask  # (B, T + 1), (B, T)
+        fixed = values.detach()
+        rewards, before = with_value_of_cut(episodes, fixed, self.config.discount), fixed[:, :-1] * mask
+        returns = before + generalized_advantages(rewards, before, self.config.discount, self.config.trace_decay)
+        error = ((values[:, :-1] - returns).square() * mask).sum()
+        logs = self.episode_logs(episodes) | {"value": before.sum()}
+        return Loss(error, mask.sum().to(error), logs)
