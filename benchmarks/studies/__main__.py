@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.studies import batch_sizes, curves, optimizers, regularisation, surfaces
+from benchmarks.studies import batch_sizes, curves, optimizers, regularisation, rewards, surfaces
 
 STUDIES = {
     "optimizers": optimizers,
@@ -13,6 +13,7 @@ STUDIES = {
     "batch_sizes": batch_sizes,
     "curves": curves,
     "regularisation": regularisation,
+    **rewards.STUDIES,
 }
 
 

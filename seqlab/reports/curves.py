@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 WIDTH_INCHES, PANEL_INCHES = 7.0, 2.0
 XAxis = Literal["step", "minutes", "epoch"]
 X_LABELS: dict[XAxis, str] = {"step": "step", "minutes": "minutes of training", "epoch": "epoch"}
+VALIDATION_LOSSES = ("nll_per_tgt_token", "nll_per_token", "nll_per_label", "nll_per_masked_token", "loss", "cost")
+"""Names of the validation loss, which differ between tasks."""
 SPEEDS = ("tgt_tokens_per_second", "units_per_second")
 
 
@@ -42,7 +44,8 @@ def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
     """
     folder = RunFolder(run_dir)
     folder.refuse_missing()
-    metric = read_config(folder).training.valid_metric
+    config = read_config(folder)
+    metric = config.training.valid_metric
     lines = [line for line in folder.read_metrics() if line["kind"] in ("train", "valid")]
     if not lines:
         raise ValueError(f"{folder.metrics_file} has no measurements yet: train for `training.log_every` steps first.")
@@ -59,7 +62,8 @@ def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
 
     curves = {
         "training loss": curve("train", ["loss"]),
-        f"validation {metric}": curve("valid", [metric or "nll", "nll_per_tgt_token", "nll_per_token", "nll"]),
+        **{f"training {name}": curve("train", [name]) for name in config.objective.shown_logs},
+        f"validation {metric}": curve("valid", [metric or "nll", *VALIDATION_LOSSES]),
         "learning rate": curve("train", ["lr"]),
         "gradient norm": curve("train", ["grad_norm"]),
         "tokens/s": curve("train", SPEEDS[:1]),

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from seqlab.base.world import World
 from seqlab.objectives import ModelFactory, StepContext, TextSide
+from seqlab.reports.curves import read_curves
 from seqlab.runs.load import load_run, named_buffers, named_weights
 
 
@@ -33,6 +34,11 @@ def test_a_loaded_run_gives_the_metrics_of_validation_and_the_same_answers_alone
             assert value == pytest.approx(other, rel=trained.row.invariance, abs=trained.row.invariance)
         else:
             assert value == other or (value != value and other != other)
+
+
+def test_the_curves_have_the_validation_metric(trained: Trained) -> None:
+    expected = {f"validation {trained.config().training.valid_metric}"}
+    assert read_curves(trained.run).keys() >= expected | (set() if trained.row.is_count_based else {"training loss"})
 
 
 def values_within(value: Any) -> Iterator[Any]:

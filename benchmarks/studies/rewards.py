@@ -1,0 +1,179 @@
+"""Study of training on a metric: a trained model is trained on by rewards, and by cross entropy for the same minutes.
+
+Each method has several settings. One seed of each is trained, and the best setting of a method by the first metric gets
+two more seeds. All scores are of the validation set; differences have 95% intervals by a paired bootstrap over its
+lines, in which the score of a method is the mean of its seeds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import seqlab
+from benchmarks.studies.study import Study, table
+from seqlab.data.columns import parse_column
+from seqlab.evaluation.metrics import line_statistics
+from seqlab.evaluation.score import LineStatistics
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+
+Settings = Mapping[str, Any]
+SEEDS = (1, 2, 3)
+BEAM_SIZE = 5
+NUM_RESAMPLES = 1000
+CROSS_ENTROPY = "cross entropy"
+
+
+@dataclass(frozen=True)
+class RewardTask:
+    """A start, and methods to train on from it."""
+
+    recipe: str
+    minutes: float
+    """Minutes of further training."""
+    metrics: tuple[str, ...]
+    """Metrics of the hypotheses; the first one chooses the settings."""
+    shared: Settings
+    """Fields of all methods."""
+    methods: Mapping[str, Sequence[Settings]]
+    """Method -> settings to choose from; `CROSS_ENTROPY` is the baseline."""
+    start: Settings | None = None
+    """Fields of the start; by default those of the recipe."""
+
+
+def sampled(family: str, reward: str, lr: float, **fields: Any) -> Settings:
+    """Return the settings of an objective on samples."""
+    objective = {"family": family, "reward": reward} | fields
+    return {**{f"objective.{name}": value for name, value in objective.items()}, "optim.optimizer.lr": lr}
+
+
+@dataclass(frozen=True)
+class RewardStudy:
+    """The study of one task."""
+
+    task: RewardTask
+
+    def run(self, folder: Path, quick: bool) -> Study:
+        """Train the start, all settings, and further seeds of the best; `folder/start` may contain the start."""
+        start = folder / "start"
+        if not (start / "run.json").exists():
+            config = seqlab.recipe(self.task.recipe, start, dict(self.task.start or {}) | _limits(quick))
+            seqlab.train(config, start)
+        scores = Scores(start, self.task.metrics)
+        chosen: dict[str, list[Path]] = {"the start": [start]}
+        rows = []
+        for method, choices in self.task.methods.items():
+            runs = [self._train(folder, start, method, number, SEEDS[0], quick) for number in range(len(choices))]
+            rows += [[method, _shown(each), *scores.values([run])] for each, run in zip(choices, runs, strict=True)]
+            best = max(range(len(runs)), key=lambda number: scores.rank([runs[number]]))
+            others = [self._train(folder, start, method, best, seed, quick) for seed in SEEDS[1 : 2 if quick else None]]
+            chosen[method] = [runs[best], *others]
+        header = ["method", *self.task.metrics, *(f"difference in {name}" for name in self.task.metrics)]
+        baseline = chosen[CROSS_ENTROPY]
+        compared = [[name, *scores.values(runs), *scores.differences(runs, baseline)] for name, runs in chosen.items()]
+        return Study([table(["method", "settings", *self.task.metrics], rows), table(header, compared)])
+
+    def _train(self, folder: Path, start: Path, method: str, number: int, seed: int, quick: bool) -> Path:
+        """Train on with one setting and one seed, unless this is done; return the run."""
+        run = folder / f"{method.replace(' ', '_')}-{number}-seed{seed}"
+        settings = {**self.task.shared, **self.task.methods[method][number]}
+        limits = {"training.max_minutes": self.task.minutes, "training.threads": 1} | _limits(quick)
+        seqlab.train(
+            seqlab.recipe(self.task.recipe, run, {**settings, **limits, "seed": seed, "init_from": str(start)}), run
+        )
+        return run
+
+
+def _limits(quick: bool) -> Settings:
+    return {"training.max_steps": 2, "training.save_every": 1, "training.valid_every": 1} if quick else {}
+
+
+def _shown(settings: Settings) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in settings.items())
+
+
+class Scores:
+    """Metrics of the hypotheses of runs for the validation set, which are decoded once."""
+
+    def __init__(self, start: Path, metrics: Sequence[str]) -> None:
+        self.metrics = metrics
+        self.data = read_config(RunFolder(start)).data
+        self.inputs, self.references = _validation_set(self.data)
+        self._statistics: dict[Path, list[LineStatistics]] = {}
+
+    def statistics(self, run: Path) -> list[LineStatistics]:
+        """Return the statistics of the lines for each metric."""
+        if run not in self._statistics:
+            hypotheses = _hypotheses(run, self.data.kind, self.inputs)
+            self._statistics[run] = [line_statistics(name, hypotheses, self.references) for name in self.metrics]
+        return self._statistics[run]
+
+    def values(self, runs: Sequence[Path]) -> list[str]:
+        """Return the mean of each metric over runs."""
+        return [
+            f"{np.mean([self.statistics(run)[i].score().value for run in runs]):.2f}" for i in range(len(self.metrics))
+        ]
+
+    def rank(self, runs: Sequence[Path]) -> float:
+        """Return the mean of the first metric over runs; higher is better."""
+        scores = [self.statistics(run)[0].score() for run in runs]
+        return float(np.mean([score.value if score.higher_is_better else -score.value for score in scores]))
+
+    def differences(self, runs: Sequence[Path], baseline: Sequence[Path]) -> Iterator[str]:
+        """Yield the difference to the baseline in each metric, with its 95% interval."""
+        rng = np.random.default_rng(1)
+        count = len(self.inputs)
+        resamples = [rng.integers(count, size=count) for _ in range(NUM_RESAMPLES)]
+        for index in range(len(self.metrics)):
+            means = [
+                [np.mean([self.statistics(run)[index].score_of(lines).value for run in group]) for lines in resamples]
+                for group in (runs, baseline)
+            ]
+            full = [np.mean([self.statistics(run)[index].score().value for run in group]) for group in (runs, baseline)]
+            low, high = np.percentile(np.subtract(*means), [2.5, 97.5])
+            yield f"{full[0] - full[1]:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _validation_set(data: Any) -> tuple[list[Any], list[list[str]]]:
+    """Return the inputs and the references of the validation set of a translator or a recognizer."""
+    if data.kind == "translation":
+        references = [list(parse_column(spec).values()) for spec in data.valid_tgt]
+        return list(parse_column(data.valid_src).values()), references
+    folder = Path(data.valid).parent
+    audio, text = (list(parse_column(f"{data.valid}#{name}").values()) for name in ("audio", "text"))
+    return [folder / path for path in audio], [text]
+
+
+def _hypotheses(folder: Path, kind: str, inputs: Sequence[Any]) -> list[str]:
+    run = seqlab.load(folder)
+    hypotheses: list[str] = (
+        run.translate(inputs, beam_size=BEAM_SIZE) if kind == "translation" else run.transcribe(inputs)
+    )
+    return hypotheses
+
+
+G2P_LR, TEXT_LR = 1e-3, 1e-3
+TASKS = {
+    "rewards_g2p_fre": RewardTask(
+        "g2p_fre",
+        minutes=3,
+        metrics=("wer", "exact_match"),
+        shared={"training.max_steps": 100_000, "optim.schedule.family": "linear", "optim.schedule.warmup_steps": 50},
+        methods={
+            CROSS_ENTROPY: [
+                {"optim.optimizer.lr": 1e-3},
+                {"optim.optimizer.lr": 3e-4},
+                {"optim.optimizer.lr": 3e-4, "model.dropout": 0.4},
+            ],
+            "minimum risk": [
+                sampled("minimum_risk", "edit_distance", 3e-4, cross_entropy=0.3),
+                sampled("minimum_risk", "edit_distance", 1e-4, cross_entropy=0.3),
+                sampled("minimum_risk", "edit_distance", 3e-4, cross_entropy=0.3, candidates="beam"),
+            ],
+        },
+    ),
+}
+STUDIES = {name: RewardStudy(task) for name, task in TASKS.items()}
