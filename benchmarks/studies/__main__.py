@@ -4,10 +4,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.studies import batch_sizes, curves, optimizers, regularisation, rewards, surfaces
+from benchmarks.studies.study import Study
 
-STUDIES = {
+
+class Runnable(Protocol):
+    """A study: a module, or an object with the same function."""
+
+    def run(self, folder: Path, quick: bool) -> Study:
+        """Run the study in a folder."""
+        ...
+
+
+STUDIES: dict[str, Runnable] = {
     "optimizers": optimizers,
     "surfaces": surfaces,
     "batch_sizes": batch_sizes,

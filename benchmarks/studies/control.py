@@ -16,7 +16,7 @@ SEEDS = (1, 2, 3)
 NUM_EPISODES = 100
 SLIPPERY_LAKE = "frozen_lake"
 MAX_SWEEPS = 10_000
-SARSA: Mapping[str, Any] = {"objective.family": "sarsa"}
+SARSA: dict[str, Any] = {"objective.family": "sarsa"}
 CLIFF_SARSA = SARSA | {"objective.discount": 1.0, "objective.epsilon_start": 0.1}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import seqlab
 from benchmarks.studies.study import Study, table
@@ -124,17 +125,18 @@ class Scores:
 
     def differences(self, runs: Sequence[Path], baseline: Sequence[Path]) -> Iterator[str]:
         """Yield the difference to the baseline in each metric, with its 95% interval."""
-        rng = np.random.default_rng(1)
         count = len(self.inputs)
-        resamples = [rng.integers(count, size=count) for _ in range(NUM_RESAMPLES)]
+        rng = np.random.default_rng(1)
+        resamples = [np.arange(count), *(rng.integers(count, size=count) for _ in range(NUM_RESAMPLES))]
         for index in range(len(self.metrics)):
-            means = [
-                [np.mean([self.statistics(run)[index].score_of(lines).value for run in group]) for lines in resamples]
-                for group in (runs, baseline)
-            ]
-            full = [np.mean([self.statistics(run)[index].score().value for run in group]) for group in (runs, baseline)]
-            low, high = np.percentile(np.subtract(*means), [2.5, 97.5])
-            yield f"{full[0] - full[1]:+.2f} ({low:+.2f} to {high:+.2f})"
+            difference, *resampled = (
+                self._mean(runs, index, lines) - self._mean(baseline, index, lines) for lines in resamples
+            )
+            low, high = np.percentile(resampled, [2.5, 97.5])
+            yield f"{difference:+.2f} ({low:+.2f} to {high:+.2f})"
+
+    def _mean(self, runs: Sequence[Path], index: int, lines: NDArray[np.int64]) -> float:
+        return float(np.mean([self.statistics(run)[index].score_of(lines).value for run in runs]))
 
 
 def _validation_set(data: Any) -> tuple[list[Any], list[list[str]]]:
