@@ -88,7 +88,7 @@ class RewardStudy:
         return run
 
 
-def _limits(quick: bool) -> Settings:
+def _limits(quick: bool) -> dict[str, Any]:
     return {"training.max_steps": 2, "training.save_every": 1, "training.valid_every": 1} if quick else {}
 
 

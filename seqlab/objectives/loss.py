@@ -156,7 +156,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class CollectingObjective(Objective, Protocol):
-    """Objective that first collects data with the current weights, such as samples and their rewards.
+    """Objective that first collects data with the current weights, such as samples and their rewards, or episodes.
 
     A step calls `collect` for all of its batches, then `passes` times: the loss of each batch, with the collected data
     in `StepContext.collected`, and an update of the weights.

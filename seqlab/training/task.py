@@ -55,7 +55,11 @@ class Task:
     def steps(
         self, data: Any, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[Batch]]:
-        """Yield this rank's micro-steps of each step after the position `after`; None starts at the first step."""
+        """Yield this rank's micro-steps of each step after the position `after`; None starts at the first step.
+
+        The rows of a step depend on the seed and the position only. Rows that depend on the weights, such as the
+        episodes of an agent, are named by their numbers: the objective makes them (`CollectingObjective.collect`).
+        """
         raise NotImplementedError
 
     def count(self, run: RunInTraining) -> Iterator[str]:
