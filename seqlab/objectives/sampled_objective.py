@@ -31,7 +31,7 @@ from seqlab.search.search import evaluation_mode
 logger = logging.getLogger(__name__)
 EARLY_STEPS = 20
 """Number of first steps whose means are compared with those of later steps."""
-MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE = 0.1, 2.0, 0.3
+MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE, MAX_START_DISTANCE = 0.1, 2.0, 0.3, 1.0
 """Limits of a collapse, relative to the first steps: entropy, length ratio, and increase of repeated ids."""
 
 
@@ -245,6 +245,8 @@ class SampledObjective(nn.Module):
             found.append(
                 f"{100 * repeated:.0f}% of their ids are repeated, instead of {100 * self.early_repeated:.0f}%"
             )
+        if "start_distance" in sums and (distance := mean_of(sums, "start_distance")) > MAX_START_DISTANCE:
+            found.append(f"their distance to the model at the start is {distance:.3g} nats per id")
         if found:
             self.has_warned.fill_(True)
             logger.warning(

@@ -246,20 +246,22 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     objective = PolicyGradientConfig().build_for(TabularTranslator())
 
-    def observe(entropy: float, length: float, repeated: float) -> None:
+    def observe(entropy: float, length: float, repeated: float, distance: float) -> None:
         values = {"sample_entropy": entropy, "length_ratio": length, "repeated": repeated, "mean_return": 0.5}
+        values["start_distance"] = distance
         counts = {f"count of {name}": torch.tensor(1.0) for name in values}
         objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
 
     for _ in range(25):
-        observe(2.0, 1.0, 0.1)
+        observe(2.0, 1.0, 0.1, 0.4)
     assert not warnings_of(caplog)
     for _ in range(3):
-        observe(0.1, 2.5, 0.9)
+        observe(0.1, 2.5, 0.9, 3.0)
     [warning] = warnings_of(caplog)
     assert "entropy fell from 2 to 0.1 nats" in warning
     assert "length changed from 1 to 2.5 times that of the references" in warning
     assert "90% of their ids are repeated, instead of 10%" in warning
+    assert "distance to the model at the start is 3 nats per id" in warning
 
 
 def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
