@@ -157,15 +157,25 @@ def expectation(fields: dict[str, Any], reward: str = "hash") -> tuple[Expectati
     return Expectation(config, model, one_pair(), values_of(samples)), exact_gradient(model, samples)
 
 
+def report(name: str, found: Expectation, exact: Tensor) -> None:
+    """Print the bias and the variance, for docs/results/rewards.md."""
+    cosine = float((found.mean * exact).sum() / found.mean.norm() / exact.norm())
+    variances = found.variance, expectation((UNBIASED | BIASED)[name], "letters")[0].variance
+    shown = " | ".join(f"{value:.2g}" for value in (relative_error(found.mean, exact), cosine, *variances))
+    print(f"| {name} | {shown} |")
+
+
 @pytest.mark.parametrize("name", UNBIASED)
 def test_the_expectation_is_the_gradient_of_the_expected_reward(name: str) -> None:
     found, exact = expectation(UNBIASED[name])
+    report(name, found, exact)
     assert relative_error(found.mean, exact) < 1e-4
 
 
 @pytest.mark.parametrize("name", BIASED)
 def test_the_bias_of_the_others_is_not_zero(name: str) -> None:
     found, exact = expectation(BIASED[name])
+    report(name, found, exact)
     assert relative_error(found.mean, exact) > 1e-2
 
 
