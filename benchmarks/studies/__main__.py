@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.studies import batch_sizes, curves, optimizers, regularisation, rewards, surfaces
+from benchmarks.studies import batch_sizes, control, curves, optimizers, regularisation, rewards, surfaces
 from benchmarks.studies.study import Study
 
 
@@ -23,6 +23,7 @@ STUDIES: dict[str, Runnable] = {
     "surfaces": surfaces,
     "batch_sizes": batch_sizes,
     "curves": curves,
+    "control": control,
     "regularisation": regularisation,
     **rewards.STUDIES,
 }
