@@ -22,6 +22,9 @@ class Part:
     """Fields that keep their values when the user selects another part of the kind that has a field of the same name
     and type."""
 
+    part_names: ClassVar[Mapping[str, str]] = {}
+    """Fields that contain the name of another registered part -> its kind. Runs record its plugin."""
+
     @classmethod
     def missing_members(cls) -> list[str]:
         """Return the `required_members` of the base classes that no subclass defines."""

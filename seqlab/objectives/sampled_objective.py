@@ -7,7 +7,7 @@ import copy
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -65,6 +65,7 @@ class SampledConfig(ObjectiveConfig):
     tasks: ClassVar[tuple[str, ...]] = ("translation", "language_modelling", "transcription")
     needs: ClassVar[tuple[type, ...]] = (Stepper,)
     shown_logs: ClassVar[tuple[str, ...]] = ("reward",)
+    part_names: ClassVar[Mapping[str, str]] = {"reward": "reward"}
 
     def check(self, config: Any) -> None:
         """Raise ValueError if the reward is unknown, or the config does not allow to sample from the model."""

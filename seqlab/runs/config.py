@@ -267,13 +267,14 @@ def path_fields(config: Config) -> set[str]:
 
 
 def parts_of(config: Config) -> list[Entry]:
-    """List the registered parts that a run uses: those of its sections, its validation metric and its search."""
+    """List the registered parts that a run uses: those of its sections and their fields, its metric and its search."""
     entries: list[Entry] = []
     sections: list[Any] = [config]
     while sections:
         section = sections.pop()
         if isinstance(section, Part):
             entries.append(get_entry(section.part_kind, getattr(section, section.tag_field)))
+            entries += [get_entry(kind, getattr(section, name)) for name, kind in section.part_names.items()]
         sections += [value for name in fields_of(type(section)) if is_dataclass(value := getattr(section, name))]
     selected = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
     return entries + [get_entry(kind, name) for kind, name in selected if name is not None and name in Parts(kind)]

@@ -6,6 +6,7 @@ import random
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
+from seqlab import registry
 from seqlab.evaluation.rewards import (
     bleu_reward,
     cer_reward,
@@ -15,6 +16,8 @@ from seqlab.evaluation.rewards import (
     prefix_rewards,
     wer_reward,
 )
+from seqlab.registry import register
+from seqlab.runs.config import from_dict, parts_of
 
 WORDS = ["a", "the", "cat,", "sat", "on", "mat.", "it's", "3.5", "dogs", "ran", "über", "猫"]
 
@@ -58,3 +61,13 @@ def test_rewards_of_tokens_sum_to_that_of_the_hypothesis() -> None:
         increases = prefix_rewards(chrf_reward, prefixes, reference)
         assert len(increases) == len(words)
         assert math.fsum(increases) == pytest.approx(chrf_reward(hypothesis, reference) - chrf_reward("", reference))
+
+
+def test_a_run_records_the_reward_among_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the plugin of the reward is named if it is missing when the run is loaded."""
+    monkeypatch.setattr(registry, "_parts", {kind: dict(parts) for kind, parts in registry._parts.items()})
+    register("reward", "constant", summary="for tests")(lambda hypothesis, reference: 1.0)
+    objective = {"family": "policy_gradient", "reward": "constant"}
+    data = {"kind": "translation", "train_src": "a", "train_tgt": "b", "valid_fraction": 0.1}
+    config = from_dict({"data": data, "objective": objective})
+    assert ("reward", "constant") in {(entry.kind, entry.name) for entry in parts_of(config)}
