@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 EARLY_STEPS = 20
 """Number of first steps whose means are compared with those of later steps."""
 MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE, MAX_START_DISTANCE = 0.1, 2.0, 0.3, 1.0
-"""Limits of a collapse: entropy, length ratio and increase of repeated ids, relative to the first steps; and the distance
+"""Limits of a collapse: entropy, length ratio and increase of repeated ids, relative to the first steps; distance
 to the start in nats per id."""
 
 
