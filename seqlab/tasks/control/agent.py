@@ -12,11 +12,12 @@ from torch import Tensor
 from seqlab.data.epoch import derive_seed
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
+from seqlab.tasks.control.behavior import Behavior, values_of
 from seqlab.tasks.control.config import AGENT
-from seqlab.tasks.control.environment import Environment, FloatArray, Outcome
-from seqlab.tasks.control.episodes import Behavior, Player, values_of
+from seqlab.tasks.control.episodes import Episodes, Player
 from seqlab.tasks.control.objective import ControlObjectiveConfig
 
+Paths = str | Path | Sequence[str | Path]
 PLAY_STREAM = 4
 """Seed component of played episodes: they differ from those of training and of validation."""
 EPISODES_AT_ONCE = 64
@@ -30,22 +31,6 @@ class Played(NamedTuple):
     """Sum of its rewards."""
     length: int
     """Number of actions."""
-
-
-class Recorder(Environment):
-    """An environment that keeps a frame of each state of an episode."""
-
-    def reset(self, seed: int) -> FloatArray:
-        """Start an episode and its frames."""
-        first = super().reset(seed)
-        self.frames = [self.frame()]
-        return first
-
-    def step(self, action: NDArray[Any]) -> Outcome:
-        """Act, and keep the frame."""
-        outcome = super().step(action)
-        self.frames.append(self.frame())
-        return outcome
 
 
 class Agent:
@@ -72,44 +57,39 @@ class Agent:
         They are the values of the actions (`q_learning`, `sarsa`), the logits of the actions or their unscaled mean
         (`episode_policy_gradient`, `ddpg`), or the values of the states (`td`).
         """
-        return (
-            values_of(self.run.model, torch.from_numpy(np.asarray(observations, np.float32)).to(self.device))
-            .cpu()
-            .numpy()
-        )
+        return values_of(self.run.model, self._inputs(observations)).cpu().numpy()
 
     @torch.inference_mode()
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Choose the actions (B,) or (B, A) for observations (B, *S) in the shape of the run's codec."""
         inputs = self._inputs(observations)
-        uniform = torch.rand(len(inputs), self.behavior.numbers, dtype=torch.float64)
+        uniform = torch.rand(len(inputs), self.behavior.numbers, dtype=torch.float64).to(self.device)
         return self.behavior(inputs, uniform).cpu().numpy()
-
-    def _inputs(self, observations: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.asarray(observations, np.float32)).to(self.device)
 
     def play(self, episodes: int = 1, *, seed: int = 1) -> list[Played]:
         """Play episodes; episode i depends only on the seed and i."""
         played: list[Played] = []
         for first in range(0, episodes, EPISODES_AT_ONCE):
-            numbers = range(first, min(first + EPISODES_AT_ONCE, episodes))
-            results = self._player.play(self.behavior, numbers, derive_seed(seed, PLAY_STREAM), self.device)
+            results = self._play(self._player, range(first, min(first + EPISODES_AT_ONCE, episodes)), seed)
             played += map(Played, results.returns.tolist(), results.lengths.tolist())
         return played
 
     def frames(self, episode: int = 0, *, seed: int = 1) -> Iterator[NDArray[np.uint8]]:
         """Play an episode of `play`, and yield a frame (height, width, 3) of each state."""
-        player, recorder = Player(self.observations.environment), Recorder(self.observations.environment, render=True)
-        player.environments.append(recorder)
-        player.play(self.behavior, [episode], derive_seed(seed, PLAY_STREAM), self.device)
-        yield from recorder.frames
+        player = Player(self.observations.environment, render=True)
+        self._play(player, [episode], seed)
+        yield from player.environments[0].frames
+
+    def _play(self, player: Player, numbers: Sequence[int], seed: int) -> Episodes:
+        with torch.inference_mode():
+            return player.play(self.behavior, numbers, derive_seed(seed, PLAY_STREAM), self.device)
+
+    def _inputs(self, observations: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.asarray(observations, np.float32)).to(self.device)
 
 
 def load_agent(
-    run: str | Path | Sequence[str | Path],
-    checkpoint: str | Sequence[str] = "best",
-    device: str = "auto",
-    precision: str = "auto",
+    run: Paths, checkpoint: str | Sequence[str] = "best", device: str = "auto", precision: str = "auto"
 ) -> Agent:
     """Load an agent.
 

@@ -1,20 +1,44 @@
 """Rules for actions: with and without exploration.
 
-Shapes: B observations, A actions or values of an action.
+Shapes: B observations, O outputs of the model, A actions or values of an action, S the shape of an observation.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from seqlab.data.batch import ValueBatch
 from seqlab.tasks.control.environment import ActionCodec
-from seqlab.tasks.control.episodes import values_of
+
+
+class Behavior(Protocol):
+    """Rule for actions, given observations."""
+
+    numbers: int
+    """Random numbers that an action needs."""
+
+    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+        """Choose actions, (B,) int64 or (B, A) float32.
+
+        Args:
+            observations: (B, *S).
+            numbers: (B, `numbers`) float64, uniform in [0, 1).
+        """
+        ...
+
+
+def values_of(model: Any, observations: Tensor) -> Tensor:
+    """Compute the outputs (B, O) in fp32 of a predictor for observations (B, *S)."""
+    rows = torch.arange(len(observations), device=observations.device)
+    outputs: Tensor = model(ValueBatch(observations, torch.full_like(rows, observations.size(-2)), None, rows, 0))
+    return outputs.float()
 
 
 def scale_to_bounds(outputs: Tensor, codec: ActionCodec) -> Tensor:
     """Map outputs (..., A) to the bounds of the values of actions, by tanh."""
-    low, high = outputs.new_tensor(codec.low), outputs.new_tensor(codec.high)
+    low, high = codec.bounds(outputs)
     return low + (torch.tanh(outputs) + 1) / 2 * (high - low)
 
 
@@ -45,19 +69,28 @@ class Softmax:
         cumulative = values_of(self.model, observations).double().softmax(1).cumsum(1)
         return (cumulative[:, :-1] <= numbers * cumulative[:, -1:]).sum(1)
 
+    def distribution(self, observations: Tensor) -> Distribution:
+        """Return the distribution of actions (B,)."""
+        return Categorical(logits=values_of(self.model, observations), validate_args=False)
+
 
 class Gaussian:
     """Action drawn from a normal distribution around the output of the model, scaled to the bounds."""
 
     def __init__(self, model: Any, codec: ActionCodec, deviation: Tensor) -> None:
         """`deviation` (A,): standard deviation, as a share of half the range of a value."""
-        self.mean, self.numbers = Greedy(model, codec), codec.size
-        self.deviation = deviation * (deviation.new_tensor(codec.high) - deviation.new_tensor(codec.low)) / 2
+        low, high = codec.bounds(deviation)
+        self.mean, self.numbers, self.deviation = Greedy(model, codec), codec.size, deviation * (high - low) / 2
 
     def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
         """Draw actions by inverse CDF: (B, A)."""
         noise = torch.special.ndtri(numbers.clamp(1e-12, 1 - 1e-12)).float()
-        return self.mean(observations, numbers) + noise * self.deviation
+        return self.mean(observations, numbers) + noise * self.deviation.to(noise.device)
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        """Return the distribution of actions (B, A)."""
+        mean = self.mean(observations, observations)
+        return Independent(Normal(mean, self.deviation, validate_args=False), 1, validate_args=False)
 
 
 class EpsilonGreedy:
@@ -87,5 +120,5 @@ class Uniform:
         """Draw actions: (B,) or (B, A)."""
         if self.codec.is_discrete:
             return (numbers[:, 0] * self.codec.size).long()
-        low, high = numbers.new_tensor(self.codec.low), numbers.new_tensor(self.codec.high)
+        low, high = self.codec.bounds(numbers)
         return (low + numbers * (high - low)).float()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from seqlab.base.bounds import CountOrZero
 from seqlab.base.config_class import dataclass
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import output_stream
@@ -24,7 +25,7 @@ class PlayOptions(RunOptions):
 
     episodes: Count = 1
     """number of episodes"""
-    seed: Annotated[int, "N"] = 1
+    seed: Annotated[CountOrZero, "N"] = 1
     """seed of the episodes"""
     frames: File | None = None
     """draw the first episode: a .gif file, or a folder for PNG files"""
@@ -38,8 +39,9 @@ def run(options: PlayOptions) -> int:
     """Play the episodes, and draw the first one if requested."""
     from seqlab.tasks.control.agent import load_agent
 
-    if len(options.runs) > 1:
-        raise UsageError("agents cannot form an ensemble: name one run")
+    path = None if options.frames is None else Path(options.frames)
+    if path is not None and path.suffix not in ("", ".gif"):
+        raise UsageError("`--frames` must be a file that ends in .gif, or a folder without a dot in its name")
     set_threads(options.threads)
     agent = load_agent(options.runs, options.checkpoint, options.device, options.precision)
     played = agent.play(options.episodes, seed=options.seed)
@@ -47,8 +49,8 @@ def run(options: PlayOptions) -> int:
         write_lines(stream, (_format_line(number, each, options.json) for number, each in enumerate(played)))
         if not options.json:
             write_lines(stream, [f"mean return {sum(each.total for each in played) / len(played):.2f}"])
-    if options.frames is not None:
-        _draw(agent, Path(options.frames), options.seed)
+    if path is not None:
+        _draw(agent, path, options.seed)
     return 0
 
 
@@ -63,7 +65,7 @@ def _draw(agent: "Agent", path: Path, seed: int) -> None:
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in agent.frames(seed=seed)]
-    if path.suffix.lower() == ".gif":
+    if path.suffix:
         images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
         return
     path.mkdir(parents=True, exist_ok=True)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seqlab.base.atomic_io import write_json
+from seqlab.base.bounds import MAX_NUMBER
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.data.epoch import derive_seed
 from seqlab.tasks.control.config import EnvironmentSpec
 
-CodecT = TypeVar("CodecT")
 FloatArray = NDArray[np.float32]
-MAX_IMAGE_CHANNELS = 4
-"""Maximum size of the last axis of an observation of bytes with three axes that is read as an image."""
-MAX_STEPS_COMPARED = 200
-"""Steps after which an environment counts as one that repeats itself from its seed."""
+CodecT = TypeVar("CodecT", bound="_Codec")
 VALUES_FILE = "codec.values.json"
 
 
@@ -35,8 +33,25 @@ class Outcome(NamedTuple):
     """Whether the episode was cut, for example at its maximum length."""
 
 
+class _Codec:
+    """Base class of codecs whose fields are saved as JSON."""
+
+    def save(self, folder: Path) -> None:
+        """Save the codec to a folder."""
+        write_json(folder / VALUES_FILE, asdict(self))  # type: ignore[call-overload]
+
+    @classmethod
+    def load(cls: type[CodecT], folder: Path) -> CodecT:
+        """Load the codec from a folder; raises ValueError if its file is missing or damaged."""
+        file = folder / VALUES_FILE
+        try:
+            return validate_type(read_json(file), cls)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file} is missing or damaged: {error}.") from None
+
+
 @dataclass(frozen=True)
-class ObservationCodec:
+class ObservationCodec(_Codec):
     """The source side: observations of an environment as float32 arrays."""
 
     codec: ClassVar[str] = "observation"
@@ -46,13 +61,9 @@ class ObservationCodec:
     num_states: int | None
     """Number of states, if an observation is the number of one; it is then one-hot encoded."""
 
-    def save(self, folder: Path) -> None:
-        """Save the codec to a folder."""
-        write_json(folder / VALUES_FILE, asdict(self))
-
 
 @dataclass(frozen=True)
-class ActionCodec:
+class ActionCodec(_Codec):
     """The target side: actions as numbers from 0, or vectors between two bounds."""
 
     codec: ClassVar[str] = "action"
@@ -73,52 +84,33 @@ class ActionCodec:
         """Whether actions are numbered."""
         return self.low is None
 
-    def save(self, folder: Path) -> None:
-        """Save the codec to a folder."""
-        write_json(folder / VALUES_FILE, asdict(self))
+    def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of the values, both (A,), with the dtype and the device of a tensor."""
+        return like.new_tensor(self.low), like.new_tensor(self.high)
 
 
 @dataclass(frozen=True)
-class StateValueCodec:
+class StateValueCodec(_Codec):
     """The target side of a model that estimates the value of a state under a given behavior."""
 
     codec: ClassVar[str] = "state_value"
     actions: ActionCodec
     size: int = 1
 
-    def save(self, folder: Path) -> None:
-        """Save the codec to a folder."""
-        write_json(folder / VALUES_FILE, asdict(self))
 
-
-def load_observation_codec(folder: Path) -> ObservationCodec:
-    """Load a codec of observations; raises ValueError if its file is missing or damaged."""
-    return _load(folder, ObservationCodec)
-
-
-def load_action_codec(folder: Path) -> ActionCodec:
-    """Load a codec of actions; raises ValueError if its file is missing or damaged."""
-    return _load(folder, ActionCodec)
-
-
-def load_state_value_codec(folder: Path) -> StateValueCodec:
-    """Load a codec of the values of states; raises ValueError if its file is missing or damaged."""
-    return _load(folder, StateValueCodec)
-
-
-def _load(folder: Path, codec: type[CodecT]) -> CodecT:
-    file = folder / VALUES_FILE
-    try:
-        return validate_type(read_json(file), codec)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} is missing or damaged: {error}.") from None
+load_observation_codec = ObservationCodec.load
+load_action_codec = ActionCodec.load
+load_state_value_codec = StateValueCodec.load
 
 
 class Environment:
     """One environment, whose episodes depend only on their seeds and the actions."""
 
+    frames: list[NDArray[np.uint8]]
+    """Images (height, width, 3) of the states of the current episode; only with `render`."""
+
     def __init__(self, spec: EnvironmentSpec, render: bool = False) -> None:
-        """Make the environment; with `render`, it can draw frames.
+        """Make the environment; with `render`, it draws a frame of each state.
 
         Raises:
             ValueError: the name is unknown, an option or a space is not supported, or an episode may never end.
@@ -127,40 +119,32 @@ class Environment:
             import gymnasium
         except ImportError:
             raise ValueError("Environments need an extra: pip install 'seqlab[control]'.") from None
-        self.spec, self.name = spec, spec.name
-        try:
+        self.spec, self.name, self._render = spec, spec.name, render
+        options = f" with `data.options` {' '.join(spec.options)}" if spec.options else ""
+        with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}"):
+            arguments = spec.arguments() | ({"render_mode": "rgb_array"} if render else {})
             self._env = gymnasium.make(
-                spec.name,
-                max_episode_steps=spec.max_episode_steps,
-                disable_env_checker=True,
-                **spec.arguments(),
-                **({"render_mode": "rgb_array"} if render else {}),
+                spec.name, max_episode_steps=spec.max_episode_steps, disable_env_checker=True, **arguments
             )
-        except (gymnasium.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"`data.environment: {self.name}` cannot be made: {error}") from error
-        self.limit = None if self._env.spec is None else self._env.spec.max_episode_steps
-        if self.limit is None:
+        limit = None if self._env.spec is None else self._env.spec.max_episode_steps
+        if limit is None:
             raise ValueError(f"An episode of {self.name} may never end: set `data.max_episode_steps`.")
+        self.limit: int = limit
         self.observations, self.actions = self._observation_codec(), self._action_codec()
 
     def _observation_codec(self) -> ObservationCodec:
         from gymnasium import spaces
 
         space = self._env.observation_space
-        self._is_image = (
-            isinstance(space, spaces.Box)
-            and len(space.shape) == 3
-            and space.dtype == np.uint8
-            and space.shape[2] <= MAX_IMAGE_CHANNELS
-        )
-        if self._is_image:
-            height, width, channels = space.shape or ()
-            return ObservationCodec(self.spec, (self.spec.window * channels, height, width), None)
-        if not spaces.utils.is_space_dtype_shape_equiv(space, space) or not space.is_np_flattenable:
-            raise ValueError(f"Observations of {self.name} have no fixed size ({space}): they are not supported.")
-        flat = spaces.utils.flatten_space(space)
+        with _named(f"Observations of {self.name} ({space}) are not supported"):
+            size = spaces.flatdim(space)
+            if size == 0:
+                raise ValueError("they have no values")
+        shape = space.shape or ()
+        self._is_image = len(shape) in (2, 3) and space == spaces.Box(0, 255, shape, np.uint8)
+        self._shape = _channels_first(np.empty(shape)).shape if self._is_image else (1, size)
         states = int(space.n) if isinstance(space, spaces.Discrete) else None
-        return ObservationCodec(self.spec, (self.spec.window, prod(flat.shape or ())), states)
+        return ObservationCodec(self.spec, (self.spec.window * self._shape[0], *self._shape[1:]), states)
 
     def _action_codec(self) -> ActionCodec:
         from gymnasium import spaces
@@ -168,85 +152,96 @@ class Environment:
         space = self._env.action_space
         if isinstance(space, spaces.Discrete):
             return ActionCodec(int(space.n))
-        if isinstance(space, spaces.Box) and np.isfinite(space.low).all() and np.isfinite(space.high).all():
+        if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
             low, high = (tuple(map(float, bound.ravel())) for bound in (space.low, space.high))
-            return ActionCodec(len(low), low, high)
+            if np.isfinite([low, high]).all() and all(a < b for a, b in zip(low, high, strict=True)):
+                return ActionCodec(len(low), low, high)
         raise ValueError(
-            f"Actions of {self.name} must be numbered (Discrete) or have finite bounds (Box), but are {space} instead."
+            f"Actions of {self.name} must be numbered (Discrete), or floating-point numbers between finite bounds "
+            f"(Box), but are {space} instead."
         )
 
     def reset(self, seed: int) -> FloatArray:
-        """Start an episode; return the first observation in the shape of the codec."""
+        """Start an episode; return the first observation in the shape of the codec.
+
+        Raises:
+            ValueError: the environment failed, or its observation has another shape or is not finite.
+        """
         self._steps = 0
-        try:
-            first, _ = self._env.reset(seed=seed)
-            encoded = self._encode(first)
-        except Exception as error:
-            raise ValueError(f"{self.name} could not start an episode (seed {seed}): {error!r}") from error
+        with _named(f"{self.name} could not start an episode (seed {seed})"):
+            encoded = self._encode(self._env.reset(seed=seed)[0])
         self._last = np.concatenate([encoded] * self.spec.window)
+        if self._render:
+            self.frames = [self._frame()]
         return self._last
 
     def step(self, action: NDArray[Any]) -> Outcome:
         """Act; return the outcome. A vector is cut at the bounds of its values.
 
         Raises:
-            ValueError: the environment failed, or its reward or observation is not finite.
+            ValueError: the environment failed, its observation has another shape, or it or the reward is not finite.
         """
         self._steps += 1
-        space = self._env.action_space
-        try:
-            if self.actions.is_discrete:
-                done = self._env.step(int(action) + int(space.start))  # type: ignore[attr-defined]
-            else:
-                done = self._env.step(np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype))  # type: ignore[attr-defined]
-            observation, reward, terminated, truncated, _ = done
-            encoded, reward = self._encode(observation), float(reward)
-        except Exception as error:
-            raise ValueError(f"{self.name} failed in step {self._steps} of an episode: {error!r}") from error
-        if not (np.isfinite(reward) and np.isfinite(encoded).all()):
-            value = f"reward {reward}" if not np.isfinite(reward) else "observation that is not finite"
-            raise ValueError(f"{self.name} returned a {value} in step {self._steps} of an episode.")
+        with _named(f"{self.name} failed in step {self._steps} of an episode"):
+            observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
+            encoded = self._encode(observation)
+            if not abs(float(reward)) <= MAX_NUMBER:
+                raise ValueError(f"the reward is {reward}")
         self._last = np.concatenate([self._last[len(encoded) :], encoded])
-        return Outcome(self._last, reward, bool(terminated), bool(truncated))
-
-    def frame(self) -> NDArray[np.uint8]:
-        """Draw the current state: (height, width, 3)."""
-        frame = self._env.render()
-        if not isinstance(frame, np.ndarray):
-            raise ValueError(f"{self.name} cannot draw frames.")
-        return frame
+        if self._render:
+            self.frames.append(self._frame())
+        return Outcome(self._last, float(reward), bool(terminated), bool(truncated))
 
     def close(self) -> None:
         """Free the environment."""
         self._env.close()
 
+    def _frame(self) -> NDArray[np.uint8]:
+        with _named(f"{self.name} cannot draw frames"):
+            frame = self._env.render()
+            if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+                raise ValueError("`render` must return an array of bytes")
+        return frame
+
+    def _decode(self, action: NDArray[Any]) -> Any:
+        """Return an action of the environment, given one of the codec."""
+        space: Any = self._env.action_space
+        if self.actions.is_discrete:
+            return int(action) + int(space.start)
+        return np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
+
     def _encode(self, observation: Any) -> FloatArray:
         """Encode one observation: (1, D), or (C, H, W) with values from 0 to 1."""
-        from gymnasium import spaces
+        from gymnasium.spaces.utils import flatten
 
         if self._is_image:
-            return np.moveaxis(np.asarray(observation, np.float32) / np.float32(255), 2, 0)
-        return np.asarray(spaces.utils.flatten(self._env.observation_space, observation), np.float32)[None]
+            encoded = _channels_first(np.asarray(observation, np.float32) / np.float32(255))
+        else:
+            encoded = np.asarray(flatten(self._env.observation_space, observation), np.float32)[None]
+        if encoded.shape != self._shape:
+            raise ValueError(f"the observation has shape {encoded.shape[1:]} instead of {self._shape[1:]}")
+        if not np.isfinite(encoded).all():
+            raise ValueError("the observation is not finite")
+        return encoded
 
 
-def repeats_itself(spec: EnvironmentSpec, seed: int) -> bool:
-    """Return whether two episodes with the same seed and the same random actions are equal."""
-    first, second = Environment(spec), Environment(spec)
-    rng = np.random.default_rng(seed)
-    codec, episode_seed = first.actions, derive_seed(seed)
-    are_equal = bool((first.reset(episode_seed) == second.reset(episode_seed)).all())
-    for _ in range(MAX_STEPS_COMPARED):
-        values = rng.random(codec.size)
-        action = np.array(int(values[0] * codec.size)) if codec.low is None else _between(codec, values)
-        one, other = first.step(action), second.step(action)
-        are_equal = are_equal and bool((one.observation == other.observation).all()) and one[1:] == other[1:]
-        if not are_equal or one.terminated or one.truncated:
-            break
-    first.close()
-    second.close()
-    return are_equal
+def read_spaces(spec: EnvironmentSpec) -> Environment:
+    """Make and close an environment: its codecs and limit remain. Raises ValueError as `Environment` does."""
+    environment = Environment(spec)
+    environment.close()
+    return environment
 
 
-def _between(codec: ActionCodec, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = np.array(codec.low), np.array(codec.high)
-    return low + shares * (high - low)
+def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Move the channels, the shorter one of the first and the last axis, to the front: (C, H, W)."""
+    pixels = np.atleast_3d(pixels)
+    return pixels if pixels.shape[0] < pixels.shape[2] else np.moveaxis(pixels, 2, 0)
+
+
+@contextmanager
+def _named(failure: str) -> Iterator[None]:
+    """Re-raise any exception, of an environment by others, as a ValueError that names what failed."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{failure}: {type(error).__name__}: {error}") from error

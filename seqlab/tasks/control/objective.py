@@ -1,9 +1,10 @@
 """Base classes of objectives that play episodes with the model in training, and learn from them.
 
-A step first plays episodes (`collect`), then updates the weights `passes` times.
+A step first plays episodes (`collect`), then updates the weights `passes` times: with these episodes, or with
+transitions from a replay buffer, which checkpoints contain (Mnih et al. 2015).
 """
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -11,11 +12,16 @@ from torch import Tensor, nn
 
 from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
+from seqlab.data.epoch import seeded_generator
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, ObjectiveConfig, StepContext
 from seqlab.search.search import evaluation_mode
-from seqlab.tasks.control.behavior import Greedy
+from seqlab.tasks.control.behavior import Behavior, EpsilonGreedy, Greedy
 from seqlab.tasks.control.environment import ActionCodec, ObservationCodec
-from seqlab.tasks.control.episodes import Behavior, EpisodeBatch, Episodes, Player
+from seqlab.tasks.control.episodes import EpisodeBatch, Episodes, Player, Transitions
+
+MINIBATCH_STREAM = 2
+"""Seed component of the random numbers that draw transitions."""
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,13 +33,27 @@ class ControlObjectiveConfig(ObjectiveConfig):
     tasks: ClassVar[tuple[str, ...]] = ("control",)
     outputs: ClassVar[str | tuple[str, ...]] = "scores"
     shown_logs: ClassVar[tuple[str, ...]] = ("return",)
-    is_on_policy: ClassVar[bool]
+    is_on_policy: ClassVar[bool] = True
     """Whether the objective learns only from episodes of the current weights."""
+    action_kinds: ClassVar[tuple[str, ...]] = ("numbers", "vectors")
+    """Kinds of actions that the objective supports."""
     discount: Share = 0.99
     """Factor of the reward of each later step."""
 
+    @property
+    def min_episodes(self) -> int:
+        """Number of episodes that each process needs in a step."""
+        return 1
+
     def check_actions(self, actions: ActionCodec) -> None:
-        """Raise ValueError if the objective does not support the actions; all are supported unless overridden."""
+        """Raise ValueError if the objective does not support the actions."""
+        kind = "numbers" if actions.is_discrete else "vectors"
+        if kind not in self.action_kinds:
+            other = "q_learning" if actions.is_discrete else "ddpg"
+            raise ValueError(
+                f"`objective.family: {self.family}` needs actions that are {' or '.join(self.action_kinds)}, but these "
+                f"are {kind}: choose `{other}` or `episode_policy_gradient`."
+            )
 
     def target(self, actions: ActionCodec) -> Any:
         """Return the target side: `size` outputs for observations, and the codec of the `actions`."""
@@ -42,6 +62,10 @@ class ControlObjectiveConfig(ObjectiveConfig):
     def valid_behavior(self, model: Any, actions: ActionCodec) -> Behavior:
         """Return the behavior that validation and `seqlab play` measure: without exploration."""
         return Greedy(model, actions)
+
+    def exploration(self, model: Any, actions: ActionCodec, step: int) -> Behavior:
+        """Return the behavior that plays the episodes of a step; that of validation unless overridden."""
+        return self.valid_behavior(model, actions)
 
     def value_error(self, model: Any, episodes: Episodes) -> Tensor | None:
         """Return the loss of the model on validation episodes, (), if it is not their negative return."""
@@ -52,6 +76,7 @@ class ControlObjectiveConfig(ObjectiveConfig):
 class ExploringConfig(ControlObjectiveConfig):
     """Common fields of objectives that learn the value of each action, and explore with probability epsilon."""
 
+    action_kinds: ClassVar[tuple[str, ...]] = ("numbers",)
     epsilon_start: Share = 1.0
     """Probability of a random action in the first step."""
     epsilon_end: Share = 0.05
@@ -59,26 +84,10 @@ class ExploringConfig(ControlObjectiveConfig):
     epsilon_steps: Count = 500
     """Training steps over which the probability falls linearly."""
 
-    def check_actions(self, actions: ActionCodec) -> None:
-        """Raise ValueError for actions that are not numbered."""
-        if not actions.is_discrete:
-            raise ValueError(
-                f"`objective.family: {self.family}` needs numbered actions, but these are vectors: choose `ddpg` or "
-                "`episode_policy_gradient`."
-            )
-
-    def epsilon(self, step: int) -> float:
-        """Return the probability of a random action in a step."""
+    def exploration(self, model: Any, actions: ActionCodec, step: int) -> Behavior:
+        """Return the epsilon-greedy behavior of a step."""
         done = min(1.0, step / self.epsilon_steps)
-        return self.epsilon_start + done * (self.epsilon_end - self.epsilon_start)
-
-
-class Collected(NamedTuple):
-    """Episodes of a step."""
-
-    episodes: Episodes
-    fixed: dict[str, Tensor]
-    """Tensors that the first pass computes, for the later ones."""
+        return EpsilonGreedy(model, actions, self.epsilon_start + done * (self.epsilon_end - self.epsilon_start))
 
 
 class ControlObjective(nn.Module):
@@ -90,20 +99,21 @@ class ControlObjective(nn.Module):
         super().__init__()
         if factory is None:
             raise ValueError("An objective on episodes needs the sides of a training run: pass a `ModelFactory`.")
-        self.config = config
+        self.config, self.factory = config, factory
         self.observations: ObservationCodec = factory.src
         self.actions: ActionCodec = factory.tgt.actions
         self.player = Player(self.observations.environment)
 
     def exploration(self, model: Any, step: int) -> Behavior:
         """Return the behavior that plays the episodes of a step."""
-        raise NotImplementedError
+        behavior: Behavior = self.config.exploration(model, self.actions, step)
+        return behavior
 
-    def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Collected:
+    def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch."""
         with evaluation_mode(model):
             behavior, numbers = self.exploration(model, context.step), batch.indices.tolist()
-            return Collected(self.player.play(behavior, numbers, context.seed, batch.indices.device), {})
+            return self.player.play(behavior, numbers, context.seed, batch.indices.device)
 
     def forward(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Loss:
         """Compute the loss of a pass over the collected episodes; 0 over no units for a batch without targets."""
@@ -112,7 +122,7 @@ class ControlObjective(nn.Module):
             return loss
         return Loss(0.0 * torch.stack([term.total for term in loss.terms]).sum(), 0.0 * loss.count)
 
-    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+    def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Compute the loss of a pass, with the logs of `episode_logs`."""
         raise NotImplementedError
 
@@ -120,3 +130,69 @@ class ControlObjective(nn.Module):
         """Return the sums over episodes of their returns and lengths, and the number of episodes."""
         count = episodes.returns.new_tensor(len(episodes.lengths))
         return {"return": (episodes.returns.sum(), count), "episode_length": (episodes.lengths.sum().to(count), count)}
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ReplayConfig(ControlObjectiveConfig):
+    """Common fields of objectives that learn from a replay buffer (off-policy)."""
+
+    is_on_policy: ClassVar[bool] = False
+    replay_size: Count = 50_000
+    """Number of last transitions in the replay buffer."""
+    batch_size: Count = 64
+    """Transitions per update, drawn from the replay buffer with replacement."""
+    passes: Count = 64
+    """Updates per training step."""
+    target_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Share of the target network that each update keeps; the rest is the current network. With 0 they are equal."""
+
+
+class ReplayBuffer(nn.Module):
+    """Ring buffer of transitions."""
+
+    num_added: Tensor
+
+    def __init__(self, size: int, observations: ObservationCodec, actions: ActionCodec) -> None:
+        super().__init__()
+        self.size, states = size, torch.zeros(size, *observations.shape)
+        taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
+        empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size, dtype=torch.bool))
+        for name, tensor in empty._asdict().items():
+            self.register_buffer(name, tensor)
+        self.register_buffer("num_added", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def transitions(self) -> Transitions:
+        """The rows of the ring."""
+        return Transitions(*(getattr(self, name) for name in Transitions._fields))
+
+    def add(self, transitions: Transitions) -> None:
+        """Add transitions in order; the oldest ones are overwritten."""
+        count = len(transitions.rewards)
+        kept = min(count, self.size)
+        self.num_added += count
+        rows = (torch.arange(-kept, 0, device=self.num_added.device) + self.num_added) % self.size
+        for ring, new in zip(self.transitions, transitions, strict=True):
+            ring[rows] = new[-kept:]
+
+    def draw(self, count: int, context: StepContext) -> Transitions:
+        """Draw transitions with replacement, depending on the seed, the step and the pass."""
+        rng = seeded_generator(context.seed, context.step, context.number_of_pass, MINIBATCH_STREAM)
+        drawn = torch.from_numpy(rng.integers(min(int(self.num_added), self.size), size=count))
+        rows = drawn.to(self.num_added.device)
+        return Transitions(*(ring[rows] for ring in self.transitions))
+
+
+class ReplayObjective(ControlObjective):
+    """Objective that learns from the transitions of a replay buffer."""
+
+    def __init__(self, config: Any, factory: ModelFactory | None) -> None:
+        super().__init__(config, factory)
+        self.passes = config.passes
+        self.replay = ReplayBuffer(config.replay_size, self.observations, self.actions)
+
+    def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
+        """Play the episodes of a batch, and add their transitions to the replay buffer."""
+        episodes = super().collect(model, batch, context)
+        self.replay.add(episodes.transitions())
+        return episodes

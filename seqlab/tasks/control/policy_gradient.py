@@ -7,7 +7,7 @@ Shapes: B episodes, T actions, A outputs of the model.
 """
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -17,16 +17,10 @@ from seqlab.base.bounds import Count, NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.models.predictor import TargetSize
 from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
-from seqlab.tasks.control.behavior import Gaussian, Softmax, scale_to_bounds
-from seqlab.tasks.control.episodes import (
-    Behavior,
-    Episodes,
-    values_of,
-    values_of_states,
-    with_value_of_cut,
-)
-from seqlab.tasks.control.objective import Collected, ControlObjective, ControlObjectiveConfig, Share
+from seqlab.objectives.returns import clipped_gains, mean_of_others
+from seqlab.tasks.control.behavior import Behavior, Gaussian, Softmax
+from seqlab.tasks.control.episodes import Episodes
+from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Share
 
 Baseline = Literal["none", "moving_mean", "other_episodes", "critic"]
 
@@ -37,7 +31,6 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
 
     family: Literal["episode_policy_gradient"] = "episode_policy_gradient"
     """Name of the objective."""
-    is_on_policy: ClassVar[bool] = True
     returns: Literal["total", "to_go"] = "to_go"
     """Return of an action: all rewards of the episode (`total`), or those of this and the later actions (`to_go`)."""
     baseline: Baseline = "critic"
@@ -62,17 +55,17 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
 
     @model_validator(mode="after")
     def _check_unused(self) -> "EpisodePolicyGradientConfig":
-        if self.baseline != "critic" and self.trace_decay < 1:
-            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `baseline: critic`: set it, or leave it out.")
-        if self.returns == "total" and self.trace_decay < 1:
-            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `returns: to_go`: set it, or leave it out.")
+        for name, needed in (("baseline", "critic"), ("returns", "to_go")):
+            if self.trace_decay < 1 and getattr(self, name) != needed:
+                raise ValueError(
+                    f"`trace_decay` ({self.trace_decay}) needs `{name}: {needed}`: set it, or leave it out."
+                )
         return self
 
-    def check(self, config: Any) -> None:
-        """Raise ValueError if there are no other episodes to compare with."""
-        super().check(config)
-        if self.baseline == "other_episodes" and config.data.episodes_per_step < 2:
-            raise ValueError("`baseline: other_episodes` needs several episodes: raise `data.episodes_per_step`.")
+    @property
+    def min_episodes(self) -> int:
+        """Number of episodes that each process needs in a step."""
+        return 2 if self.baseline == "other_episodes" else 1
 
     def build_for(self, model: Any, factory: ModelFactory | None = None) -> "EpisodePolicyGradient":
         """Build the objective for a model."""
@@ -87,29 +80,32 @@ class EpisodePolicyGradient(ControlObjective):
 
     def __init__(self, config: EpisodePolicyGradientConfig, factory: ModelFactory | None) -> None:
         super().__init__(config, factory)
-        assert factory is not None
         self.passes, size = config.passes, self.actions.size
-        self.critic = factory.build(tgt=TargetSize(1)) if config.baseline == "critic" else None
+        self.critic = self.factory.build(tgt=TargetSize(1)) if config.baseline == "critic" else None
         start = math.log(config.initial_deviation)
         self.log_deviation = None if self.actions.is_discrete else nn.Parameter(torch.full((size,), start))
         self.register_buffer("mean_return", torch.zeros((), dtype=torch.float64))
         self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
 
-    def exploration(self, model: Any, step: int) -> Behavior:
-        """Return the policy itself: its actions are random."""
+    def policy(self, model: Any) -> Softmax | Gaussian:
+        """Return the random behavior whose expected return is the objective."""
         if self.log_deviation is None:
             return Softmax(model)
-        return Gaussian(model, self.actions, self.log_deviation.detach().exp())
+        return Gaussian(model, self.actions, self.log_deviation.exp())
 
-    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+    def exploration(self, model: Any, step: int) -> Behavior:
+        """Return the policy itself: its actions are random."""
+        return self.policy(model)
+
+    def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the negative gains over episodes; the critic's squared errors are added per action.
 
         Logs besides those of all objectives on episodes: `entropy` of an action in nats, `clipped`, the share of
         actions without a gradient, `mean_return` over actions, and `critic_error`.
         """
-        episodes, mask, fixed = collected.episodes, collected.episodes.mask, collected.fixed
+        mask, fixed = episodes.mask, episodes.fixed
         log_probs, entropy = self._log_probs(model, episodes)
-        values = None if self.critic is None else values_of_states(self.critic, episodes)[..., 0]
+        values = None if self.critic is None else episodes.outputs(self.critic)[..., 0]  # (B, T + 1)
         if not fixed:
             fixed["log_probs"] = log_probs.detach()
             fixed["advantages"], fixed["returns"] = self._advantages(episodes, values)
@@ -137,34 +133,21 @@ class EpisodePolicyGradient(ControlObjective):
     def _log_probs(self, model: Any, episodes: Episodes) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities and the entropies of the actions, both (B, T) and 0 after an episode."""
         mask = episodes.mask
-        outputs, actions = values_of(model, episodes.observations[:, :-1][mask]), episodes.actions[mask]
-        policy: torch.distributions.Distribution
-        if self.log_deviation is None:
-            policy = torch.distributions.Categorical(logits=outputs, validate_args=False)
-            log_probs, entropy = policy.log_prob(actions), policy.entropy()
-        else:
-            deviation = Gaussian(model, self.actions, self.log_deviation.exp()).deviation
-            policy = torch.distributions.Normal(scale_to_bounds(outputs, self.actions), deviation, validate_args=False)
-            log_probs, entropy = policy.log_prob(actions).sum(1), policy.entropy().sum(1)
-        zeros = outputs.new_zeros(mask.shape)
-        return zeros.masked_scatter(mask, log_probs), zeros.masked_scatter(mask, entropy)
+        policy = self.policy(model).distribution(episodes.observations[:, :-1][mask])
+        zeros = torch.zeros_like(episodes.rewards)
+        log_probs = policy.log_prob(episodes.actions[mask])
+        return zeros.masked_scatter(mask, log_probs), zeros.masked_scatter(mask, policy.entropy())
 
     def _advantages(self, episodes: Episodes, values: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the advantages and the returns of the actions, both (B, T)."""
-        rewards, discount = episodes.rewards, self.config.discount
-        if values is not None:
-            values = values.detach()
-            rewards, before = with_value_of_cut(episodes, values, discount), values[:, :-1] * episodes.mask
-        returns = discounted_returns(rewards, discount)
+        if values is None:
+            values = torch.nn.functional.pad(torch.zeros_like(episodes.rewards), (0, 1))
+        returns = episodes.lambda_returns(values, self.config.discount, self.config.trace_decay)
+        baseline = values.detach()[:, :-1] * episodes.mask
         if self.config.returns == "total":
             returns = returns[:, :1].expand_as(returns)
-        if values is not None and self.config.returns == "to_go":
-            advantages = generalized_advantages(rewards, before, discount, self.config.trace_decay)
-            return advantages, advantages + before
-        if values is not None:
-            return returns - before, returns
         if self.config.baseline == "moving_mean":
-            return returns - self.mean_return.to(returns), returns
-        if self.config.baseline == "other_episodes":
-            return returns - mean_of_others(returns, len(returns)), returns
-        return returns, returns
+            baseline = self.mean_return.to(returns)
+        elif self.config.baseline == "other_episodes":
+            baseline = mean_of_others(returns, len(returns))
+        return returns - baseline, returns

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +21,8 @@ from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.control.config import ControlConfig
-from seqlab.tasks.control.environment import Environment, repeats_itself
-from seqlab.tasks.control.episodes import EpisodeBatch, Player
+from seqlab.tasks.control.environment import read_spaces
+from seqlab.tasks.control.episodes import EpisodeBatch, Player, repeats_itself
 from seqlab.tasks.control.objective import ControlObjectiveConfig
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
@@ -42,8 +42,6 @@ class PreparedEnvironment:
     player: Player
     """Environments of validation."""
     content_hashes: dict[str, str] = field(default_factory=dict)
-    train: None = None
-    valid: None = None
 
     @property
     def report(self) -> "PreparedEnvironment":
@@ -75,11 +73,10 @@ class ControlTask(Task):
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Save the shapes of the observations and the actions."""
         data, objective = _sections(config)
-        environment = Environment(data.spec)
+        environment = read_spaces(data.spec)
         objective.check_actions(environment.actions)
         save_codec(environment.observations, folder, "src")
         save_codec(objective.target(environment.actions), folder, "tgt")
-        environment.close()
         return {}
 
     def prepare(
@@ -88,17 +85,16 @@ class ControlTask(Task):
         """Compare the environment with the codecs, and check whether it repeats itself from its seed."""
         data, _ = _sections(config)
         config.model.check_sides(*codecs)
-        environment = Environment(data.spec)
+        environment = read_spaces(data.spec)
         if (environment.observations.shape, environment.actions) != (codecs[0].shape, codecs[1].actions):
             raise ValueError(f"{data.environment} has other observations or actions than when the run was set up.")
-        is_repeatable = repeats_itself(data.spec, config.seed)
+        is_repeatable = repeats_itself(environment, config.seed)
         if not is_repeatable and on_progress is not None:
             logger.warning(
                 "%s does not repeat itself from its seed: this training cannot be repeated, nor resumed after an "
                 "interruption",
                 data.environment,
             )
-        assert environment.limit is not None
         return PreparedEnvironment(data.environment, is_repeatable, environment.limit, Player(data.spec))
 
     def steps(
@@ -112,23 +108,20 @@ class ControlTask(Task):
             ValueError: the environment does not repeat itself, and the run would be resumed; or the ranks are too many.
         """
         settings, objective = _sections(config)
+        ranks, per_step = world.world_size, settings.episodes_per_step
         if after is not None and not data.is_repeatable:
             raise ValueError(
                 f"{data.name} does not repeat itself from its seed, so this run cannot be resumed exactly: start a new "
                 "one from its weights with `--init_from`."
             )
-        if world.world_size > 1 and not objective.is_on_policy:
+        if ranks > 1 and not objective.is_on_policy:
             raise ValueError(f"`objective.family: {objective.family}` has one replay buffer: train with one process.")
-        if world.world_size > settings.episodes_per_step:
-            raise ValueError(f"{world.world_size} processes need as many episodes: raise `data.episodes_per_step`.")
-        number = 0 if after is None else after.epoch + 1
-        while True:
-            first, end = number * settings.episodes_per_step, (number + 1) * settings.episodes_per_step
-            numbers = np.array_split(np.arange(first, end), world.world_size)[world.rank]
-            yield TrainingStep(
-                Position(number, 0, 0), float(end), [EpisodeBatch(torch.from_numpy(numbers), len(numbers))]
-            )
-            number += 1
+        if per_step < (needed := ranks * objective.min_episodes):
+            raise ValueError(f"`data.episodes_per_step` must be at least {needed}, but is {per_step} instead.")
+        for number in count(0 if after is None else after.epoch + 1):
+            end = (number + 1) * per_step
+            indices = torch.arange(number * per_step, end).tensor_split(ranks)[world.rank]
+            yield TrainingStep(Position(number, 0, 0), float(end), [EpisodeBatch(indices, len(indices))])
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Play the validation episodes without exploration; they are the same in each validation."""
@@ -138,10 +131,9 @@ class ControlTask(Task):
         with torch.inference_mode():
             episodes = run.data.player.play(behavior, range(data.valid_episodes), seed, run.device_context.device)
             error = objective.value_error(model, episodes)
-        mean = float(episodes.returns.mean())
-        score = Score("return", mean, f"episodes:{data.valid_episodes}")
-        more = {"episode_length": float(episodes.lengths.float().mean())}
-        return Validation({"return": score}, -mean if error is None else float(error), "cost", more)
+        mean, length = float(episodes.returns.mean()), float(episodes.lengths.float().mean())
+        scores = {"return": Score("return", mean, f"episodes:{data.valid_episodes}")}
+        return Validation(scores, 0.0 - mean if error is None else float(error), "cost", {"episode_length": length})
 
     def locate(self, data: PreparedEnvironment, index: int) -> str:
         """Return the name of the environment and the number of an episode."""

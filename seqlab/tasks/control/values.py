@@ -7,31 +7,24 @@ Shapes: N transitions, B episodes, T actions, A numbered actions.
 """
 
 from copy import deepcopy
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from seqlab.base.config_class import dataclass
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.objectives.returns import generalized_advantages
-from seqlab.tasks.control.behavior import EpsilonGreedy, Uniform
+from seqlab.tasks.control.behavior import Behavior, Uniform, values_of
 from seqlab.tasks.control.environment import ActionCodec, StateValueCodec
-from seqlab.tasks.control.episodes import (
-    Behavior,
-    Episodes,
-    values_of,
-    values_of_states,
-    with_value_of_cut,
-)
+from seqlab.tasks.control.episodes import Episodes
 from seqlab.tasks.control.objective import (
-    Collected,
     ControlObjective,
     ControlObjectiveConfig,
     ExploringConfig,
+    ReplayConfig,
+    ReplayObjective,
     Share,
 )
-from seqlab.tasks.control.replay import ReplayConfig, ReplayObjective
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -40,7 +33,6 @@ class QLearningConfig(ReplayConfig, ExploringConfig):
 
     family: Literal["q_learning"] = "q_learning"
     """Name of the objective."""
-    is_on_policy: ClassVar[bool] = False
     double: bool = True
     """Whether the current network chooses the next action that the target network evaluates (arXiv:1509.06461), which
     reduces the overestimation of values; no effect with `target_decay: 0`."""
@@ -57,11 +49,7 @@ class QLearning(ReplayObjective):
         super().__init__(config, factory)
         self.target = deepcopy(model).requires_grad_(False).eval() if config.target_decay else None
 
-    def exploration(self, model: Any, step: int) -> Behavior:
-        """Return an epsilon-greedy behavior."""
-        return EpsilonGreedy(model, self.actions, self.config.epsilon(step))
-
-    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+    def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over transitions of the replay buffer; the log `value` is the mean value."""
         if self.target is not None:
             follow(self.target, model, self.config.target_decay)
@@ -71,9 +59,9 @@ class QLearning(ReplayObjective):
             after = values_of(self.target or model, drawn.next_observations)  # (N, A)
             chooser = values_of(model, drawn.next_observations) if self.config.double and self.target else after
             following = after.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
-            targets = drawn.rewards + self.config.discount * (1 - drawn.terminated) * following
+            targets = drawn.rewards + self.config.discount * following * ~drawn.terminated
         error = (values - targets).square().sum()
-        logs = self.episode_logs(collected.episodes) | {"value": values.detach().sum()}
+        logs = self.episode_logs(episodes) | {"value": values.detach().sum()}
         return Loss(error, error.new_tensor(len(values)), logs)
 
 
@@ -90,7 +78,6 @@ class SarsaConfig(ExploringConfig):
 
     family: Literal["sarsa"] = "sarsa"
     """Name of the objective."""
-    is_on_policy: ClassVar[bool] = True
 
     def build_for(self, model: Any, factory: ModelFactory | None = None) -> "Sarsa":
         """Build the objective for a model."""
@@ -100,21 +87,15 @@ class SarsaConfig(ExploringConfig):
 class Sarsa(ControlObjective):
     """Squared difference between the value of an action, and its reward plus the value of the action after it."""
 
-    def exploration(self, model: Any, step: int) -> Behavior:
-        """Return an epsilon-greedy behavior."""
-        return EpsilonGreedy(model, self.actions, self.config.epsilon(step))
-
-    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+    def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over the actions of the episodes; the log `value` is the mean value.
 
         After the last action of an episode that was cut, the greedy action counts as the next one.
         """
-        episodes = collected.episodes
-        outputs, mask = values_of_states(model, episodes), episodes.mask  # (B, T + 1, A)
+        outputs, mask = episodes.outputs(model), episodes.mask  # (B, T + 1, A), (B, T)
         values = outputs[:, :-1].gather(2, episodes.actions[..., None])[..., 0]  # (B, T)
         following = values.detach().roll(-1, 1).where(~episodes.last_rows, outputs.detach()[:, 1:].amax(2))
-        terminated = episodes.last_rows & episodes.terminated[:, None]
-        targets = episodes.rewards + self.config.discount * following * ~terminated
+        targets = episodes.rewards + self.config.discount * following * ~episodes.terminated
         error = ((values - targets).square() * mask).sum()
         logs = self.episode_logs(episodes) | {"value": (values.detach() * mask).sum()}
         return Loss(error, mask.sum().to(error), logs)
@@ -129,7 +110,6 @@ class TdConfig(ControlObjectiveConfig):
 
     family: Literal["td"] = "td"
     """Name of the objective."""
-    is_on_policy: ClassVar[bool] = True
     trace_decay: Share = 0.0
     """Lambda: 0 uses the next reward and the value of the next state, 1 all later rewards (Monte Carlo)."""
 
@@ -152,9 +132,8 @@ class TdConfig(ControlObjectiveConfig):
 
     def value_error(self, model: Any, episodes: Episodes) -> Tensor:
         """Return the mean squared difference between the values of states and the returns after them."""
-        values, mask = values_of_states(model, episodes)[..., 0], episodes.mask
-        rewards = with_value_of_cut(episodes, values, self.discount)
-        error = generalized_advantages(rewards, values[:, :-1] * mask, self.discount, 1.0)
+        values, mask = episodes.outputs(model)[..., 0], episodes.mask
+        error = values[:, :-1] - episodes.lambda_returns(values, self.discount)
         return (error.square() * mask).sum() / mask.sum()
 
     def build_for(self, model: Any, factory: ModelFactory | None = None) -> "TemporalDifference":
@@ -165,17 +144,10 @@ class TdConfig(ControlObjectiveConfig):
 class TemporalDifference(ControlObjective):
     """Squared difference between the value of a state and its lambda-return."""
 
-    def exploration(self, model: Any, step: int) -> Behavior:
-        """Return uniformly random actions."""
-        return Uniform(self.actions)
-
-    def loss(self, model: Any, collected: Collected, context: StepContext) -> Loss:
+    def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over the states of the episodes; the log `value` is the mean value."""
-        episodes = collected.episodes
-        values, mask = values_of_states(model, episodes)[..., 0], episodes.mask  # (B, T + 1), (B, T)
-        fixed = values.detach()
-        rewards, before = with_value_of_cut(episodes, fixed, self.config.discount), fixed[:, :-1] * mask
-        returns = before + generalized_advantages(rewards, before, self.config.discount, self.config.trace_decay)
+        values, mask = episodes.outputs(model)[..., 0], episodes.mask  # (B, T + 1), (B, T)
+        returns = episodes.lambda_returns(values, self.config.discount, self.config.trace_decay)
         error = ((values[:, :-1] - returns).square() * mask).sum()
-        logs = self.episode_logs(episodes) | {"value": before.sum()}
+        logs = self.episode_logs(episodes) | {"value": (values[:, :-1].detach() * mask).sum()}
         return Loss(error, mask.sum().to(error), logs)

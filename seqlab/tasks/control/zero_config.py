@@ -7,20 +7,19 @@ from typing import Any
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.control.config import ControlConfig
-from seqlab.tasks.control.environment import Environment
+from seqlab.tasks.control.environment import read_spaces
 from seqlab.training.config_builder import ConfigBuilder, choose_intervals
 
 logger = logging.getLogger(__name__)
-Fields = dict[str, Any]
-TABLE: Fields = {"data.episodes_per_step": 4, "optim.optimizer.lr": 0.1, "objective.target_decay": 0.0}
-"""Settings of Q-learning with a table."""
-POLICY: Fields = {
-    **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
-    **{"model.activation": "tanh", "objective.passes": 10, "objective.trace_decay": 0.95, "objective.entropy": 0.01},
+SETTINGS: dict[str, dict[str, Any]] = {
+    "q_learning": {"data.episodes_per_step": 4, "optim.optimizer.lr": 0.1, "objective.target_decay": 0.0},
+    "ddpg": {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200},
+    "episode_policy_gradient": {
+        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
+        **{"model.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
+    },
 }
-"""Settings of PPO."""
-VECTORS: Fields = {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200}
-"""Settings of DDPG."""
+"""Settings of Q-learning with a table, DDPG and PPO, unless the family of the model or the objective is given."""
 
 
 def from_environment(overrides: Sequence[Override]) -> Config:
@@ -30,34 +29,32 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an invalid value.
         ValueError: the environment cannot be made.
     """
-    given = [key for key, _ in overrides]
+    given = dict(overrides)
     base = {"data.kind": "control", "model.family": "mlp", "objective.family": "q_learning"}
-    data_overrides = [each for each in overrides if each[0].startswith("data.")]
-    data = override(None, [*base.items(), *data_overrides]).data
+    data = override(None, [*base.items(), *((key, value) for key, value in overrides if key.startswith("data."))]).data
     assert isinstance(data, ControlConfig)
-    environment = Environment(data.spec)
-    observations, actions = environment.observations, environment.actions
-    environment.close()
-    family, objective, fields, reason = "mlp", "episode_policy_gradient", POLICY, "the actions are numbered"
-    if not actions.is_discrete:
-        objective, fields, reason = "ddpg", VECTORS, "the actions are vectors"
-    elif observations.num_states is not None and data.window == 1:
-        family, objective, fields = "table", "q_learning", TABLE
-        reason = f"there are {observations.num_states} states"
-    elif len(observations.shape) == 3:
+    environment = read_spaces(data.spec)
+    family, objective, reason = "mlp", "episode_policy_gradient", "the actions are numbered"
+    if not environment.actions.is_discrete:
+        objective, reason = "ddpg", "the actions are vectors"
+    elif environment.observations.num_states is not None and data.window == 1:
+        family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
+    elif len(environment.observations.shape) == 3:
         family, reason = "cnn", "the observations are images"
-    chosen = {
-        **{"data.kind": "control", "model.family": family, "objective.family": objective},
-        "optim.schedule.family": "linear",
-    }
+    chosen = {"data.kind": "control", "model.family": family, "objective.family": objective}
+    chosen["optim.schedule.family"] = "linear"
+    if given.get("objective.family") == "td":
+        chosen["training.valid_metric"] = "nll"
     logger.info("%s: %s; chosen settings (give an option to override one):", data.environment, reason)
     for key, value in chosen.items():
         if key not in given:
             logger.info("  %s %s", key, value)
-    builder = ConfigBuilder(override(None, [*((k, v) for k, v in chosen.items() if k not in given), *overrides]), given)
-    if "model.family" not in given and "objective.family" not in given:
-        for key, value in fields.items():
+    builder = ConfigBuilder(override(None, [*(chosen | given).items()]), list(given))
+    if not {"model.family", "objective.family"} & given.keys():
+        for key, value in SETTINGS[objective].items():
             builder.set(key, value, reason)
+        if not {"objective.baseline", "objective.returns"} & given.keys():
+            builder.set("objective.trace_decay", 0.95, reason)
     steps = builder.set_steps(1000, "change it if the return still grows at the end")
     builder.set("training.precision", "fp32", "bf16 does not speed up small models, and is less precise")
     choose_intervals(builder, steps)
