@@ -166,16 +166,21 @@ class Config:
                 f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."
                 f"{broken_plugins_hint()}"
             )
-        if objective.tasks and kind not in objective.tasks:
-            fitting = [name for name, each in Parts("objective").items() if kind in (each.tasks or (kind,))]
+        fitting = [
+            name
+            for name, each in Parts("objective").items()
+            if each.fits_data(kind) and each.fits_outputs(self.model.outputs)
+        ]
+        if not objective.fits_data(kind):
             raise ValueError(
                 f"`objective.family: {objective.family}` does not fit `data.kind: {kind}`: choose "
                 f"{' or '.join(fitting)}."
             )
         if not objective.fits_outputs(self.model.outputs):
+            default = self.model.default_objective
+            expected = f"`objective.family: {default}`" if default in fitting else f"objectives like `{fitting[-1]}`"
             raise ValueError(
-                f"`model.family: {family}` is trained by `objective.family: {self.model.default_objective}`, not by "
-                f"`{objective.family}`: change one of them."
+                f"`model.family: {family}` is trained by {expected}, not by `{objective.family}`: change one of them."
             )
 
     def _check_count_based(self) -> None:

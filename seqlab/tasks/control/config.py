@@ -11,6 +11,8 @@ from seqlab.runs.yaml_parser import parse_yaml
 
 AGENT = "an agent"
 """`DataConfig.model_noun` of the task."""
+RESERVED = {"max_episode_steps": "`data.max_episode_steps`", "render_mode": "`seqlab play RUN --frames`"}
+"""Options that gymnasium itself takes, and what to use instead."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -95,6 +97,9 @@ class ControlConfig(DataConfig):
     @classmethod
     def _check_options(cls, options: list[str]) -> list[str]:
         for option in options:
-            if not option.partition("=")[0].isidentifier() or "=" not in option:
+            name, separator, _ = option.partition("=")
+            if not (name.isidentifier() and separator):
                 raise ValueError(f"`options` must be of the form NAME=VALUE, but one is {option!r} instead.")
+            if name in RESERVED:
+                raise ValueError(f"`options` cannot have {name!r}: use {RESERVED[name]}.")
         return options

@@ -43,7 +43,7 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         family, reason = "cnn", "the observations are images"
     chosen = {"data.kind": "control", "model.family": family, "objective.family": objective}
     chosen["optim.schedule.family"] = "linear"
-    if given.get("objective.family") == "td":
+    if "td" in given.get("objective.family", ()):  # a text, or a list of one
         chosen["training.valid_metric"] = "nll"
     logger.info("%s: %s; chosen settings (give an option to override one):", data.environment, reason)
     for key, value in chosen.items():
