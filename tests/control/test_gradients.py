@@ -22,10 +22,9 @@ from torch import Tensor
 from seqlab.models import LinearConfig
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
-from seqlab.tasks.control.behavior import Gaussian, Softmax
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.environment import Environment
-from seqlab.tasks.control.episodes import Episodes, Player
+from seqlab.tasks.control.episodes import Episodes, Gaussian, Player, Softmax
 from seqlab.tasks.control.policy_gradient import EpisodePolicyGradientConfig
 
 TOY = EnvironmentSpec("Toy-v0")

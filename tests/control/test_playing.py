@@ -11,10 +11,18 @@ from reference.toy_environments import ACTIONS, OBSERVATIONS
 from torch import Tensor
 
 from seqlab.models import LinearConfig
-from seqlab.tasks.control.behavior import Behavior, EpsilonGreedy, Greedy, Softmax, Uniform
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.environment import Environment
-from seqlab.tasks.control.episodes import Episodes, Player, repeats_itself
+from seqlab.tasks.control.episodes import (
+    Behavior,
+    Episodes,
+    EpsilonGreedy,
+    Greedy,
+    Player,
+    Softmax,
+    Uniform,
+    repeats_itself,
+)
 
 POLE = EnvironmentSpec("CartPole-v1")
 
@@ -92,7 +100,7 @@ def test_windows_of_images_follow_one_another_in_the_channels() -> None:
     assert environment.observations.shape == (6, 12, 10)
     first = environment.reset(1)
     np.testing.assert_array_equal(first[:3], first[3:])
-    second = environment.step(np.array(0)).observation
+    second, _, _, _ = environment.step(np.array(0))
     np.testing.assert_array_equal(second[:3], first[3:])
     assert (second[3:] != first[3:]).any()
 

@@ -15,11 +15,11 @@ from seqlab.data.batch import ValueBatch
 from seqlab.models import MlpConfig
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
+from seqlab.objectives.replay import ReplayBuffer
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.ddpg import DdpgConfig
-from seqlab.tasks.control.environment import ActionCodec, Environment, ObservationCodec
+from seqlab.tasks.control.environment import Environment
 from seqlab.tasks.control.episodes import EpisodeBatch, Episodes, Transitions
-from seqlab.tasks.control.objective import ReplayBuffer
 from seqlab.tasks.control.values import QLearningConfig, SarsaConfig, TdConfig
 
 DISCOUNT = 0.9
@@ -134,46 +134,29 @@ def test_sarsa_after_the_last_action() -> None:
     assert float(loss.count) == 5
 
 
-def some_transitions(first: int, count: int) -> Transitions:
+def numbered_rows(first: int, count: int) -> dict[str, Tensor]:
     numbers = torch.arange(first, first + count)
-    states = numbers.float()[:, None, None]
-    return Transitions(states, numbers, numbers.float() / 2, states + 1, numbers % 3 == 0)
+    return {"number": numbers, "vector": torch.stack([numbers, numbers + 1], 1).float(), "end": numbers % 3 == 0}
+
+
+def buffer_of(size: int) -> ReplayBuffer:
+    return ReplayBuffer({name: torch.zeros_like(rows) for name, rows in numbered_rows(0, size).items()})
 
 
 def test_the_replay_buffer_is_a_ring() -> None:
-    codec = ObservationCodec(EnvironmentSpec("Toy-v0"), (1, 1), None)
-    buffer, reference, first = ReplayBuffer(7, codec, ActionCodec(2)), deque[int](maxlen=7), 0
+    buffer, reference, first = buffer_of(7), deque[int](maxlen=7), 0
     for count in (3, 3, 4, 1, 7, 20, 2, 15):
-        buffer.add(some_transitions(first, count))
+        buffer.add(numbered_rows(first, count))
         reference.extend(range(first, first + count))
         first += count
-        kept = buffer.transitions
-        used = min(first, 7)
-        assert sorted(kept.actions[:used].tolist()) == list(reference)
-        torch.testing.assert_close(kept.rewards[:used], kept.actions[:used].float() / 2)
-        torch.testing.assert_close(kept.next_observations[:used], kept.observations[:used] + 1)
-        assert kept.terminated[:used].tolist() == [number % 3 == 0 for number in kept.actions[:used].tolist()]
         slots = {number % 7: number for number in reference}
-        assert [slots[slot] for slot in range(used)] == kept.actions[:used].tolist()
-
-
-def test_draws_depend_on_the_seed_the_step_and_the_pass() -> None:
-    codec = ObservationCodec(EnvironmentSpec("Toy-v0"), (1, 1), None)
-    buffer = ReplayBuffer(1000, codec, ActionCodec(2))
-    buffer.add(some_transitions(0, 300))
-
-    def draw(*key: int) -> list[int]:
-        seed, step, number = key
-        torch.manual_seed(torch.initial_seed() + 1)
-        actions: list[int] = buffer.draw(500, StepContext(step, seed=seed, number_of_pass=number)).actions.tolist()
-        return actions
-
-    keys = [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
-    draws = [draw(*key) for key in keys]
-    assert draws == [draw(*key) for key in keys]
-    assert len({tuple(each) for each in draws}) == 4
-    assert max(draws[0]) < 300
-    assert len(set(draws[0])) > 200
+        kept = [slots[slot] for slot in range(min(first, 7))]
+        assert buffer.number[: len(kept)].tolist() == kept
+        assert buffer.vector[: len(kept)].tolist() == [[number, number + 1] for number in kept]
+        assert buffer.end[: len(kept)].tolist() == [number % 3 == 0 for number in kept]
+        drawn = buffer.draw(200, np.random.default_rng(1))
+        assert set(drawn["number"].tolist()) == set(reference)
+        assert drawn["vector"][:, 0].tolist() == drawn["number"].tolist()
 
 
 @pytest.fixture
@@ -187,7 +170,8 @@ def ddpg() -> tuple[Any, Any]:
     model = factory.build()
     objective = DdpgConfig(replay_size=16, batch_size=400, target_decay=0.5).build_for(model, factory)
     actions, ends = torch.randn(16, 4) * 3, torch.arange(16) % 2 == 0
-    objective.replay.add(Transitions(torch.rand(16, 2, 3), actions, torch.rand(16), torch.rand(16, 2, 3), ends))
+    rows = Transitions(torch.rand(16, 2, 3), actions, torch.rand(16), torch.rand(16, 2, 3), ends)
+    objective.replay.add(rows._asdict())
     return model, objective
 
 
@@ -196,7 +180,7 @@ def test_the_gradient_of_the_actor_is_the_derivative_of_the_critic(ddpg: tuple[A
     parameters = [*model.parameters()]
     loss = objective.loss(model, two_episodes(), StepContext(0))
     gradients = torch.autograd.grad(loss.total, parameters)
-    observations = objective.replay.draw(400, StepContext(0)).observations.double()
+    observations = objective.draw(StepContext(0)).observations.double()
     model, critic = model.double(), objective.critic.double()
 
     def value() -> float:
@@ -235,3 +219,18 @@ def test_the_critic_learns_from_its_error_only(ddpg: tuple[Any, Any]) -> None:
     others = torch.autograd.grad(objective.loss(model, two_episodes(), StepContext(0)).total, critic)
     for gradient, other in zip(gradients, others, strict=True):
         torch.testing.assert_close(gradient, other)
+
+
+def test_draws_depend_on_the_seed_the_step_and_the_pass(ddpg: tuple[Any, Any]) -> None:
+    _, objective = ddpg
+
+    def draw(seed: int, step: int, number: int) -> list[float]:
+        torch.manual_seed(torch.initial_seed() + 1)
+        rewards: list[float] = objective.draw(StepContext(step, seed=seed, number_of_pass=number)).rewards.tolist()
+        return rewards
+
+    keys = [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
+    draws = [draw(*key) for key in keys]
+    assert draws == [draw(*key) for key in keys]
+    assert len({tuple(each) for each in draws}) == 4
+    assert len(set(draws[0])) == 16

@@ -12,10 +12,8 @@ from torch import Tensor
 from seqlab.data.epoch import derive_seed
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.tasks.control.behavior import Behavior, values_of
 from seqlab.tasks.control.config import AGENT
-from seqlab.tasks.control.episodes import Episodes, Player
-from seqlab.tasks.control.objective import ControlObjectiveConfig
+from seqlab.tasks.control.episodes import Behavior, Episodes, Player, values_of
 
 Paths = str | Path | Sequence[str | Path]
 PLAY_STREAM = 4
@@ -41,8 +39,7 @@ class Agent:
         self.run, self.device = run, device
         self.observations, target = run.codecs
         self.actions = target.actions
-        objective = run.config.objective
-        assert isinstance(objective, ControlObjectiveConfig)
+        objective: Any = run.config.objective
         self.behavior: Behavior = objective.valid_behavior(run.model, self.actions)
         self._player = Player(self.observations.environment)
         prepare_inference(run.model, device, dtype)

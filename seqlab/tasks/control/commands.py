@@ -39,8 +39,8 @@ def run(options: PlayOptions) -> int:
     """Play the episodes, and draw the first one if requested."""
     from seqlab.tasks.control.agent import load_agent
 
-    path = None if options.frames is None else Path(options.frames)
-    if path is not None and path.suffix not in ("", ".gif"):
+    path = Path(options.frames or "")
+    if path.suffix not in ("", ".gif"):
         raise UsageError("`--frames` must be a file that ends in .gif, or a folder without a dot in its name")
     set_threads(options.threads)
     agent = load_agent(options.runs, options.checkpoint, options.device, options.precision)
@@ -49,7 +49,7 @@ def run(options: PlayOptions) -> int:
         write_lines(stream, (_format_line(number, each, options.json) for number, each in enumerate(played)))
         if not options.json:
             write_lines(stream, [f"mean return {sum(each.total for each in played) / len(played):.2f}"])
-    if path is not None:
+    if options.frames:
         _draw(agent, path, options.seed)
     return 0
 

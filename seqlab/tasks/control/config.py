@@ -1,13 +1,12 @@
 """Data config of the control task: the environment, and how many of its episodes a step plays."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
-from seqlab.runs.yaml_parser import parse_yaml
 
 AGENT = "an agent"
 """`DataConfig.model_noun` of the task."""
@@ -24,11 +23,6 @@ class EnvironmentSpec:
     max_episode_steps: int | None = None
     window: int = 1
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the environment by name."""
-        pairs = (option.partition("=") for option in self.options)
-        return {name: parse_yaml(value, f"data.options: {name}") for name, _, value in pairs}
-
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class ControlConfig(DataConfig):
@@ -40,7 +34,7 @@ class ControlConfig(DataConfig):
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "return"}
     task_name: ClassVar[str] = "seqlab.tasks.control.task:ControlTask"
     loader_name: ClassVar[str] = "seqlab.tasks.control.agent:load_agent"
-    zero_config_name: ClassVar[str] = "seqlab.tasks.control.zero_config:from_environment"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.control.task:from_environment"
     model_noun: ClassVar[str] = AGENT
     usage_hint: ClassVar[str] = "acts in an environment: use `seqlab play`"
     next_command: ClassVar[str] = "seqlab play {} --episodes 10"
@@ -79,14 +73,6 @@ class ControlConfig(DataConfig):
     def run_name_specs(self) -> tuple[str, ...]:
         """Return the name of the environment: it is the default name of a run."""
         return (self.environment.replace(":", "_").replace("/", "_"),)
-
-    def input_specs(self) -> list[Any]:
-        """Return no input files."""
-        return []
-
-    def column_of(self, spec: str) -> str | None:
-        """Return None: there are no columns."""
-        return None
 
     @property
     def spec(self) -> EnvironmentSpec:

@@ -16,9 +16,8 @@ from seqlab.base.bounds import CountOrZero, NonNegative
 from seqlab.base.config_class import dataclass
 from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.tasks.control.behavior import Behavior, Gaussian, Uniform, scale_to_bounds, values_of
 from seqlab.tasks.control.environment import ActionCodec
-from seqlab.tasks.control.episodes import Episodes
+from seqlab.tasks.control.episodes import Behavior, Episodes, Gaussian, Uniform, scale_to_bounds, values_of
 from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective
 from seqlab.tasks.control.values import follow
 
@@ -29,7 +28,7 @@ class DdpgConfig(ReplayConfig):
 
     family: Literal["ddpg"] = "ddpg"
     """Name of the objective."""
-    action_kinds: ClassVar[tuple[str, ...]] = ("vectors",)
+    numbered: ClassVar[bool | None] = False
     noise: NonNegative = 0.1
     """Standard deviation of the noise of actions in training, as a share of half the range of a value."""
     random_steps: CountOrZero = 5
@@ -55,9 +54,8 @@ class Ddpg(ReplayObjective):
             raise ValueError("`objective.family: ddpg` needs observations of numbers, not images.")
         length, size = self.observations.shape
         self.critic = self.factory.build(InputShape((length, size + self.actions.size)), TargetSize(1))
-        self.target_actor, self.target_critic = (
-            deepcopy(each).requires_grad_(False).eval() for each in (model, self.critic)
-        )
+        copies = (deepcopy(each).requires_grad_(False).eval() for each in (model, self.critic))
+        self.target_actor, self.target_critic = copies
 
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the errors of the critic and the losses of the actor over transitions of the replay buffer.
@@ -66,7 +64,7 @@ class Ddpg(ReplayObjective):
         """
         follow(self.target_actor, model, self.config.target_decay)
         follow(self.target_critic, self.critic, self.config.target_decay)
-        drawn = self.replay.draw(self.config.batch_size, context)
+        drawn = self.draw(context)
         with torch.no_grad():
             next_actions = scale_to_bounds(values_of(self.target_actor, drawn.next_observations), self.actions)
             following = self._values(self.target_critic, drawn.next_observations, next_actions)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,15 @@ from torch import Tensor
 from seqlab.base.atomic_io import write_json
 from seqlab.base.bounds import MAX_NUMBER
 from seqlab.base.parsing import read_json, validate_type
+from seqlab.runs.yaml_parser import parse_yaml
 from seqlab.tasks.control.config import EnvironmentSpec
 
 FloatArray = NDArray[np.float32]
-CodecT = TypeVar("CodecT", bound="_Codec")
 VALUES_FILE = "codec.values.json"
 
 
-class Outcome(NamedTuple):
-    """The result of an action."""
-
-    observation: FloatArray
-    reward: float
-    terminated: bool
-    """Whether the episode ended in a final state, after which there is no reward."""
-    truncated: bool
-    """Whether the episode was cut, for example at its maximum length."""
+Outcome = tuple[FloatArray, float, bool, bool]
+"""Observation, reward, whether the episode ended in a final state, and whether it was cut (at its maximum length)."""
 
 
 class _Codec:
@@ -41,7 +34,7 @@ class _Codec:
         write_json(folder / VALUES_FILE, asdict(self))  # type: ignore[call-overload]
 
     @classmethod
-    def load(cls: type[CodecT], folder: Path) -> CodecT:
+    def load(cls, folder: Path) -> Self:
         """Load the codec from a folder; raises ValueError if its file is missing or damaged."""
         file = folder / VALUES_FILE
         try:
@@ -122,7 +115,10 @@ class Environment:
         self.spec, self.name, self._render = spec, spec.name, render
         options = f" with `data.options` {' '.join(spec.options)}" if spec.options else ""
         with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}"):
-            arguments = spec.arguments() | ({"render_mode": "rgb_array"} if render else {})
+            pairs = (option.partition("=") for option in spec.options)
+            arguments = {name: parse_yaml(value, f"data.options: {name}") for name, _, value in pairs}
+            if render:
+                arguments["render_mode"] = "rgb_array"
             self._env = gymnasium.make(
                 spec.name, max_episode_steps=spec.max_episode_steps, disable_env_checker=True, **arguments
             )
@@ -182,15 +178,20 @@ class Environment:
             ValueError: the environment failed, its observation has another shape, or it or the reward is not finite.
         """
         self._steps += 1
+        space: Any = self._env.action_space
+        if self.actions.is_discrete:
+            chosen: Any = int(action) + int(space.start)
+        else:
+            chosen = np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
         with _named(f"{self.name} failed in step {self._steps} of an episode"):
-            observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
+            observation, reward, terminated, truncated, _ = self._env.step(chosen)
             encoded = self._encode(observation)
             if not abs(float(reward)) <= MAX_NUMBER:
                 raise ValueError(f"the reward is {reward}")
         self._last = np.concatenate([self._last[len(encoded) :], encoded])
         if self._render:
             self.frames.append(self._frame())
-        return Outcome(self._last, float(reward), bool(terminated), bool(truncated))
+        return self._last, float(reward), bool(terminated), bool(truncated)
 
     def close(self) -> None:
         """Free the environment."""
@@ -202,13 +203,6 @@ class Environment:
             if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
                 raise ValueError("`render` must return an array of bytes")
         return frame
-
-    def _decode(self, action: NDArray[Any]) -> Any:
-        """Return an action of the environment, given one of the codec."""
-        space: Any = self._env.action_space
-        if self.actions.is_discrete:
-            return int(action) + int(space.start)
-        return np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
 
     def _encode(self, observation: Any) -> FloatArray:
         """Encode one observation: (1, D), or (C, H, W) with values from 0 to 1."""

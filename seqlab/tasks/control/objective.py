@@ -14,15 +14,13 @@ from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
 from seqlab.data.epoch import seeded_generator
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, ObjectiveConfig, StepContext
+from seqlab.objectives.replay import ReplayBuffer
 from seqlab.search.search import evaluation_mode
-from seqlab.tasks.control.behavior import Behavior, EpsilonGreedy, Greedy
 from seqlab.tasks.control.environment import ActionCodec, ObservationCodec
-from seqlab.tasks.control.episodes import EpisodeBatch, Episodes, Player, Transitions
+from seqlab.tasks.control.episodes import Behavior, EpisodeBatch, Episodes, Greedy, Player, Transitions
 
-MINIBATCH_STREAM = 2
+DRAW_STREAM = 2
 """Seed component of the random numbers that draw transitions."""
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -35,8 +33,8 @@ class ControlObjectiveConfig(ObjectiveConfig):
     shown_logs: ClassVar[tuple[str, ...]] = ("return",)
     is_on_policy: ClassVar[bool] = True
     """Whether the objective learns only from episodes of the current weights."""
-    action_kinds: ClassVar[tuple[str, ...]] = ("numbers", "vectors")
-    """Kinds of actions that the objective supports."""
+    numbered: ClassVar[bool | None] = None
+    """Whether the objective needs numbered actions (True) or vectors (False)."""
     discount: Share = 0.99
     """Factor of the reward of each later step."""
 
@@ -47,13 +45,10 @@ class ControlObjectiveConfig(ObjectiveConfig):
 
     def check_actions(self, actions: ActionCodec) -> None:
         """Raise ValueError if the objective does not support the actions."""
-        kind = "numbers" if actions.is_discrete else "vectors"
-        if kind not in self.action_kinds:
-            other = "q_learning" if actions.is_discrete else "ddpg"
-            raise ValueError(
-                f"`objective.family: {self.family}` needs actions that are {' or '.join(self.action_kinds)}, but these "
-                f"are {kind}: choose `{other}` or `episode_policy_gradient`."
-            )
+        if self.numbered not in (None, actions.is_discrete):
+            kind, other = ("numbers", "ddpg") if self.numbered else ("vectors", "q_learning")
+            family, choice = f"`objective.family: {self.family}`", f"choose `{other}` or `episode_policy_gradient`"
+            raise ValueError(f"{family} needs actions that are {kind}, but these are not: {choice}.")
 
     def target(self, actions: ActionCodec) -> Any:
         """Return the target side: `size` outputs for observations, and the codec of the `actions`."""
@@ -70,24 +65,6 @@ class ControlObjectiveConfig(ObjectiveConfig):
     def value_error(self, model: Any, episodes: Episodes) -> Tensor | None:
         """Return the loss of the model on validation episodes, (), if it is not their negative return."""
         return None
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class ExploringConfig(ControlObjectiveConfig):
-    """Common fields of objectives that learn the value of each action, and explore with probability epsilon."""
-
-    action_kinds: ClassVar[tuple[str, ...]] = ("numbers",)
-    epsilon_start: Share = 1.0
-    """Probability of a random action in the first step."""
-    epsilon_end: Share = 0.05
-    """Probability of a random action after `epsilon_steps`."""
-    epsilon_steps: Count = 500
-    """Training steps over which the probability falls linearly."""
-
-    def exploration(self, model: Any, actions: ActionCodec, step: int) -> Behavior:
-        """Return the epsilon-greedy behavior of a step."""
-        done = min(1.0, step / self.epsilon_steps)
-        return EpsilonGreedy(model, actions, self.epsilon_start + done * (self.epsilon_end - self.epsilon_start))
 
 
 class ControlObjective(nn.Module):
@@ -147,52 +124,25 @@ class ReplayConfig(ControlObjectiveConfig):
     """Share of the target network that each update keeps; the rest is the current network. With 0 they are equal."""
 
 
-class ReplayBuffer(nn.Module):
-    """Ring buffer of transitions."""
-
-    num_added: Tensor
-
-    def __init__(self, size: int, observations: ObservationCodec, actions: ActionCodec) -> None:
-        super().__init__()
-        self.size, states = size, torch.zeros(size, *observations.shape)
-        taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
-        empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size, dtype=torch.bool))
-        for name, tensor in empty._asdict().items():
-            self.register_buffer(name, tensor)
-        self.register_buffer("num_added", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def transitions(self) -> Transitions:
-        """The rows of the ring."""
-        return Transitions(*(getattr(self, name) for name in Transitions._fields))
-
-    def add(self, transitions: Transitions) -> None:
-        """Add transitions in order; the oldest ones are overwritten."""
-        count = len(transitions.rewards)
-        kept = min(count, self.size)
-        self.num_added += count
-        rows = (torch.arange(-kept, 0, device=self.num_added.device) + self.num_added) % self.size
-        for ring, new in zip(self.transitions, transitions, strict=True):
-            ring[rows] = new[-kept:]
-
-    def draw(self, count: int, context: StepContext) -> Transitions:
-        """Draw transitions with replacement, depending on the seed, the step and the pass."""
-        rng = seeded_generator(context.seed, context.step, context.number_of_pass, MINIBATCH_STREAM)
-        drawn = torch.from_numpy(rng.integers(min(int(self.num_added), self.size), size=count))
-        rows = drawn.to(self.num_added.device)
-        return Transitions(*(ring[rows] for ring in self.transitions))
-
-
 class ReplayObjective(ControlObjective):
     """Objective that learns from the transitions of a replay buffer."""
 
     def __init__(self, config: Any, factory: ModelFactory | None) -> None:
         super().__init__(config, factory)
         self.passes = config.passes
-        self.replay = ReplayBuffer(config.replay_size, self.observations, self.actions)
+        size, actions = config.replay_size, self.actions
+        states = torch.zeros(size, *self.observations.shape)
+        taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
+        ends = torch.zeros(size, dtype=torch.bool)
+        self.replay = ReplayBuffer(Transitions(states, taken, torch.zeros(size), states.clone(), ends)._asdict())
+
+    def draw(self, context: StepContext) -> Transitions:
+        """Draw transitions; they depend on the seed, the step and the pass."""
+        rng = seeded_generator(context.seed, context.step, context.number_of_pass, DRAW_STREAM)
+        return Transitions(**self.replay.draw(self.config.batch_size, rng))
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch, and add their transitions to the replay buffer."""
         episodes = super().collect(model, batch, context)
-        self.replay.add(episodes.transitions())
+        self.replay.add(episodes.transitions()._asdict())
         return episodes

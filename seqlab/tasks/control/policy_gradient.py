@@ -18,8 +18,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.models.predictor import TargetSize
 from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, ModelFactory, StepContext
 from seqlab.objectives.returns import clipped_gains, mean_of_others
-from seqlab.tasks.control.behavior import Behavior, Gaussian, Softmax
-from seqlab.tasks.control.episodes import Episodes
+from seqlab.tasks.control.episodes import Episodes, Gaussian, Softmax
 from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Share
 
 Baseline = Literal["none", "moving_mean", "other_episodes", "critic"]
@@ -57,9 +56,7 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
     def _check_unused(self) -> "EpisodePolicyGradientConfig":
         for name, needed in (("baseline", "critic"), ("returns", "to_go")):
             if self.trace_decay < 1 and getattr(self, name) != needed:
-                raise ValueError(
-                    f"`trace_decay` ({self.trace_decay}) needs `{name}: {needed}`: set it, or leave it out."
-                )
+                raise ValueError(f"`trace_decay: {self.trace_decay}` needs `{name}: {needed}`: leave one of them out.")
         return self
 
     @property
@@ -87,15 +84,11 @@ class EpisodePolicyGradient(ControlObjective):
         self.register_buffer("mean_return", torch.zeros((), dtype=torch.float64))
         self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
 
-    def policy(self, model: Any) -> Softmax | Gaussian:
-        """Return the random behavior whose expected return is the objective."""
+    def exploration(self, model: Any, step: int) -> Softmax | Gaussian:
+        """Return the policy itself: its actions are random."""
         if self.log_deviation is None:
             return Softmax(model)
         return Gaussian(model, self.actions, self.log_deviation.exp())
-
-    def exploration(self, model: Any, step: int) -> Behavior:
-        """Return the policy itself: its actions are random."""
-        return self.policy(model)
 
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the negative gains over episodes; the critic's squared errors are added per action.
@@ -133,7 +126,7 @@ class EpisodePolicyGradient(ControlObjective):
     def _log_probs(self, model: Any, episodes: Episodes) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities and the entropies of the actions, both (B, T) and 0 after an episode."""
         mask = episodes.mask
-        policy = self.policy(model).distribution(episodes.observations[:, :-1][mask])
+        policy = self.exploration(model, 0).distribution(episodes.observations[:, :-1][mask])
         zeros = torch.zeros_like(episodes.rewards)
         log_probs = policy.log_prob(episodes.actions[mask])
         return zeros.masked_scatter(mask, log_probs), zeros.masked_scatter(mask, policy.entropy())

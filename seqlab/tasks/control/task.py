@@ -1,7 +1,10 @@
-"""Control task: each training step plays episodes of the environment; validation plays others without exploration."""
+"""Control task: each training step plays episodes of the environment; validation plays others without exploration.
+
+`from_environment` is its zero config.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import count
@@ -20,16 +23,27 @@ from seqlab.models.interfaces import Predictor
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import Override, override
 from seqlab.tasks.control.config import ControlConfig
 from seqlab.tasks.control.environment import read_spaces
 from seqlab.tasks.control.episodes import EpisodeBatch, Player, repeats_itself
 from seqlab.tasks.control.objective import ControlObjectiveConfig
+from seqlab.training.config_builder import ConfigBuilder, choose_intervals
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
 logger = logging.getLogger(__name__)
 VALID_STREAM = 3
 """Seed component of the episodes of validation."""
+ZERO_CONFIG: dict[str, dict[str, Any]] = {
+    "q_learning": {"data.episodes_per_step": 4, "optim.optimizer.lr": 0.1, "objective.target_decay": 0.0},
+    "ddpg": {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200},
+    "episode_policy_gradient": {
+        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
+        **{"model.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
+    },
+}
+"""Settings of Q-learning with a table, DDPG and PPO, unless the family of the model or the objective is given."""
 
 
 @dataclass
@@ -90,11 +104,8 @@ class ControlTask(Task):
             raise ValueError(f"{data.environment} has other observations or actions than when the run was set up.")
         is_repeatable = repeats_itself(environment, config.seed)
         if not is_repeatable and on_progress is not None:
-            logger.warning(
-                "%s does not repeat itself from its seed: this training cannot be repeated, nor resumed after an "
-                "interruption",
-                data.environment,
-            )
+            name = data.environment
+            logger.warning("%s does not repeat itself from its seed: this training cannot be repeated or resumed", name)
         return PreparedEnvironment(data.environment, is_repeatable, environment.limit, Player(data.spec))
 
     def steps(
@@ -111,8 +122,7 @@ class ControlTask(Task):
         ranks, per_step = world.world_size, settings.episodes_per_step
         if after is not None and not data.is_repeatable:
             raise ValueError(
-                f"{data.name} does not repeat itself from its seed, so this run cannot be resumed exactly: start a new "
-                "one from its weights with `--init_from`."
+                f"{data.name} does not repeat itself from its seed: use `--init_from` instead of resuming."
             )
         if ranks > 1 and not objective.is_on_policy:
             raise ValueError(f"`objective.family: {objective.family}` has one replay buffer: train with one process.")
@@ -138,3 +148,40 @@ class ControlTask(Task):
     def locate(self, data: PreparedEnvironment, index: int) -> str:
         """Return the name of the environment and the number of an episode."""
         return f"{data.name}, episode {index}"
+
+
+def from_environment(overrides: Sequence[Override]) -> Config:
+    """Choose every field that is not in `overrides` by the spaces of the environment; log each choice.
+
+    Raises:
+        ConfigError: an unknown key or an invalid value.
+        ValueError: the environment cannot be made.
+    """
+    given = dict(overrides)
+    base = {"data.kind": "control", "model.family": "mlp", "objective.family": "q_learning"}
+    data = override(None, [*base.items(), *((key, value) for key, value in overrides if key.startswith("data."))]).data
+    assert isinstance(data, ControlConfig)
+    environment = read_spaces(data.spec)
+    family, objective, reason = "mlp", "episode_policy_gradient", "the actions are numbered"
+    if not environment.actions.is_discrete:
+        objective, reason = "ddpg", "the actions are vectors"
+    elif environment.observations.num_states is not None and data.window == 1:
+        family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
+    elif len(environment.observations.shape) == 3:
+        family, reason = "cnn", "the observations are images"
+    chosen = {"data.kind": "control", "model.family": family, "objective.family": objective}
+    chosen["optim.schedule.family"] = "linear"
+    if "td" in given.get("objective.family", ()):  # a text, or a list of one
+        chosen["training.valid_metric"] = "nll"
+    shown = ", ".join(f"{key} {value}" for key, value in chosen.items() if key not in given)
+    logger.info("%s: %s; chosen (give an option to override one): %s", data.environment, reason, shown)
+    builder = ConfigBuilder(override(None, [*(chosen | given).items()]), list(given))
+    if not {"model.family", "objective.family"} & given.keys():
+        for key, value in ZERO_CONFIG[objective].items():
+            builder.set(key, value, reason)
+        if not {"objective.baseline", "objective.returns"} & given.keys():
+            builder.set("objective.trace_decay", 0.95, reason)
+    steps = builder.set_steps(1000, "change it if the return still grows at the end")
+    builder.set("training.precision", "fp32", "bf16 does not speed up small models, and is less precise")
+    choose_intervals(builder, steps)
+    return builder.config()

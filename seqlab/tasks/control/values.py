@@ -7,24 +7,41 @@ Shapes: N transitions, B episodes, T actions, A numbered actions.
 """
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.tasks.control.behavior import Behavior, Uniform, values_of
 from seqlab.tasks.control.environment import ActionCodec, StateValueCodec
-from seqlab.tasks.control.episodes import Episodes
+from seqlab.tasks.control.episodes import Behavior, Episodes, EpsilonGreedy, Uniform, values_of
 from seqlab.tasks.control.objective import (
     ControlObjective,
     ControlObjectiveConfig,
-    ExploringConfig,
     ReplayConfig,
     ReplayObjective,
     Share,
 )
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ExploringConfig(ControlObjectiveConfig):
+    """Common fields of objectives that learn the value of each action, and explore with probability epsilon."""
+
+    numbered: ClassVar[bool | None] = True
+    epsilon_start: Share = 1.0
+    """Probability of a random action in the first step."""
+    epsilon_end: Share = 0.05
+    """Probability of a random action after `epsilon_steps`."""
+    epsilon_steps: Count = 500
+    """Training steps over which the probability falls linearly."""
+
+    def exploration(self, model: Any, actions: ActionCodec, step: int) -> Behavior:
+        """Return the epsilon-greedy behavior of a step."""
+        done = min(1.0, step / self.epsilon_steps)
+        return EpsilonGreedy(model, actions, self.epsilon_start + done * (self.epsilon_end - self.epsilon_start))
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -53,7 +70,7 @@ class QLearning(ReplayObjective):
         """Sum the squared errors over transitions of the replay buffer; the log `value` is the mean value."""
         if self.target is not None:
             follow(self.target, model, self.config.target_decay)
-        drawn = self.replay.draw(self.config.batch_size, context)
+        drawn = self.draw(context)
         values = values_of(model, drawn.observations).gather(1, drawn.actions[:, None])[:, 0]
         with torch.no_grad():
             after = values_of(self.target or model, drawn.next_observations)  # (N, A)
@@ -117,10 +134,7 @@ class TdConfig(ControlObjectiveConfig):
         """Raise ValueError if the metric is the return, which does not depend on the values."""
         super().check(config)
         if config.training.valid_metric != "nll":
-            raise ValueError(
-                "`objective.family: td` does not change the return: set `training.valid_metric` to `nll`, which is the "
-                "error of the values."
-            )
+            raise ValueError("`objective.family: td` needs `training.valid_metric: nll`, the error of its values.")
 
     def target(self, actions: ActionCodec) -> StateValueCodec:
         """Return a target side with a single output: the value."""
