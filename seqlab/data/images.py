@@ -1,11 +1,11 @@
-"""Reading of image files as arrays of pixels, as a viewer shows them."""
+"""Read image files as arrays of pixels, as a viewer shows them; write animations."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from seqlab.data.readers import require_file
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
+FRAMES_PER_SECOND = 30
 FIRST_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 """Suffixes of images that the first version of the reading knew."""
 IMAGE_SUFFIXES = FIRST_SUFFIXES | {".apng", ".jpe", ".jfif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".dib"}
@@ -275,3 +276,16 @@ def describe_shape(shape: Sequence[int]) -> str:
     """Describe a size (C, H, W)."""
     channels, height, width = shape
     return f"{width} by {height} pixels in {'color' if channels == 3 else 'gray'}"
+
+
+def write_frames(frames: Iterable[NDArray[np.uint8]], path: Path) -> None:
+    """Write frames (height, width, 3) as a GIF file, or as PNG files if the path is a folder, without a suffix."""
+    from PIL import Image
+
+    images = [Image.fromarray(frame) for frame in frames]
+    if path.suffix:
+        images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        image.save(path / f"{number:05d}.png")

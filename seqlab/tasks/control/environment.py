@@ -99,11 +99,8 @@ load_state_value_codec = StateValueCodec.load
 class Environment:
     """One environment, whose episodes depend only on their seeds and the actions."""
 
-    frames: list[NDArray[np.uint8]]
-    """Images (height, width, 3) of the states of the current episode; only with `render`."""
-
     def __init__(self, spec: EnvironmentSpec, render: bool = False) -> None:
-        """Make the environment; with `render`, it draws a frame of each state.
+        """Make the environment; with `render`, `frames` has an image (height, width, 3) of each state of an episode.
 
         Raises:
             ValueError: the name is unknown, an option or a space is not supported, or an episode may never end.
@@ -115,17 +112,15 @@ class Environment:
         self.spec, self.name, self._render = spec, spec.name, render
         options = f" with `data.options` {' '.join(spec.options)}" if spec.options else ""
         with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}"):
-            pairs = (option.partition("=") for option in spec.options)
-            arguments = {name: parse_yaml(value, f"data.options: {name}") for name, _, value in pairs}
-            if render:
-                arguments["render_mode"] = "rgb_array"
+            arguments: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+            for name, _, value in (option.partition("=") for option in spec.options):
+                arguments[name] = parse_yaml(value, f"data.options: {name}")
             self._env = gymnasium.make(
                 spec.name, max_episode_steps=spec.max_episode_steps, disable_env_checker=True, **arguments
             )
-        limit = None if self._env.spec is None else self._env.spec.max_episode_steps
-        if limit is None:
+        self.limit: int = (self._env.spec and self._env.spec.max_episode_steps) or 0
+        if not self.limit:
             raise ValueError(f"An episode of {self.name} may never end: set `data.max_episode_steps`.")
-        self.limit: int = limit
         self.observations, self.actions = self._observation_codec(), self._action_codec()
 
     def _observation_codec(self) -> ObservationCodec:

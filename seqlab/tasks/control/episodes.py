@@ -243,8 +243,7 @@ def repeats_itself(environment: Environment, seed: int) -> bool:
     spec, behavior = replace(environment.spec, max_episode_steps=limit), Uniform(environment.actions)
     first, second = Player(spec), Player(spec)
     second.play(behavior, [1], seed)
-    episodes = [player.play(behavior, [0], seed) for player in (first, second)]
+    one, other = (vars(player.play(behavior, [0], seed)) for player in (first, second))
     for player in (first, second):
         player.environments[0].close()
-    names = ("observations", "rewards", "terminated", "mask")
-    return all(getattr(episodes[0], name).equal(getattr(episodes[1], name)) for name in names)
+    return all(one[name].equal(other[name]) for name in ("observations", "rewards", "terminated", "mask"))

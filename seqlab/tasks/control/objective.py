@@ -133,8 +133,8 @@ class ReplayObjective(ControlObjective):
         size, actions = config.replay_size, self.actions
         states = torch.zeros(size, *self.observations.shape)
         taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
-        ends = torch.zeros(size, dtype=torch.bool)
-        self.replay = ReplayBuffer(Transitions(states, taken, torch.zeros(size), states.clone(), ends)._asdict())
+        empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size).bool())
+        self.replay = ReplayBuffer(empty._asdict())
 
     def draw(self, context: StepContext) -> Transitions:
         """Draw transitions; they depend on the seed, the step and the pass."""

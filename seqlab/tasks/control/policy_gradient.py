@@ -21,8 +21,6 @@ from seqlab.objectives.returns import clipped_gains, mean_of_others
 from seqlab.tasks.control.episodes import Episodes, Gaussian, Softmax
 from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Share
 
-Baseline = Literal["none", "moving_mean", "other_episodes", "critic"]
-
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EpisodePolicyGradientConfig(ControlObjectiveConfig):
@@ -32,7 +30,7 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
     """Name of the objective."""
     returns: Literal["total", "to_go"] = "to_go"
     """Return of an action: all rewards of the episode (`total`), or those of this and the later actions (`to_go`)."""
-    baseline: Baseline = "critic"
+    baseline: Literal["none", "moving_mean", "other_episodes", "critic"] = "critic"
     """Number subtracted from a return: none, the mean of earlier steps (`moving_mean`), the mean of the other episodes
     of the step at the same action (`other_episodes`), or the estimate of a learned critic, which is a second model of
     the `model` section."""
@@ -97,7 +95,10 @@ class EpisodePolicyGradient(ControlObjective):
         actions without a gradient, `mean_return` over actions, and `critic_error`.
         """
         mask, fixed = episodes.mask, episodes.fixed
-        log_probs, entropy = self._log_probs(model, episodes)
+        policy = self.exploration(model, 0).distribution(episodes.observations[:, :-1][mask])
+        zeros = torch.zeros_like(episodes.rewards)
+        log_probs = zeros.masked_scatter(mask, policy.log_prob(episodes.actions[mask]))
+        entropy = zeros.masked_scatter(mask, policy.entropy())
         values = None if self.critic is None else episodes.outputs(self.critic)[..., 0]  # (B, T + 1)
         if not fixed:
             fixed["log_probs"] = log_probs.detach()
@@ -122,14 +123,6 @@ class EpisodePolicyGradient(ControlObjective):
         mean = sums["mean_return"] / sums[f"{COUNT_OF}mean_return"].clamp_min(1.0)
         self.mean_return.mul_(decay).add_(mean * (1 - decay))
         self.num_observed += 1
-
-    def _log_probs(self, model: Any, episodes: Episodes) -> tuple[Tensor, Tensor]:
-        """Return the log-probabilities and the entropies of the actions, both (B, T) and 0 after an episode."""
-        mask = episodes.mask
-        policy = self.exploration(model, 0).distribution(episodes.observations[:, :-1][mask])
-        zeros = torch.zeros_like(episodes.rewards)
-        log_probs = policy.log_prob(episodes.actions[mask])
-        return zeros.masked_scatter(mask, log_probs), zeros.masked_scatter(mask, policy.entropy())
 
     def _advantages(self, episodes: Episodes, values: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the advantages and the returns of the actions, both (B, T)."""

@@ -104,8 +104,7 @@ class ControlTask(Task):
             raise ValueError(f"{data.environment} has other observations or actions than when the run was set up.")
         is_repeatable = repeats_itself(environment, config.seed)
         if not is_repeatable and on_progress is not None:
-            name = data.environment
-            logger.warning("%s does not repeat itself from its seed: this training cannot be repeated or resumed", name)
+            logger.warning("%s does not repeat itself: this training cannot be repeated or resumed", data.environment)
         return PreparedEnvironment(data.environment, is_repeatable, environment.limit, Player(data.spec))
 
     def steps(
@@ -121,9 +120,7 @@ class ControlTask(Task):
         settings, objective = _sections(config)
         ranks, per_step = world.world_size, settings.episodes_per_step
         if after is not None and not data.is_repeatable:
-            raise ValueError(
-                f"{data.name} does not repeat itself from its seed: use `--init_from` instead of resuming."
-            )
+            raise ValueError(f"{data.name} does not repeat itself from its seed: do not resume, use `--init_from`.")
         if ranks > 1 and not objective.is_on_policy:
             raise ValueError(f"`objective.family: {objective.family}` has one replay buffer: train with one process.")
         if per_step < (needed := ranks * objective.min_episodes):
