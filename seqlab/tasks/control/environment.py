@@ -111,7 +111,8 @@ class Environment:
             raise ValueError("Environments need an extra: pip install 'seqlab[control]'.") from None
         self.spec, self.name, self._render = spec, spec.name, render
         options = f" with `data.options` {' '.join(spec.options)}" if spec.options else ""
-        with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}"):
+        hint = "" if spec.name in gymnasium.registry else " (if a plugin registers it, name the plugin with `--plugin`)"
+        with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}{hint}"):
             arguments: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
             for name, _, value in (option.partition("=") for option in spec.options):
                 arguments[name] = parse_yaml(value, f"data.options: {name}")

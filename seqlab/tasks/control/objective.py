@@ -83,8 +83,7 @@ class ControlObjective(nn.Module):
 
     def exploration(self, model: Any, step: int) -> Behavior:
         """Return the behavior that plays the episodes of a step."""
-        behavior: Behavior = self.config.exploration(model, self.actions, step)
-        return behavior
+        return self.config.exploration(model, self.actions, step)
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch."""

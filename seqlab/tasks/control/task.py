@@ -166,10 +166,7 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
     elif len(environment.observations.shape) == 3:
         family, reason = "cnn", "the observations are images"
-    chosen = {"data.kind": "control", "model.family": family, "objective.family": objective}
-    chosen["optim.schedule.family"] = "linear"
-    if "td" in given.get("objective.family", ()):  # a text, or a list of one
-        chosen["training.valid_metric"] = "nll"
+    chosen = base | {"model.family": family, "objective.family": objective, "optim.schedule.family": "linear"}
     shown = ", ".join(f"{key} {value}" for key, value in chosen.items() if key not in given)
     logger.info("%s: %s; chosen (give an option to override one): %s", data.environment, reason, shown)
     builder = ConfigBuilder(override(None, [*(chosen | given).items()]), list(given))

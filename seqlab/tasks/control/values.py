@@ -130,6 +130,11 @@ class TdConfig(ControlObjectiveConfig):
     trace_decay: Share = 0.0
     """Lambda: 0 uses the next reward and the value of the next state, 1 all later rewards (Monte Carlo)."""
 
+    @classmethod
+    def on_selected(cls, values: dict[str, Any]) -> None:
+        """Select checkpoints by the error of the values."""
+        values.setdefault("training", {})["valid_metric"] = "nll"
+
     def check(self, config: Any) -> None:
         """Raise ValueError if the metric is the return, which does not depend on the values."""
         super().check(config)
