@@ -42,6 +42,7 @@ from seqlab.models import (
     TransformerRecogniserConfig,
     TransformerRecordingLabellerConfig,
 )
+from seqlab.models.table import TableConfig
 from seqlab.objectives import (
     AbsoluteErrorConfig,
     CmlmConfig,
@@ -80,6 +81,9 @@ from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.fields import list_fields
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.runs.validate import ConfigError
+from seqlab.tasks.control.ddpg import DdpgConfig
+from seqlab.tasks.control.policy_gradient import EpisodePolicyGradientConfig
+from seqlab.tasks.control.values import QLearningConfig, SarsaConfig, TdConfig
 from seqlab.text import (
     BpeConfig,
     CharactersConfig,
@@ -176,6 +180,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "rnn_predictor": RnnPredictorConfig(),
         "lstm_predictor": LstmPredictorConfig(),
         "gru_predictor": GruPredictorConfig(),
+        "table": TableConfig(),
         "cnn_recording_labeller": CnnRecordingLabellerConfig(),
         "gru_recording_labeller": GruRecordingLabellerConfig(),
         "lstm_recording_labeller": LstmRecordingLabellerConfig(),
@@ -191,6 +196,11 @@ FAMILIES: dict[str, dict[str, object]] = {
         "ctc": CtcConfig(),
         "minimum_risk": MinimumRiskConfig(),
         "policy_gradient": PolicyGradientConfig(),
+        "episode_policy_gradient": EpisodePolicyGradientConfig(),
+        "q_learning": QLearningConfig(),
+        "sarsa": SarsaConfig(),
+        "td": TdConfig(),
+        "ddpg": DdpgConfig(),
         "parallel_cross_entropy": ParallelCrossEntropyConfig(),
         "cmlm": CmlmConfig(),
         "squared_error": SquaredErrorConfig(),
@@ -237,6 +247,12 @@ FAMILIES: dict[str, dict[str, object]] = {
         "saved": SavedConfig(),
     },
 }
+CONTROL: dict[str, Any] = {
+    "data": {"kind": "control", "environment": "CartPole-v1"},
+    "model": {"family": "mlp"},
+    "objective": {"family": "sarsa"},
+}
+CONTROL_TAGS = ("table", "episode_policy_gradient", "q_learning", "sarsa", "td", "ddpg")
 EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
 
 
@@ -251,6 +267,8 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
         return {**PREDICTION, "data": {**PREDICTION["data"], "predicts": "class"}, "objective": {"family": "softmax"}}
     if tag in PREDICTION_TAGS:
         return PREDICTION
+    if tag in CONTROL_TAGS:
+        return CONTROL
     for family, objective in NON_AUTOREGRESSIVE_OBJECTIVES.items():
         if tag in (family, objective):
             return {**CORPUS, "model": {"family": family}, "objective": {"family": objective}}
@@ -283,7 +301,7 @@ def test_all_families_are_covered() -> None:
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
     settings = [("optim.optimizer.lr", "0.7"), ("optim.schedule.warmup_steps", "7")]
-    if tag not in PREDICTION_TAGS and not tag.endswith(tuple(RECORDING_BASES)):
+    if tag not in (*PREDICTION_TAGS, *CONTROL_TAGS) and not tag.endswith(tuple(RECORDING_BASES)):
         settings += [
             ("model.d_model", "64"),
             ("data.tokenizer.vocab_size", "777"),
