@@ -228,9 +228,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "control": ("seqlab.tasks.control.config:ControlConfig", "episodes of an environment of gymnasium"),
     },
     "codec": {  # of columns that are not text
-        "observation": ("seqlab.tasks.control.environment:load_observation_codec", "observations of an environment"),
-        "action": ("seqlab.tasks.control.environment:load_action_codec", "actions in an environment"),
-        "state_value": ("seqlab.tasks.control.environment:load_state_value_codec", "values of states"),
+        "observation": ("seqlab.tasks.control.environment:ObservationCodec.load", "observations of an environment"),
+        "action": ("seqlab.tasks.control.environment:ActionCodec.load", "actions in an environment"),
+        "state_value": ("seqlab.tasks.control.environment:StateValueCodec.load", "values of states"),
         "table": ("seqlab.data.table_codec:load_table_codec", "columns of a table to vectors"),
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
         "recording": ("seqlab.audio.codec:load_recording_codec", "recordings to log-mel frames"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from seqlab.base.nearest import nearest_hint
@@ -121,9 +122,9 @@ def describe_error(error: BaseException) -> str:
 
 
 def import_target(target: str) -> Any:
-    """Import `module:attribute` and return the attribute, or import `module` and return it."""
+    """Import `module:attribute`, whose attribute may have dots, or `module`; return what is imported."""
     module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute) if attribute else import_module(module)
+    return attrgetter(attribute)(import_module(module)) if attribute else import_module(module)
 
 
 _parts: dict[str, dict[str, Entry]] = {

@@ -80,6 +80,8 @@ class ModelConfig(Part):
     required_members: ClassVar[tuple[str, ...]] = ("build",)
     task: ClassVar[str] = "language_modelling"
     """The `data.kind` that the model is trained on."""
+    other_tasks: ClassVar[tuple[str, ...]] = ()
+    """Further values of `data.kind` that the model can be trained on."""
     outputs: ClassVar[str] = "tokens"
     """Output type of the forward pass, which the objective must fit: the next token at each position (`tokens`, a
     `DecoderOutput`), CTC's `frames`, all `positions` of a target in parallel, masked positions given the others
@@ -111,7 +113,7 @@ class ModelConfig(Part):
     @classmethod
     def fits_data(cls, kind: str) -> bool:
         """Return whether the model is trained on this kind of data."""
-        return cls.task == kind
+        return kind in (cls.task, *cls.other_tasks)
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:

@@ -38,13 +38,9 @@ class PredictorConfig(ModelConfig):
     """Base class of the configs of models that predict numbers, classes or labels."""
 
     task: ClassVar[str] = "prediction"
+    other_tasks: ClassVar[tuple[str, ...]] = ("control",)  # as an actor or a critic
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "squared_error"
-
-    @classmethod
-    def fits_data(cls, kind: str) -> bool:
-        """Return whether the model is trained on this kind of data: a predictor may also be an actor or a critic."""
-        return kind == cls.task or (kind == "control" and not cls.is_count_based)
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if the model does not support examples of this shape."""

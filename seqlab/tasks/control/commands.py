@@ -44,8 +44,8 @@ def run(options: PlayOptions) -> int:
     with output_stream(options.output) as stream:
         for number, (total, length) in enumerate(played):
             row = {"episode": number, "return": total, "length": length}
-            line = json_line(row) if options.json else f"episode {number}: return {total:g}, {length} steps"
-            write_lines(stream, [line])
+            text = f"episode {number}: return {total:g}, {length} steps"
+            write_lines(stream, [json_line(row) if options.json else text])
         if not options.json:
             write_lines(stream, [f"mean return {sum(each.total for each in played) / len(played):.2f}"])
     if options.frames:

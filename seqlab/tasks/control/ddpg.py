@@ -18,8 +18,7 @@ from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
 from seqlab.tasks.control.environment import ActionCodec
 from seqlab.tasks.control.episodes import Behavior, Episodes, Gaussian, Uniform, scale_to_bounds, values_of
-from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective
-from seqlab.tasks.control.values import follow
+from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective, Settings, follow
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -28,6 +27,7 @@ class DdpgConfig(ReplayConfig):
 
     family: Literal["ddpg"] = "ddpg"
     """Name of the objective."""
+    zero_config: ClassVar[Settings] = {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200}
     numbered: ClassVar[bool | None] = False
     noise: NonNegative = 0.1
     """Standard deviation of the noise of actions in training, as a share of half the range of a value."""

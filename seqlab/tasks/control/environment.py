@@ -91,11 +91,6 @@ class StateValueCodec(_Codec):
     size: int = 1
 
 
-load_observation_codec = ObservationCodec.load
-load_action_codec = ActionCodec.load
-load_state_value_codec = StateValueCodec.load
-
-
 class Environment:
     """One environment, whose episodes depend only on their seeds and the actions."""
 

@@ -4,6 +4,7 @@ A step first plays episodes (`collect`), then updates the weights `passes` times
 transitions from a replay buffer, which checkpoints contain (Mnih et al. 2015).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -21,6 +22,8 @@ from seqlab.tasks.control.episodes import Behavior, EpisodeBatch, Episodes, Gree
 
 DRAW_STREAM = 2
 """Seed component of the random numbers that draw transitions."""
+Settings = Mapping[str, Any]
+"""Values of fields by dotted key."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -35,6 +38,8 @@ class ControlObjectiveConfig(ObjectiveConfig):
     """Whether the objective learns only from episodes of the current weights."""
     numbered: ClassVar[bool | None] = None
     """Whether the objective needs numbered actions (True) or vectors (False)."""
+    zero_config: ClassVar[Settings] = {}
+    """Fields of all sections that zero config sets with this objective."""
     discount: Share = 0.99
     """Factor of the reward of each later step."""
 
@@ -145,3 +150,10 @@ class ReplayObjective(ControlObjective):
         episodes = super().collect(model, batch, context)
         self.replay.add(episodes.transitions()._asdict())
         return episodes
+
+
+@torch.no_grad()
+def follow(target: Any, model: Any, decay: float) -> None:
+    """Move the weights of a target network towards those of the current network."""
+    for old, new in zip(target.parameters(), model.parameters(), strict=True):
+        old.lerp_(new, 1 - decay)

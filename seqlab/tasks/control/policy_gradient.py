@@ -7,7 +7,7 @@ Shapes: B episodes, T actions, A outputs of the model.
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -19,7 +19,7 @@ from seqlab.models.predictor import TargetSize
 from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, ModelFactory, StepContext
 from seqlab.objectives.returns import clipped_gains, mean_of_others
 from seqlab.tasks.control.episodes import Episodes, Gaussian, Softmax
-from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Share
+from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Settings, Share
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -28,6 +28,10 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
 
     family: Literal["episode_policy_gradient"] = "episode_policy_gradient"
     """Name of the objective."""
+    zero_config: ClassVar[Settings] = {
+        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
+        **{"model.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
+    }
     returns: Literal["total", "to_go"] = "to_go"
     """Return of an action: all rewards of the episode (`total`), or those of this and the later actions (`to_go`)."""
     baseline: Literal["none", "moving_mean", "other_episodes", "critic"] = "critic"

@@ -20,6 +20,7 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation import Score
 from seqlab.models.interfaces import Predictor
+from seqlab.registry import Parts
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -35,15 +36,6 @@ from seqlab.training.validation import RunInTraining, Validation, inference_mode
 logger = logging.getLogger(__name__)
 VALID_STREAM = 3
 """Seed component of the episodes of validation."""
-ZERO_CONFIG: dict[str, dict[str, Any]] = {
-    "q_learning": {"data.episodes_per_step": 4, "optim.optimizer.lr": 0.1, "objective.target_decay": 0.0},
-    "ddpg": {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200},
-    "episode_policy_gradient": {
-        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
-        **{"model.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
-    },
-}
-"""Settings of Q-learning with a table, DDPG and PPO, unless the family of the model or the objective is given."""
 
 
 @dataclass
@@ -156,8 +148,8 @@ def from_environment(overrides: Sequence[Override]) -> Config:
     """
     given = dict(overrides)
     base = {"data.kind": "control", "model.family": "mlp", "objective.family": "q_learning"}
-    data = override(None, [*base.items(), *((key, value) for key, value in overrides if key.startswith("data."))]).data
-    assert isinstance(data, ControlConfig)
+    of_data = {key: value for key, value in overrides if key.startswith("data.")}
+    data: Any = override(None, [*(base | of_data).items()]).data
     environment = read_spaces(data.spec)
     family, objective, reason = "mlp", "episode_policy_gradient", "the actions are numbered"
     if not environment.actions.is_discrete:
@@ -171,11 +163,10 @@ def from_environment(overrides: Sequence[Override]) -> Config:
     logger.info("%s: %s; chosen (give an option to override one): %s", data.environment, reason, shown)
     builder = ConfigBuilder(override(None, [*(chosen | given).items()]), list(given))
     if not {"model.family", "objective.family"} & given.keys():
-        for key, value in ZERO_CONFIG[objective].items():
+        for key, value in Parts("objective")[objective].zero_config.items():
             builder.set(key, value, reason)
         if not {"objective.baseline", "objective.returns"} & given.keys():
             builder.set("objective.trace_decay", 0.95, reason)
-    steps = builder.set_steps(1000, "change it if the return still grows at the end")
     builder.set("training.precision", "fp32", "bf16 does not speed up small models, and is less precise")
-    choose_intervals(builder, steps)
+    choose_intervals(builder, builder.set_steps(1000, "change it if the return still grows at the end"))
     return builder.config()

@@ -22,7 +22,9 @@ from seqlab.tasks.control.objective import (
     ControlObjectiveConfig,
     ReplayConfig,
     ReplayObjective,
+    Settings,
     Share,
+    follow,
 )
 
 
@@ -50,6 +52,7 @@ class QLearningConfig(ReplayConfig, ExploringConfig):
 
     family: Literal["q_learning"] = "q_learning"
     """Name of the objective."""
+    zero_config: ClassVar[Settings] = {"optim.optimizer.lr": 0.1, "objective.target_decay": 0.0}
     double: bool = True
     """Whether the current network chooses the next action that the target network evaluates (arXiv:1509.06461), which
     reduces the overestimation of values; no effect with `target_decay: 0`."""
@@ -80,13 +83,6 @@ class QLearning(ReplayObjective):
         error = (values - targets).square().sum()
         logs = self.episode_logs(episodes) | {"value": values.detach().sum()}
         return Loss(error, error.new_tensor(len(values)), logs)
-
-
-@torch.no_grad()
-def follow(target: Any, model: Any, decay: float) -> None:
-    """Move the weights of a target network towards those of the current network."""
-    for old, new in zip(target.parameters(), model.parameters(), strict=True):
-        old.lerp_(new, 1 - decay)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
