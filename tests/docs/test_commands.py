@@ -30,6 +30,7 @@ FILE = re.compile(r"(?<![\w./$<-])(?:\w[\w.-]*/)*[\w-]+\.(?:csv|tsv|txt|jsonl|de
 WRITTEN = r"(?:>>? ?|--(?:output|out|alignment|log_file) |\b(?:cp|mv)\b.* )"
 """What is before the name of a file that a command writes."""
 NOT_NAMED = {
+    "control.md": {"examples/agent.py"},
     "README.md": {
         "phrases/train.de",
         "phrases/train.en",

@@ -201,6 +201,14 @@ def test_each_example_has_a_test_and_a_link() -> None:
 
 
 @pytest.mark.learning
+def test_agent(tmp_path: Path) -> None:
+    output = run(tmp_path, "agent")
+    assert number(r"mean return (\S+)", output) > -45  # about -110 without training
+    actions = dict(re.findall(r"20 degrees inside, (\S+) outside: (\w+)", output))
+    assert actions == {"-8": "high", "5": "low", "16": "off"}  # the nearest to 20 degrees after an hour
+
+
+@pytest.mark.learning
 def test_speech(tmp_path: Path) -> None:
     output = run(tmp_path, "train_asr")
     assert number(r"(?m)^wer\S+ = (\S+)", output) < 25
