@@ -26,6 +26,7 @@ SEEDS = (1, 2, 3)
 BEAM_SIZE = 5
 NUM_RESAMPLES = 1000
 CROSS_ENTROPY = "cross entropy"
+"""Method of the baseline; for a CTC model it is the CTC loss."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class RewardTask:
     """Fields of the start; by default those of the recipe."""
 
 
-def sampled(family: str, reward: str, lr: float, **fields: Any) -> Settings:
+def sampled(family: str, reward: str, lr: float, **fields: Any) -> dict[str, Any]:
     """Return the settings of an objective on samples."""
     objective = {"family": family, "reward": reward} | fields
     return {**{f"objective.{name}": value for name, value in objective.items()}, "optim.optimizer.lr": lr}
@@ -161,6 +162,8 @@ STEADY: Settings = {
     **{"training.max_steps": 1_000_000, "optim.schedule.family": "linear", "optim.schedule.warmup_steps": 20},
 }
 """Fields of all methods: the schedule ends with the minutes."""
+SMALL_STEPS = {"data.batch_tokens": 512, "data.micro_batch_tokens": 4000}
+"""A step of 512 target tokens has 4,096 sampled ones with eight samples."""
 TASKS = {
     "rewards_g2p_fre": RewardTask(
         "g2p_fre",
@@ -181,6 +184,52 @@ TASKS = {
             "policy gradient": [
                 sampled("policy_gradient", "exact_match", 1e-4, num_samples=8),
                 sampled("policy_gradient", "exact_match", 3e-4, num_samples=8, cross_entropy=0.3),
+            ],
+        },
+    ),
+    "rewards_multi30k_en_de": RewardTask(
+        "multi30k_en_de",
+        minutes=10,
+        metrics=("bleu", "chrf"),
+        shared=STEADY,
+        methods={
+            CROSS_ENTROPY: [
+                {"optim.optimizer.lr": 1e-3},
+                {"optim.optimizer.lr": 3e-4},
+                {"optim.optimizer.lr": 1e-3, "model.dropout": 0.4},
+                {"optim.optimizer.lr": 3e-4, "optim.average_last": 0, "optim.ema_decay": 0.999},
+            ],
+            "minimum risk": [
+                sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SMALL_STEPS,
+                sampled("minimum_risk", "bleu", 3e-4, num_samples=8) | SMALL_STEPS,
+                sampled("minimum_risk", "chrf", 1e-3, num_samples=8) | SMALL_STEPS,
+                sampled("minimum_risk", "chrf", 3e-4, num_samples=8, cross_entropy=0.05) | SMALL_STEPS,
+            ],
+        },
+    ),
+    "rewards_inflection_finnish": RewardTask(
+        "inflection_finnish",
+        minutes=4,
+        metrics=("exact_match", "cer"),
+        shared=STEADY,
+        methods={
+            CROSS_ENTROPY: [{"optim.optimizer.lr": 5e-4}, {"optim.optimizer.lr": 2e-4}],
+            "minimum risk": [
+                sampled("minimum_risk", "edit_distance", 2e-4, num_samples=8),
+                sampled("minimum_risk", "edit_distance", 2e-4, num_samples=8, cross_entropy=0.1),
+            ],
+        },
+    ),
+    "rewards_fsdd_strings": RewardTask(
+        "fsdd_strings",
+        minutes=4,
+        metrics=("wer", "cer"),
+        shared=STEADY,
+        methods={
+            CROSS_ENTROPY: [{"optim.optimizer.lr": 1e-3}, {"optim.optimizer.lr": 3e-4}],
+            "minimum risk": [
+                sampled("minimum_risk", "wer", 3e-4, num_samples=8),
+                sampled("minimum_risk", "wer", 3e-4, num_samples=8, cross_entropy=0.3),
             ],
         },
     ),

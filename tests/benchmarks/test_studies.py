@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.studies import batch_sizes, curves, regularisation, surfaces
+from benchmarks.studies import batch_sizes, control, curves, regularisation, rewards, surfaces
 from benchmarks.studies.__main__ import main
 from benchmarks.studies.study import first_below, smooth_losses
 from seqlab.optim import AdamConfig, SgdConfig
@@ -89,3 +89,32 @@ def test_batch_size_steps_cover_the_epochs() -> None:
 def test_curves_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", "--quick", "--work_dir", str(tmp_path)]) == 0
     assert "| sawtooth | relu, 5 layers |" in capsys.readouterr().out
+
+
+@pytest.mark.learning
+def test_the_study_of_rewards_compares_with_continued_cross_entropy(tmp_path: Path) -> None:
+    """The baseline differs by exactly 0 from itself, and each method has a row."""
+    small = {"model.d_model": 32, "model.d_ff": 32, "data.valid_max_pairs": 20, "optim.ema_decay": 0}
+    methods = {
+        rewards.CROSS_ENTROPY: [{"optim.optimizer.lr": 1e-3}],
+        "minimum risk": [rewards.sampled("minimum_risk", "wer", 1e-3, num_samples=2)],
+    }
+    task = rewards.RewardTask("number_words", 1.0, ("wer", "bleu"), small, methods, start=small)
+    settings, compared = rewards.RewardStudy(task).run(tmp_path, quick=True).tables
+    assert settings.count("\n") == 3
+    rows = {line.split(" | ")[0].strip("| "): line for line in compared.split("\n")[2:]}
+    assert rows.keys() == {"the start", *methods}
+    assert rows[rewards.CROSS_ENTROPY].count("+0.00 (+0.00 to +0.00)") == 2
+
+
+@pytest.mark.learning
+def test_the_study_of_agents_has_a_row_for_each(tmp_path: Path) -> None:
+    [table] = control.run(tmp_path, quick=True).tables
+    assert table.count("\n") == len(control.AGENTS) + 1
+
+
+def test_optimal_values_of_the_lake() -> None:
+    """That of the start is 0.542 with a discount of 0.99, as other implementations find; final states have none."""
+    values = control.optimal_values(0.99)
+    assert values[0] == pytest.approx(0.542, abs=1e-3)
+    assert values[[5, 7, 11, 12, 15]].tolist() == [0.0] * 5  # holes and the goal
