@@ -7,6 +7,7 @@ candidates at hand: it is exact only if they are all sequences.
 from typing import Any, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from seqlab.base.bounds import Positive
@@ -27,11 +28,17 @@ class MinimumRiskConfig(SampledConfig):
     family: Literal["minimum_risk"] = "minimum_risk"
     """Name of the objective."""
     candidates: Literal["samples", "beam"] = "samples"
-    """Candidates of a source: random samples without repetition, or the hypotheses of a beam search with `num_samples`
-    hypotheses (Edunov et al. 2018, arXiv:1711.04956)."""
+    """Candidates of a source: random samples, of which equal ones count once, or the hypotheses of a beam search with
+    `num_samples` hypotheses (Edunov et al. 2018, arXiv:1711.04956)."""
     sharpness: Positive = 0.05
     """Exponent (alpha) of the probabilities before they are renormalized over the candidates: the lower, the more equal
     are the weights of the candidates."""
+
+    @model_validator(mode="after")
+    def _check_candidates(self) -> "MinimumRiskConfig":
+        if self.num_samples < 2:
+            raise ValueError("`num_samples` must be at least 2: a single candidate has the weight 1 and no gradient.")
+        return self
 
     def build(self) -> "MinimumRisk":
         """Build the objective."""

@@ -19,7 +19,7 @@ from seqlab.models.interfaces import ProjectingModel
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
 from seqlab.objectives.sampled import Actions, Samples
-from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, fit_actions, mean_of
+from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, mean_of, pad_or_cut
 
 Returns = Literal["total", "to_go"]
 Baseline = Literal["none", "moving_mean", "greedy", "other_samples", "critic"]
@@ -43,7 +43,7 @@ class PolicyGradientConfig(SampledConfig):
     """Number subtracted from a return: none, the mean of earlier steps (`moving_mean`), the return of the greedy output
     (`greedy`, self-critical training, arXiv:1612.00563), the mean return of the other samples of the source
     (`other_samples`, leave-one-out), or the estimate of a learned critic. With `to_go` it is the return at the same
-    position."""
+    position, except for `moving_mean`, which is one number."""
     baseline_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """With `baseline: moving_mean`: weight of the earlier steps."""
     critic_weight: Positive = 1.0
@@ -70,6 +70,8 @@ class PolicyGradientConfig(SampledConfig):
             raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `baseline: critic`: set it, or leave it out.")
         if self.trace_decay < 1 and self.returns != "to_go":
             raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `returns: to_go`: set it, or leave it out.")
+        if self.standardize and self.baseline != "other_samples":
+            raise ValueError("`standardize` divides by the spread of the samples: it needs `baseline: other_samples`.")
         if self.num_samples == 1 and (self.baseline == "other_samples" or self.standardize):
             name = "standardize" if self.standardize else "baseline: other_samples"
             raise ValueError(f"`{name}` compares samples of a source: set `num_samples` to at least 2.")
@@ -162,10 +164,11 @@ class PolicyGradient(SampledObjective):
             return returns - mean_of_others(returns, count)
         if baseline == "greedy":
             assert samples.greedy_rewards is not None
-            greedy = samples.greedy_rewards.result().by_token.repeat_interleave(count, 0)  # (N, t)
-            if self.config.returns == "to_go":
-                return returns - self._returns(fit_actions(greedy, returns))
-            return returns - greedy.sum(1, keepdim=True).to(returns)
+            greedy = samples.greedy_rewards.result().by_token.repeat_interleave(count, 0).to(returns)  # (N, t)
+            if self.config.returns == "total":
+                return returns - greedy.sum(1, keepdim=True)
+            # The returns of all of its ids, before it is cut to the samples that it is compared with.
+            return returns - pad_or_cut(self._returns(greedy), returns)
         if values is None:
             return returns
         if self.config.returns == "total":

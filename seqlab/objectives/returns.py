@@ -14,7 +14,11 @@ MAX_LOG_RATIO = 20.0
 
 def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     """Return the reward-to-go of each action (N, T): its reward plus the discounted rewards of the later ones."""
-    return _discounted_sums(rewards, discount)
+    sums, later = torch.empty_like(rewards), rewards.new_zeros(rewards.size(0))
+    for position in reversed(range(rewards.size(1))):
+        later = rewards[:, position] + discount * later
+        sums[:, position] = later
+    return sums
 
 
 def generalized_advantages(rewards: Tensor, values: Tensor, discount: float, trace_decay: float) -> Tensor:
@@ -24,7 +28,7 @@ def generalized_advantages(rewards: Tensor, values: Tensor, discount: float, tra
     `trace_decay` of 1 the advantage is the reward-to-go minus the value.
     """
     next_values = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
-    return _discounted_sums(rewards + discount * next_values - values, discount * trace_decay)
+    return discounted_returns(rewards + discount * next_values - values, discount * trace_decay)
 
 
 def mean_of_others(returns: Tensor, num_samples: int) -> Tensor:
@@ -53,12 +57,3 @@ def clipped_gains(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, 
     ratio = (log_probs - old_log_probs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     bounded = ratio.clamp(1 - clip, 1 + clip) * advantages
     return ClippedGains(torch.minimum(ratio * advantages, bounded), ratio * advantages > bounded)
-
-
-def _discounted_sums(values: Tensor, factor: float) -> Tensor:
-    """Return s with s[t] = values[t] + factor * s[t + 1]: (N, T)."""
-    sums, later = torch.empty_like(values), values.new_zeros(values.size(0))
-    for position in reversed(range(values.size(1))):
-        later = values[:, position] + factor * later
-        sums[:, position] = later
-    return sums

@@ -44,8 +44,8 @@ class Samples:
     rewards: "Future[Rewards]"
     greedy_rewards: "Future[Rewards] | None" = None
     """Rewards of the greedy output of each of the B rows."""
-    start_log_probs: Tensor | None = None
-    """(N, T): log-probabilities of the actions by the weights at the start of training."""
+    start_ratios: Tensor | None = None
+    """(N, T): log-probabilities of the actions minus those by the weights at the start of training, without dropout."""
     old_log_probs: Tensor | None = None
     """(N, T): log-probabilities of the actions in the first pass over these samples."""
 
@@ -180,6 +180,16 @@ class RewardComputer:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="rewards")
         return self._executor.submit(self._compute, ids, references, side)
 
+    def _reward(self, hypothesis: str, reference: str) -> float:
+        """Compute a reward; raise ValueError with the texts if it is not finite."""
+        value = float(self.reward(hypothesis, reference))
+        if not math.isfinite(value):
+            raise ValueError(
+                f"The reward `{self.name}` must be finite, but is {value} for the hypothesis {hypothesis!r} and the "
+                f"reference {reference!r}."
+            )
+        return value
+
     def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> Rewards:
         count = len(ids) // max(1, len(references))
         repeated = [reference for reference in references for _ in range(count)]
@@ -187,15 +197,9 @@ class RewardComputer:
         texts = [] if self.needs_prefixes else side.to_texts(ids)
         for row, sequence in enumerate(ids if self.needs_prefixes else ()):
             prefixes = side.to_texts([sequence[:end] for end in range(len(sequence) + 1)])
-            by_token[row, : len(sequence)] = torch.tensor(prefix_rewards(self.reward, prefixes, repeated[row]))
+            by_token[row, : len(sequence)] = torch.tensor(prefix_rewards(self._reward, prefixes, repeated[row]))
             texts.append(prefixes[-1])
-        totals = [float(self.reward(text, reference)) for text, reference in zip(texts, repeated, strict=True)]
-        for total, text, reference in zip(totals, texts, repeated, strict=True):
-            if not math.isfinite(total):
-                raise ValueError(
-                    f"The reward `{self.name}` must be finite, but is {total} for the hypothesis {text!r} and the "
-                    f"reference {reference!r}."
-                )
+        totals = [self._reward(text, reference) for text, reference in zip(texts, repeated, strict=True)]
         if not self.needs_prefixes:
             for row, (sequence, total) in enumerate(zip(ids, totals, strict=True)):
                 by_token[row, len(sequence) - 1 : len(sequence)] = total

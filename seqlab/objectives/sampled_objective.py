@@ -112,7 +112,8 @@ class StepTimer:
             self._seconds.clear()
         if self._num_steps == EARLY_STEPS:
             total = time.perf_counter() - self._started
-            shares = ", ".join(f"{name} {100 * value / total:.0f}%" for name, value in self._seconds.items())
+            parts = self._seconds | {"update and data": total - sum(self._seconds.values())}
+            shares = ", ".join(f"{name} {100 * value / total:.0f}%" for name, value in parts.items())
             logger.info("of the time of a step (%.2f s): %s", total / (EARLY_STEPS - 1), shares)
 
 
@@ -163,9 +164,10 @@ class SampledObjective(nn.Module):
             if self.needs_greedy:
                 outputs = self.policy.most_probable(model, batch, limits)
                 samples.greedy_rewards = self.computer.start(outputs, references, side)
-        if self.start is not None:
-            with torch.no_grad():
-                samples.start_log_probs = self.policy.actions(self.start, batch, ids, side.pad_id).log_probs
+            if self.start is not None:
+                with torch.no_grad():
+                    now, before = (self.policy.actions(each, batch, ids, side.pad_id) for each in (model, self.start))
+                samples.start_ratios = now.log_probs - before.log_probs
         return samples
 
     def draw(self, model: Any, batch: DecoderBatch, config: SamplingConfig) -> list[list[int]]:
@@ -175,10 +177,11 @@ class SampledObjective(nn.Module):
     def forward(self, model: Any, batch: DecoderBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch: that of its samples, with a row as unit, and that of its references per token.
 
-        Logs: `reward`, its mean over samples; `length_ratio`, the length of samples divided by that of the references;
-        `sample_entropy`, the negative log-probability per action in nats, an estimate of the entropy; `repeated`, the
-        share of ids that a sample has already; with `start_penalty` `start_distance`, the KL divergence per action from
-        the start. Further logs are those of the objective.
+        Logs: `reward`, its mean over samples; `length_ratio`, the length of samples divided by that of the
+        references; `sample_entropy`, the negative log-probability per id in nats by the weights with dropout,
+        as an estimate of the entropy; `repeated`, the share of ids that a sample has already; with
+        `start_penalty` `start_distance`, the KL divergence per id from the start. Further logs are those of the
+        objective.
         """
         assert batch.tgt_out is not None, "a reward needs a reference"
         samples = context.collected or self.collect(model, batch, context)
@@ -204,25 +207,24 @@ class SampledObjective(nn.Module):
         """Return the rewards of actions (N, T), minus the penalty for the distance to the start."""
         assert samples.old_log_probs is not None
         rewards = fit_actions(samples.rewards.result().by_token, samples.old_log_probs)
-        if samples.start_log_probs is None:
-            return rewards
-        return rewards - self.config.start_penalty * (samples.old_log_probs - samples.start_log_probs)
+        return rewards if samples.start_ratios is None else rewards - self.config.start_penalty * samples.start_ratios
 
     def _logs(self, samples: Samples, is_used: Tensor, num_targets: int) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
         assert samples.old_log_probs is not None
         rewards, old = samples.rewards.result(), samples.old_log_probs
         used_samples = is_used.any(1)
-        num_samples, num_actions = used_samples.sum().to(old), is_used.sum().to(old)
+        num_samples = used_samples.sum().to(old)
         repeated = old.new_tensor([len(row) - len(set(row)) for row in samples.ids])
         lengths = old.new_tensor([len(row) for row in samples.ids])
+        num_ids = (lengths * used_samples).sum()  # the output of a CTC model is one action of several ids
         logs: dict[str, Tensor | tuple[Tensor, Tensor]] = {
             "reward": ((rewards.totals.to(old) * used_samples).sum(), num_samples),
             "length_ratio": ((lengths * used_samples).sum() / self.config.num_samples, old.new_tensor(num_targets)),
-            "sample_entropy": (-(old * is_used).sum(), num_actions),
-            "repeated": ((repeated * used_samples).sum(), (lengths * used_samples).sum()),
+            "sample_entropy": (-(old * is_used).sum(), num_ids),
+            "repeated": ((repeated * used_samples).sum(), num_ids),
         }
-        if samples.start_log_probs is not None:
-            logs["start_distance"] = (((old - samples.start_log_probs) * is_used).sum(), num_actions)
+        if samples.start_ratios is not None:
+            logs["start_distance"] = ((samples.start_ratios * is_used).sum(), num_ids)
         return logs
 
     def observe(self, sums: dict[str, Tensor]) -> None:
@@ -270,11 +272,13 @@ def sampling_config(config: SampledConfig, batch: DecoderBatch, context: StepCon
 
 def fit_actions(by_token: Tensor, like: Tensor) -> Tensor:
     """Pad or cut rewards (N, t) to the actions (N, T) of `like`; a single action has the sum of the rewards."""
-    if like.size(1) == 1:
-        by_token = by_token.sum(1, keepdim=True)
-    fitted = torch.zeros_like(like)
-    count = min(by_token.size(1), like.size(1))
-    fitted[:, :count] = by_token[:, :count].to(like)
+    return pad_or_cut(by_token.sum(1, keepdim=True) if like.size(1) == 1 else by_token, like)
+
+
+def pad_or_cut(values: Tensor, like: Tensor) -> Tensor:
+    """Pad with zeros or cut values (N, t) to the shape (N, T) of `like`."""
+    fitted, count = torch.zeros_like(like), min(values.size(1), like.size(1))
+    fitted[:, :count] = values[:, :count].to(like)
     return fitted
 
 

@@ -37,7 +37,7 @@ def frozen_lake(run_dir: str | Path) -> Config:
     return Config(
         data=ControlConfig(environment="FrozenLake-v1", episodes_per_step=16, valid_episodes=200),
         model=TableConfig(),
-        objective=QLearningConfig(target_decay=0.0, replay_size=200_000, batch_size=256, epsilon_end=0.1),
+        objective=QLearningConfig(target_decay=0.0, replay_size=200_000, batch_transitions=256, epsilon_end=0.1),
         optim=_optim(0.02),
         training=_training(1000),
     )

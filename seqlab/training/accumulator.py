@@ -129,6 +129,10 @@ class Accumulator:
         """Return what the objective collects for each micro-step with the current weights; None if it does not."""
         if not isinstance(self.objective, CollectingObjective):
             return [None] * len(micro_steps)
+        if self.device_context.is_sharded:
+            raise ValueError(
+                "An objective that collects data needs all weights: set `training.parallel` to `ddp` instead of `fsdp`."
+            )
         device = self.device_context.device
         with self.device_context.autocast():
             batches = (each.to(device, non_blocking=True) for each in micro_steps)

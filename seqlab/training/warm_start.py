@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seqlab.models.config import ModelConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import LoadedRun, load_run, named_buffers, read_config
+from seqlab.runs.load import LoadedRun, copy_weights, load_run, named_buffers, named_weights, read_config
 from seqlab.training.resume import Changes, differing_fields
 
 logger = logging.getLogger(__name__)
@@ -102,14 +102,14 @@ def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
     """Copy the weights of the `init_from` run into a model; return the entries for run.json.
 
     Raises:
-        ValueError: no weight matches with `init_parts: matching`.
+        ValueError: a weight has another name or shape, or with `init_parts: matching` none matches.
     """
     assert config.init_from is not None
     origin, names = load_run(config.init_from), [name for name, _ in model.named_parameters()]
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     copied = set(names)
     if config.init_parts == "all":
-        model.load_state_dict(origin.model.state_dict())
+        copy_weights(model, named_weights(origin.model) | named_buffers(origin.model), origin.folder.path)
     else:
         copied = _copy_matching(model, config.model, origin)
     return {

@@ -77,7 +77,7 @@ POLE: Settings = {
 }
 CLIFF: Settings = {**POLE, "environment": "CliffWalking-v1"}
 PENDULUM: Settings = {**POLE, "environment": "Pendulum-v1"}
-REPLAY: Settings = {"replay_size": 300, "batch_size": 16, "passes": 3}
+REPLAY: Settings = {"replay_size": 300, "batch_transitions": 16, "passes": 3}
 
 ENCODER: Settings = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "dropout": 0.1}
 TRANSFORMER: Settings = {"family": "transformer", "num_decoder_layers": 1, "max_length": 48, **ENCODER}

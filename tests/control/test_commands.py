@@ -110,7 +110,7 @@ def test_other_episodes_need_others(tmp_path: Path, capsys: Capture) -> None:
     options = odd() + " --objective.baseline other_episodes"
     words = ["train", "--data.kind", "control", "--run_dir", str(tmp_path), *options.split()]
     assert main([*words, "--data.episodes_per_step", "1", "--training.max_steps", "1"]) == 2
-    assert "`data.episodes_per_step` must be at least 2, but is 1 instead." in capsys.readouterr().err
+    assert "needs one process and at least 2 `data.episodes_per_step`" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,3 +270,20 @@ def test_an_environment_of_a_plugin(tmp_path: Path, capfd: pytest.CaptureFixture
     assert main(["train", *words, "--run_dir", run, "--plugin", str(plugin)]) == 0
     assert main(["play", run, "--plugin", str(plugin)]) == 0
     assert capfd.readouterr().out.splitlines()[0] == "episode 0: return 1, 1 steps"
+
+
+def test_a_warm_start_trains_in_the_environment_of_its_own_config(tmp_path: Path) -> None:
+    """Not in that of the run whose weights it takes over."""
+    options = "--data.environment FrozenLake-v1 --data.options"
+    assert train(f"{options} is_slippery=false", tmp_path / "start") == 0
+    settings = f"{options} is_slippery=true --data.max_episode_steps 33 --init_from {tmp_path / 'start'}"
+    assert train(settings, tmp_path / "run") == 0
+    spec = seqlab.load(tmp_path / "run").observations.environment
+    assert (spec.options, spec.max_episode_steps) == (["is_slippery=true"], 33)
+
+
+def test_a_warm_start_from_values_of_states_is_refused_for_a_policy(tmp_path: Path, capsys: Capture) -> None:
+    assert train("--data.environment Toy-v0 --objective.family td --model.family mlp", tmp_path / "start") == 0
+    policy = "--data.environment Toy-v0 --objective.family episode_policy_gradient --model.family mlp"
+    assert train(f"{policy} --init_from {tmp_path / 'start'}", tmp_path / "run") == 2
+    assert "`project.bias` is (1,) in the checkpoint but (2,)" in capsys.readouterr().err

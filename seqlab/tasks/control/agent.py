@@ -44,9 +44,6 @@ class Agent:
         self._player = Player(self.observations.environment)
         prepare_inference(run.model, device, dtype)
 
-    def __repr__(self) -> str:
-        return f"Agent({self.run}, {self.observations.environment.name})"
-
     @torch.inference_mode()
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Compute the outputs of the model (B, O) for observations (B, *S) in the shape of the run's codec.

@@ -43,10 +43,12 @@ class ControlObjectiveConfig(ObjectiveConfig):
     discount: Share = 0.99
     """Factor of the reward of each later step."""
 
-    @property
-    def min_episodes(self) -> int:
-        """Number of episodes that each process needs in a step."""
-        return 1
+    def check_division(self, ranks: int, episodes: int) -> None:
+        """Raise ValueError if the episodes of a step cannot be divided among this number of processes."""
+        if ranks > 1 and not self.is_on_policy:
+            raise ValueError(f"`objective.family: {self.family}` has one replay buffer: train with one process.")
+        if episodes < ranks:
+            raise ValueError(f"`data.episodes_per_step` must be at least {ranks}, but is {episodes} instead.")
 
     def check_actions(self, actions: ActionCodec) -> None:
         """Raise ValueError if the objective does not support the actions."""
@@ -120,7 +122,7 @@ class ReplayConfig(ControlObjectiveConfig):
     is_on_policy: ClassVar[bool] = False
     replay_size: Count = 50_000
     """Number of last transitions in the replay buffer."""
-    batch_size: Count = 64
+    batch_transitions: Count = 64
     """Transitions per update, drawn from the replay buffer with replacement."""
     passes: Count = 64
     """Updates per training step."""
@@ -143,7 +145,7 @@ class ReplayObjective(ControlObjective):
     def draw(self, context: StepContext) -> Transitions:
         """Draw transitions; they depend on the seed, the step and the pass."""
         rng = seeded_generator(context.seed, context.step, context.number_of_pass, DRAW_STREAM)
-        return Transitions(**self.replay.draw(self.config.batch_size, rng))
+        return Transitions(**self.replay.draw(self.config.batch_transitions, rng))
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch, and add their transitions to the replay buffer."""
@@ -155,5 +157,5 @@ class ReplayObjective(ControlObjective):
 @torch.no_grad()
 def follow(target: Any, model: Any, decay: float) -> None:
     """Move the weights of a target network towards those of the current network."""
-    for old, new in zip(target.parameters(), model.parameters(), strict=True):
-        old.lerp_(new, 1 - decay)
+    for old, new in zip(target.state_dict().values(), model.state_dict().values(), strict=True):
+        old.lerp_(new, 1 - decay) if old.is_floating_point() else old.copy_(new)

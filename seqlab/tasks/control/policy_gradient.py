@@ -61,10 +61,11 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
                 raise ValueError(f"`trace_decay: {self.trace_decay}` needs `{name}: {needed}`: leave one of them out.")
         return self
 
-    @property
-    def min_episodes(self) -> int:
-        """Number of episodes that each process needs in a step."""
-        return 2 if self.baseline == "other_episodes" else 1
+    def check_division(self, ranks: int, episodes: int) -> None:
+        """Raise ValueError if a process has no other episodes to compare with, or not all of them."""
+        super().check_division(ranks, episodes)
+        if self.baseline == "other_episodes" and (ranks > 1 or episodes < 2):
+            raise ValueError("`baseline: other_episodes` needs one process and at least 2 `data.episodes_per_step`.")
 
     def build_for(self, model: Any, factory: ModelFactory | None = None) -> "EpisodePolicyGradient":
         """Build the objective for a model."""

@@ -77,13 +77,16 @@ class ControlTask(Task):
     needs = (Predictor,)
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
+        """Leave it to `complete_codecs`, which also replaces codecs copied from a run with another environment."""
+        return {}
+
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Save the shapes of the observations and the actions."""
         data, objective = _sections(config)
         environment = read_spaces(data.spec)
         objective.check_actions(environment.actions)
         save_codec(environment.observations, folder, "src")
         save_codec(objective.target(environment.actions), folder, "tgt")
-        return {}
 
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
@@ -113,10 +116,7 @@ class ControlTask(Task):
         ranks, per_step = world.world_size, settings.episodes_per_step
         if after is not None and not data.is_repeatable:
             raise ValueError(f"{data.name} does not repeat itself from its seed: do not resume, use `--init_from`.")
-        if ranks > 1 and not objective.is_on_policy:
-            raise ValueError(f"`objective.family: {objective.family}` has one replay buffer: train with one process.")
-        if per_step < (needed := ranks * objective.min_episodes):
-            raise ValueError(f"`data.episodes_per_step` must be at least {needed}, but is {per_step} instead.")
+        objective.check_division(ranks, per_step)
         for number in count(0 if after is None else after.epoch + 1):
             end = (number + 1) * per_step
             indices = torch.arange(number * per_step, end).tensor_split(ranks)[world.rank]

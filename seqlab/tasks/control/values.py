@@ -103,11 +103,13 @@ class Sarsa(ControlObjective):
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over the actions of the episodes; the log `value` is the mean value.
 
-        After the last action of an episode that was cut, the greedy action counts as the next one.
+        After the last action of an episode that was cut, the mean over the next action counts.
         """
         outputs, mask = episodes.outputs(model), episodes.mask  # (B, T + 1, A), (B, T)
         values = outputs[:, :-1].gather(2, episodes.actions[..., None])[..., 0]  # (B, T)
-        following = values.detach().roll(-1, 1).where(~episodes.last_rows, outputs.detach()[:, 1:].amax(2))
+        after, behavior = outputs.detach()[:, 1:], self.config.exploration(model, self.actions, context.step)
+        means = after.amax(2).lerp(after.mean(2), behavior.epsilon)
+        following = values.detach().roll(-1, 1).where(~episodes.last_rows, means)
         targets = episodes.rewards + self.config.discount * following * ~episodes.terminated
         error = ((values - targets).square() * mask).sum()
         logs = self.episode_logs(episodes) | {"value": (values.detach() * mask).sum()}
