@@ -3,6 +3,7 @@
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from itertools import groupby, product
 from typing import Any
 
@@ -22,12 +23,15 @@ from reference.tabular import (
     one_pair,
     one_recording,
 )
+from reference.tiny_models import make_batch, make_model
 from torch import Tensor
 
 from seqlab.objectives import MinimumRiskConfig, PolicyGradientConfig, StepContext, TextSide
+from seqlab.objectives.sampled import Rewards, Samples
 from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective
 from seqlab.registry import register
 from seqlab.search.ctc import sample_outputs
+from seqlab.testing import examples
 
 SIDE = TextSide(Vocabulary())
 CONTEXT = StepContext(0, sides=(SIDE, SIDE))
@@ -281,6 +285,46 @@ def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> No
         sums |= {"mean_return": torch.tensor(3 * value), "count of mean_return": torch.tensor(3.0)}
         objective.observe(sums | {f"count of {name}": torch.tensor(1.0) for name in sums if "count" not in name} | sums)
     assert objective.mean_return.item() == pytest.approx(0.9 * 2 + 0.1 * 4)
+
+
+def test_a_longer_greedy_output_keeps_its_later_rewards_as_baseline() -> None:
+    """The returns of its first two ids are 0.8 and 0.7, however short the samples are."""
+    config = PolicyGradientConfig(returns="to_go", baseline="greedy", num_samples=1)
+    done = Future[Rewards]()
+    done.set_result(Rewards(torch.tensor([0.8]), torch.tensor([[0.1, 0.1, 0.1, 0.5]])))
+    rewards = torch.zeros(1, 2)
+    samples = Samples([[3, EOS]], done, greedy_rewards=done)
+    advantages = config.build_for(TabularTranslator())._advantages(rewards, rewards, None, samples)
+    assert advantages.tolist() == [pytest.approx([-0.8, -0.7])]
+
+
+def test_without_an_update_the_distance_to_the_start_is_0_whatever_the_dropout() -> None:
+    model = make_model(dropout=0.5)
+    objective = PolicyGradientConfig(reward="chrf", start_penalty=0.1, max_length=12).build_for(model)
+    sides = TextSide(examples.Vocabulary()), TextSide(examples.Vocabulary())
+    loss = objective(model, make_batch([(3, 4), (5, 2)]), StepContext(0, sides=sides))
+    assert loss.sums()["start_distance"].item() == 0
+    assert loss.total.item() != 0
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "message"),
+    [
+        (PolicyGradientConfig, {"standardize": True, "baseline": "none"}, "needs `baseline: other_samples`"),
+        (MinimumRiskConfig, {"num_samples": 1}, "`num_samples` must be at least 2"),
+    ],
+)
+def test_settings_without_a_sensible_gradient_are_refused(config: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**fields)
+
+
+def test_a_reward_of_a_prefix_that_is_not_finite_is_refused() -> None:
+    register("reward", "divided", summary="for tests")(lambda text, _: 1 / len(text) if text else np.nan)
+    config = PolicyGradientConfig(**OPTIONS | {"reward": "divided", "returns": "to_go"})
+    objective = config.build_for(TabularTranslator())
+    with pytest.raises(ValueError, match="must be finite, but is nan for the hypothesis ''"):
+        objective(TabularTranslator(), one_pair(), CONTEXT)
 
 
 def test_a_reward_that_is_not_finite_is_refused_with_its_texts() -> None:

@@ -112,6 +112,10 @@ SETUPS: dict[str, tuple[Callable[[], nn.Module], Objective]] = {
         make_model,
         PolicyGradientConfig(**SAMPLED, returns="to_go", cross_entropy=0.5).build_for(make_model()),
     ),
+    "greedy baseline": (
+        make_model,
+        PolicyGradientConfig(**SAMPLED, returns="to_go", baseline="greedy").build_for(make_model()),
+    ),
     "minimum_risk": (make_model, MinimumRiskConfig(**SAMPLED).build_for(make_model())),
     "cross_entropy": (make_model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))),
     "r_drop": (make_model, RDrop(RDropConfig())),
@@ -132,6 +136,7 @@ def run_unsplit(setup: str) -> tuple[list[Update], list[dict[str, Tensor]], list
         *product(("2x4", "empty rows"), ("r_drop",)),
         *product(("8x1 reversed", "empty rows", "more padding in one"), ("mixed_units", "policy_gradient")),
         *product(("2x4", "empty rows"), ("minimum_risk",)),
+        ("8x1 reversed", "greedy baseline"),
     ],
 )
 def test_splitting_and_padding_do_not_change_a_step(split: str, setup: str) -> None:
