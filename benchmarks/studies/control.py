@@ -14,7 +14,10 @@ from seqlab.runs.folder import RunFolder
 
 SEEDS = (1, 2, 3)
 NUM_EPISODES = 100
-SLIPPERY_LAKE = "frozen_lake"
+SLIPPERY_LAKE, CLIFF = "frozen_lake", "cliff_walking"
+TABLES = (SLIPPERY_LAKE, CLIFF)
+ARROWS = "↑→↓←"
+CLIFF_SHAPE = (4, 12)
 MAX_SWEEPS = 10_000
 SARSA: dict[str, Any] = {"objective.family": "sarsa"}
 CLIFF_SARSA = SARSA | {"objective.discount": 1.0, "objective.epsilon_start": 0.1}
@@ -44,7 +47,14 @@ AGENTS = (
     ),
     Agent("cliff_walking", "Q-learning", -13, {}),
     Agent("cliff_walking", "SARSA, exploring less and less", -13, CLIFF_SARSA | {"objective.epsilon_end": 0.0}),
-    Agent("cliff_walking", "SARSA, always exploring", -17, CLIFF_SARSA | {"objective.epsilon_end": 0.1}),
+    Agent(
+        "cliff_walking",
+        "SARSA, always exploring",
+        -17,
+        CLIFF_SARSA
+        | {"objective.epsilon_end": 0.1, "data.episodes_per_step": 16, "optim.optimizer.lr": 0.3}
+        | {"training.max_steps": 1500},
+    ),
     Agent("acrobot", "PPO", -100, {}),
     Agent("pendulum", "DDPG", -250, {}),
 )
@@ -52,7 +62,8 @@ AGENTS = (
 
 def run(folder: Path, quick: bool) -> Study:
     """Train each agent with each seed, and play episodes without exploration."""
-    rows = []
+    rows: list[list[Any]] = []
+    paths: list[str] = []
     for number, agent in enumerate(AGENTS):
         returns, minutes, errors = [], [], []
         for seed in SEEDS[: 1 if quick else None]:
@@ -60,16 +71,33 @@ def run(folder: Path, quick: bool) -> Study:
             limits = {"training.max_steps": 2} if quick else {}
             settings = {**agent.settings, **limits, "seed": seed, "training.threads": 1}
             seqlab.train(seqlab.recipe(agent.recipe, run_dir, settings), run_dir)
-            played = seqlab.load(run_dir)
+            # A table is complete at the end, when its learning rate is 0.
+            played = seqlab.load(run_dir, checkpoint="last" if agent.recipe in TABLES else "best")
             returns.append(np.mean([each.total for each in played.play(2 if quick else NUM_EPISODES)]))
-            minutes.append([line["minutes"] for line in RunFolder(run_dir).read_metrics()][-1])
+            minutes.append(max(line.get("minutes", 0.0) for line in RunFolder(run_dir).read_metrics()))
             if agent.recipe == SLIPPERY_LAKE:
                 errors.append(np.abs(values_of(played) - optimal_values(played.run.config.objective.discount)).max())
+            if agent.recipe == CLIFF and seed == SEEDS[0]:
+                paths.append(f"{agent.method}:\n\n```text\n{path_of(played)}\n```")
         shown = ", ".join(f"{value:.2f}" for value in errors)
         means = ", ".join(f"{value:.2f}" for value in returns)
         rows.append([agent.recipe, agent.method, agent.goal, means, f"{max(minutes):.1f}", shown])
     header = ["recipe", "method", "goal", "mean return of each seed", "minutes at most", "error of the values"]
-    return Study([table(header, rows)])
+    return Study([table(header, rows), *paths])
+
+
+def path_of(agent: Any) -> str:
+    """Draw the path of an agent along the cliff without exploration: an arrow for each action, `.` elsewhere."""
+    states = np.eye(agent.observations.num_states, dtype=np.float32)[:, None]
+    actions = agent.act(states)
+    height, width = CLIFF_SHAPE
+    drawn, row, column = [["."] * width for _ in range(height)], height - 1, 0
+    while drawn[row][column] == "." and (row, column) != (height - 1, width - 1):
+        action = int(actions[row * width + column])
+        drawn[row][column] = ARROWS[action]
+        row = min(max(row + (-1, 0, 1, 0)[action], 0), height - 1)
+        column = min(max(column + (0, 1, 0, -1)[action], 0), width - 1)
+    return "\n".join("".join(line) for line in drawn)
 
 
 def values_of(agent: Any) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,8 +110,17 @@ def test_the_study_of_rewards_compares_with_continued_cross_entropy(tmp_path: Pa
 
 @pytest.mark.learning
 def test_the_study_of_agents_has_a_row_for_each(tmp_path: Path) -> None:
-    [table] = control.run(tmp_path, quick=True).tables
+    table, *paths = control.run(tmp_path, quick=True).tables
     assert table.count("\n") == len(control.AGENTS) + 1
+    assert len(paths) == 3
+
+
+def test_the_path_of_an_agent_ends_at_the_goal() -> None:
+    """Up, then along the second lowest row, then down."""
+    actions = np.full(48, 1)
+    actions[[36, 35]] = 0, 2
+    agent = SimpleNamespace(observations=SimpleNamespace(num_states=48), act=lambda states: actions)
+    assert control.path_of(agent).split("\n") == ["." * 12, "." * 12, "→" * 11 + "↓", "↑" + "." * 11]
 
 
 def test_optimal_values_of_the_lake() -> None:
