@@ -46,7 +46,14 @@ AGENTS = (
         SARSA | {"objective.epsilon_end": 0.0, "objective.epsilon_steps": 2500, "training.max_steps": 3000},
     ),
     Agent("cliff_walking", "Q-learning", -13, {}),
-    Agent("cliff_walking", "SARSA, exploring less and less", -13, CLIFF_SARSA | {"objective.epsilon_end": 0.0}),
+    Agent(
+        "cliff_walking",
+        "SARSA, exploring less and less",
+        -13,
+        CLIFF_SARSA
+        | {"objective.epsilon_end": 0.0, "objective.epsilon_steps": 3000, "data.episodes_per_step": 4}
+        | {"optim.optimizer.lr": 0.5, "training.max_steps": 4000},
+    ),
     Agent(
         "cliff_walking",
         "SARSA, always exploring",
