@@ -16,7 +16,7 @@ class ReplayBuffer(nn.Module):
     num_added: Tensor
 
     def __init__(self, empty: Mapping[str, Tensor]) -> None:
-        """`empty` has tensors of zeros with one row for each place in the buffer; their names become attributes."""
+        """`empty` has tensors of zeros with one row for each position in the buffer; their names become attributes."""
         super().__init__()
         self.names, self.size = tuple(empty), len(next(iter(empty.values())))
         for name, tensor in empty.items():
@@ -28,12 +28,12 @@ class ReplayBuffer(nn.Module):
         count = len(rows[self.names[0]])
         kept = min(count, self.size)
         self.num_added += count
-        places = (torch.arange(-kept, 0, device=self.num_added.device) + self.num_added) % self.size
+        positions = (torch.arange(-kept, 0, device=self.num_added.device) + self.num_added) % self.size
         for name in self.names:
-            getattr(self, name)[places] = rows[name][-kept:]
+            getattr(self, name)[positions] = rows[name][-kept:]
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Draw rows with replacement."""
         drawn = torch.from_numpy(rng.integers(min(int(self.num_added), self.size), size=count))
-        places = drawn.to(self.num_added.device)
-        return {name: getattr(self, name)[places] for name in self.names}
+        positions = drawn.to(self.num_added.device)
+        return {name: getattr(self, name)[positions] for name in self.names}

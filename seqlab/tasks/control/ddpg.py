@@ -75,8 +75,8 @@ class Ddpg(ReplayObjective):
         # The gradient of the value with respect to the actions only: the critic must not learn from it.
         fixed = actions.detach().requires_grad_()
         values = self._values(self.critic, drawn.observations, fixed)
-        [slope] = torch.autograd.grad(values.sum(), fixed)
-        total = error - (slope * actions).sum()
+        [gradient] = torch.autograd.grad(values.sum(), fixed)
+        total = error - (gradient * actions).sum()
         logs = self.episode_logs(episodes) | {"value": values.detach().sum()}
         return Loss(total, total.new_tensor(len(values)), {**logs, "critic_error": error.detach()})
 
