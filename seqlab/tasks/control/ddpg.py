@@ -67,8 +67,8 @@ class Ddpg(ReplayObjective):
         drawn = self.draw(context)
         with torch.no_grad():
             next_actions = scale_to_bounds(values_of(self.target_actor, drawn.next_observations), self.actions)
-            following = self._values(self.target_critic, drawn.next_observations, next_actions)
-            targets = drawn.rewards + self.config.discount * following * ~drawn.terminated
+            next_values = self._values(self.target_critic, drawn.next_observations, next_actions)
+            targets = drawn.rewards + self.config.discount * next_values * ~drawn.terminated
         taken = drawn.actions.clamp(*self.actions.bounds(drawn.actions))
         error = (self._values(self.critic, drawn.observations, taken) - targets).square().sum()
         actions = scale_to_bounds(values_of(model, drawn.observations), self.actions)

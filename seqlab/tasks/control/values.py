@@ -78,8 +78,8 @@ class QLearning(ReplayObjective):
         with torch.no_grad():
             after = values_of(self.target or model, drawn.next_observations)  # (N, A)
             chooser = values_of(model, drawn.next_observations) if self.config.double and self.target else after
-            following = after.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
-            targets = drawn.rewards + self.config.discount * following * ~drawn.terminated
+            next_values = after.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
+            targets = drawn.rewards + self.config.discount * next_values * ~drawn.terminated
         error = (values - targets).square().sum()
         logs = self.episode_logs(episodes) | {"value": values.detach().sum()}
         return Loss(error, error.new_tensor(len(values)), logs)
@@ -103,14 +103,15 @@ class Sarsa(ControlObjective):
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over the actions of the episodes; the log `value` is the mean value.
 
-        After the last action of an episode that was cut, the mean over the next action counts.
+        After the last action of an episode that was cut, the next value is its expectation under the exploring
+        behavior.
         """
         outputs, mask = episodes.outputs(model), episodes.mask  # (B, T + 1, A), (B, T)
         values = outputs[:, :-1].gather(2, episodes.actions[..., None])[..., 0]  # (B, T)
         after, behavior = outputs.detach()[:, 1:], self.config.exploration(model, self.actions, context.step)
-        means = after.amax(2).lerp(after.mean(2), behavior.epsilon)
-        following = values.detach().roll(-1, 1).where(~episodes.last_rows, means)
-        targets = episodes.rewards + self.config.discount * following * ~episodes.terminated
+        expected = after.amax(2).lerp(after.mean(2), behavior.epsilon)
+        next_values = values.detach().roll(-1, 1).where(~episodes.last_rows, expected)
+        targets = episodes.rewards + self.config.discount * next_values * ~episodes.terminated
         error = ((values - targets).square() * mask).sum()
         logs = self.episode_logs(episodes) | {"value": (values.detach() * mask).sum()}
         return Loss(error, mask.sum().to(error), logs)
@@ -118,10 +119,7 @@ class Sarsa(ControlObjective):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TdConfig(ControlObjectiveConfig):
-    """TD(lambda): the values of the states under uniformly random actions (Sutton 1988); on-policy.
-
-    To evaluate a learned policy instead, use the critic of `episode_policy_gradient`.
-    """
+    """TD(lambda): the values of the states under uniformly random actions (Sutton 1988); on-policy."""
 
     family: Literal["td"] = "td"
     """Name of the objective."""
