@@ -162,8 +162,11 @@ STEADY: Settings = {
     **{"training.max_steps": 1_000_000, "optim.schedule.family": "linear", "optim.schedule.warmup_steps": 20},
 }
 """Fields of all methods: the schedule ends with the minutes."""
-SMALL_STEPS = {"data.batch_tokens": 512, "data.micro_batch_tokens": 4000}
-"""A step of 512 target tokens has 4,096 sampled ones with eight samples."""
+SAMPLED_STEPS: Settings = {
+    **{"model.dropout": 0.0, "data.batch_tokens": 512, "data.micro_batch_tokens": 4000},
+    **{"training.save_every": 20, "training.valid_every": 120, "optim.average_last": 5},
+}
+"""A step of 512 target tokens has 4,096 sampled ones with eight samples; ten minutes have about 360 steps."""
 TASKS = {
     "rewards_g2p_fre": RewardTask(
         "g2p_fre",
@@ -191,7 +194,7 @@ TASKS = {
         "multi30k_en_de",
         minutes=10,
         metrics=("bleu", "chrf"),
-        shared=STEADY,
+        shared=STEADY | {"training.save_every": 100, "training.valid_every": 500},
         methods={
             CROSS_ENTROPY: [
                 {"optim.optimizer.lr": 1e-3},
@@ -200,16 +203,16 @@ TASKS = {
                 {"optim.optimizer.lr": 3e-4, "optim.average_last": 0, "optim.ema_decay": 0.999},
             ],
             "minimum risk": [
-                sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SMALL_STEPS,
-                sampled("minimum_risk", "bleu", 3e-4, num_samples=8) | SMALL_STEPS,
-                sampled("minimum_risk", "chrf", 1e-3, num_samples=8) | SMALL_STEPS,
-                sampled("minimum_risk", "chrf", 3e-4, num_samples=8, cross_entropy=0.05) | SMALL_STEPS,
+                sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "chrf", 1e-3, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "chrf", 3e-4, num_samples=8, candidates="beam") | SAMPLED_STEPS,
+                sampled("minimum_risk", "bleu", 3e-4, num_samples=8, cross_entropy=0.05) | SAMPLED_STEPS,
             ],
         },
     ),
     "rewards_inflection_finnish": RewardTask(
         "inflection_finnish",
-        minutes=4,
+        minutes=3,
         metrics=("exact_match", "cer"),
         shared=STEADY,
         methods={
@@ -222,7 +225,7 @@ TASKS = {
     ),
     "rewards_fsdd_strings": RewardTask(
         "fsdd_strings",
-        minutes=4,
+        minutes=3,
         metrics=("wer", "cer"),
         shared=STEADY,
         methods={
