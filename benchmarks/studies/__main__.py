@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.studies import batch_sizes, control, curves, optimizers, regularisation, rewards, surfaces
+from benchmarks.studies import (
+    batch_sizes,
+    control,
+    curves,
+    optimizers,
+    policy_gradient,
+    regularisation,
+    rewards,
+    surfaces,
+)
 from benchmarks.studies.study import Study
 
 
@@ -26,6 +35,7 @@ STUDIES: dict[str, Runnable] = {
     "control": control,
     "regularisation": regularisation,
     **rewards.STUDIES,
+    "policy_gradient_multi30k_en_de": policy_gradient,
 }
 
 

@@ -60,10 +60,7 @@ class RewardStudy:
 
     def run(self, folder: Path, quick: bool) -> Study:
         """Train the start, all settings, and further seeds of the best; `folder/start` may contain the start."""
-        start = folder / "start"
-        if not (start / "run.json").exists():
-            config = seqlab.recipe(self.task.recipe, start, dict(self.task.start or {}) | _limits(quick))
-            seqlab.train(config, start)
+        start = train_start(self.task.recipe, folder, self.task.start or {}, quick)
         scores = Scores(start, self.task.metrics)
         chosen: dict[str, list[Path]] = {"the start": [start]}
         rows = []
@@ -82,14 +79,23 @@ class RewardStudy:
         """Train on with one setting and one seed, unless this is done; return the run."""
         run = folder / f"{method.replace(' ', '_')}-{number}-seed{seed}"
         settings = {**self.task.shared, **self.task.methods[method][number]}
-        limits = {"training.max_minutes": self.task.minutes, "training.threads": 1} | _limits(quick)
+        limits = {"training.max_minutes": self.task.minutes, "training.threads": 1} | limits_of(quick)
         seqlab.train(
             seqlab.recipe(self.task.recipe, run, {**settings, **limits, "seed": seed, "init_from": str(start)}), run
         )
         return run
 
 
-def _limits(quick: bool) -> dict[str, Any]:
+def train_start(recipe: str, folder: Path, fields: Settings, quick: bool) -> Path:
+    """Train the start of a study, unless its folder has it; return its run."""
+    start = folder / "start"
+    if not (start / "run.json").exists():
+        seqlab.train(seqlab.recipe(recipe, start, dict(fields) | limits_of(quick)), start)
+    return start
+
+
+def limits_of(quick: bool) -> dict[str, Any]:
+    """Return the limits of a smoke test."""
     return {"training.max_steps": 2, "training.save_every": 1, "training.valid_every": 1} if quick else {}
 
 
@@ -164,7 +170,7 @@ STEADY: Settings = {
 """Fields of all methods: the schedule ends with the minutes."""
 SAMPLED_STEPS: Settings = {
     **{"model.dropout": 0.0, "data.batch_tokens": 512, "data.micro_batch_tokens": 4000},
-    **{"training.save_every": 20, "training.valid_every": 120, "optim.average_last": 5},
+    **{"training.save_every": 20, "training.valid_every": 120, "optim.average_last": 5, "optim.ema_decay": 0.0},
 }
 """A step of 512 target tokens has 4,096 sampled ones with eight samples; ten minutes have about 360 steps."""
 TASKS = {
@@ -204,8 +210,10 @@ TASKS = {
             ],
             "minimum risk": [
                 sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SAMPLED_STEPS,
-                sampled("minimum_risk", "chrf", 1e-3, num_samples=8) | SAMPLED_STEPS,
-                sampled("minimum_risk", "chrf", 3e-4, num_samples=8, candidates="beam") | SAMPLED_STEPS,
+                sampled("minimum_risk", "chrf", 1e-4, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "bleu", 3e-4, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "bleu", 1e-4, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "bleu", 3e-4, num_samples=8, candidates="beam") | SAMPLED_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8, cross_entropy=0.05) | SAMPLED_STEPS,
             ],
         },

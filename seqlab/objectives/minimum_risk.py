@@ -65,8 +65,8 @@ class MinimumRisk(SampledObjective):
             max_length_offset=config.max_length_offset,
         )
         with torch.no_grad():
-            found = select_search(model, search_config)(model, search_config, SearchRequest(batch))
-        rows = [[[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses] for hypotheses in found]
+            outputs = select_search(model, search_config)(model, search_config, SearchRequest(batch))
+        rows = [[[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses] for hypotheses in outputs]
         return [(hypotheses * count)[index] for hypotheses in rows for index in range(count)]
 
     def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: Rows) -> Loss:

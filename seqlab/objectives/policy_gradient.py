@@ -9,17 +9,16 @@ Shapes: B rows of a batch, K samples of each row, N = B * K samples, T actions.
 
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seqlab.base.bounds import Count, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.models.interfaces import ProjectingModel
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
+from seqlab.objectives.policy_gradient_base import MovingMean, PolicyGradientFields
 from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
 from seqlab.objectives.sampled import Actions, Samples
-from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, mean_of, pad_or_cut
+from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, pad_or_cut
 
 Returns = Literal["total", "to_go"]
 Baseline = Literal["none", "moving_mean", "greedy", "other_samples", "critic"]
@@ -28,7 +27,7 @@ MIN_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class PolicyGradientConfig(SampledConfig):
+class PolicyGradientConfig(PolicyGradientFields, SampledConfig):
     """Policy gradient: the expected reward of samples (REINFORCE, actor-critic, PPO)."""
 
     family: Literal["policy_gradient"] = "policy_gradient"
@@ -42,34 +41,17 @@ class PolicyGradientConfig(SampledConfig):
     baseline: Baseline = "other_samples"
     """Number subtracted from a return: none, the mean of earlier steps (`moving_mean`), the return of the greedy output
     (`greedy`, self-critical training, arXiv:1612.00563), the mean return of the other samples of the source
-    (`other_samples`, leave-one-out), or the estimate of a learned critic. With `to_go` it is the return at the same
-    position, except for `moving_mean`, which is one number."""
-    baseline_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """With `baseline: moving_mean`: weight of the earlier steps."""
-    critic_weight: Positive = 1.0
-    """With `baseline: critic`: weight of the critic's squared error per action. The critic is a layer on the hidden
-    states of the decoder, which receive no gradient from it."""
-    trace_decay: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """With `baseline: critic`: lambda of generalized advantage estimation (arXiv:1506.02438): 1 uses all later rewards,
-    0 only the next one and the critic's estimate after it (advantage actor-critic). Below 1 the gradient is biased by
-    the error of the critic."""
+    (`other_samples`, leave-one-out), or the estimate of a learned `critic`, a layer on the hidden states of the
+    decoder, which receive no gradient from it. With `to_go` it is the return at the same position, except for
+    `moving_mean`, which is one number."""
     standardize: bool = False
     """Whether to divide the advantages of a source by the standard deviation of the rewards of its samples, so that all
     sources have the same influence (GRPO, arXiv:2402.03300); biased."""
-    passes: Count = 1
-    """Updates with the same samples. From the second one on, the samples are those of an older policy: advantages are
-    weighted by the ratio of the probabilities of each action."""
-    clip: Positive = 0.2
-    """Bound of the change of a probability ratio, beyond which an action has no gradient (PPO, arXiv:1707.06347)."""
 
     @model_validator(mode="after")
     def _check_unused(self) -> "PolicyGradientConfig":
         if self.discount < 1 and self.returns != "to_go":
             raise ValueError(f"`discount` ({self.discount}) needs `returns: to_go`: set it, or leave `discount` out.")
-        if self.baseline != "critic" and self.trace_decay < 1:
-            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `baseline: critic`: set it, or leave it out.")
-        if self.trace_decay < 1 and self.returns != "to_go":
-            raise ValueError(f"`trace_decay` ({self.trace_decay}) needs `returns: to_go`: set it, or leave it out.")
         if self.standardize and self.baseline != "other_samples":
             raise ValueError("`standardize` divides by the spread of the samples: it needs `baseline: other_samples`.")
         if self.num_samples == 1 and (self.baseline == "other_samples" or self.standardize):
@@ -99,15 +81,13 @@ class PolicyGradientConfig(SampledConfig):
 class PolicyGradient(SampledObjective):
     """Negative expected reward, estimated by the samples of each source."""
 
-    mean_return: Tensor
-
     def __init__(self, config: PolicyGradientConfig, model: Any) -> None:
         super().__init__(
             config, model, needs_prefixes=config.returns == "to_go", needs_greedy=config.baseline == "greedy"
         )
         self.passes = config.passes
         self.critic = nn.Linear(hidden_size(model), 1) if config.baseline == "critic" else None
-        self.register_buffer("mean_return", torch.zeros((), dtype=torch.float64))
+        self.moving_mean = MovingMean(config.baseline_decay)
 
     def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: Rows) -> Loss:
         """Sum the negative gains over rows: ratio of the probabilities times advantage, averaged over samples.
@@ -139,8 +119,7 @@ class PolicyGradient(SampledObjective):
     def observe(self, sums: dict[str, Tensor]) -> None:
         """Update the moving mean of returns, after all ranks have added theirs."""
         super().observe(sums)
-        decay = self.config.baseline_decay if self.num_observed > 1 else 0.0
-        self.mean_return.mul_(decay).add_(mean_of(sums, "mean_return") * (1 - decay))
+        self.moving_mean.update(sums)
 
     def _returns(self, rewards: Tensor) -> Tensor:
         """Return the return of each action (N, T)."""
@@ -159,7 +138,7 @@ class PolicyGradient(SampledObjective):
         """Subtract the baseline from the returns (N, T)."""
         baseline, count = self.config.baseline, self.config.num_samples
         if baseline == "moving_mean":
-            return returns - self.mean_return.to(returns)
+            return returns - self.moving_mean.value.to(returns)
         if baseline == "other_samples":
             return returns - mean_of_others(returns, count)
         if baseline == "greedy":

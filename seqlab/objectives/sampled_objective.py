@@ -86,8 +86,10 @@ class SampledConfig(ObjectiveConfig):
             )
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
-        """Return the fields that have no effect for a model."""
-        return ("max_length_ratio", "max_length_offset", "max_length") if model.outputs == "frames" else ()
+        """Return the fields that have no effect for a model: a CTC model has no limits of lengths, for example."""
+        is_ctc = model.outputs == "frames"
+        limits = ("max_length_ratio", "max_length_offset", "max_length") if is_ctc else ()
+        return (*limits, "label_smoothing") if is_ctc or not self.cross_entropy else limits
 
 
 class StepTimer:
@@ -239,24 +241,24 @@ class SampledObjective(nn.Module):
             return
         if self.has_warned:
             return
-        found = []
+        signs = []
         if entropy < MIN_ENTROPY_SHARE * self.early_entropy:
-            found.append(f"their entropy fell from {self.early_entropy:.3g} to {entropy:.3g} nats per id")
+            signs.append(f"their entropy fell from {self.early_entropy:.3g} to {entropy:.3g} nats per id")
         if not 1 / MAX_LENGTH_FACTOR < length / self.early_length.clamp_min(1e-9) < MAX_LENGTH_FACTOR:
             change = f"{self.early_length:.3g} to {length:.3g}"
-            found.append(f"their length changed from {change} times that of the references")
+            signs.append(f"their length changed from {change} times that of the references")
         if repeated > self.early_repeated + MAX_REPEATED_INCREASE:
-            found.append(
+            signs.append(
                 f"{100 * repeated:.0f}% of their ids are repeated, instead of {100 * self.early_repeated:.0f}%"
             )
         if "start_distance" in sums and (distance := mean_of(sums, "start_distance")) > MAX_START_DISTANCE:
-            found.append(f"their distance to the model at the start is {distance:.3g} nats per id")
-        if found:
+            signs.append(f"their distance to the model at the start is {distance:.3g} nats per id")
+        if signs:
             self.has_warned.fill_(True)
             logger.warning(
                 "the samples collapse: %s. Lower `optim.optimizer.lr`, or set `objective.cross_entropy` or "
                 "`objective.start_penalty` above 0",
-                "; ".join(found),
+                "; ".join(signs),
             )
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.studies import batch_sizes, control, curves, regularisation, rewards, surfaces
+from benchmarks.studies import batch_sizes, control, curves, policy_gradient, regularisation, rewards, surfaces
 from benchmarks.studies.__main__ import main
 from benchmarks.studies.study import first_below, smooth_losses
 from seqlab.optim import AdamConfig, SgdConfig
@@ -106,6 +106,19 @@ def test_the_study_of_rewards_compares_with_continued_cross_entropy(tmp_path: Pa
     rows = {line.split(" | ")[0].strip("| "): line for line in compared.split("\n")[2:]}
     assert rows.keys() == {"the start", *methods}
     assert rows[rewards.CROSS_ENTROPY].count("+0.00 (+0.00 to +0.00)") == 2
+
+
+@pytest.mark.learning
+def test_the_study_of_policy_gradients_measures_each_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"model.d_model": 32, "model.d_ff": 32, "data.valid_max_pairs": 20}
+    monkeypatch.setattr(policy_gradient, "RECIPE", "number_words")
+    monkeypatch.setattr(policy_gradient, "SHARED", small)
+    chosen = ("total reward", "critic")
+    monkeypatch.setattr(policy_gradient, "VARIANTS", {name: policy_gradient.VARIANTS[name] for name in chosen})
+    [table] = policy_gradient.run(tmp_path, quick=True).tables
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")[2:]]
+    assert [name for name, *_ in rows] == ["the start", *chosen]
+    assert all(float(row[1]) > 0 for row in rows[1:])
 
 
 @pytest.mark.learning

@@ -57,7 +57,7 @@ class Toy:
         self.model.weight.data.copy_(weights)
         self.settings: dict[str, Any] = {"discount": 1.0, **settings}
         self.objective = EpisodePolicyGradientConfig(**self.settings).build_for(self.model, factory)
-        self.objective.mean_return.fill_(0.4)
+        self.objective.moving_mean.value.fill_(0.4)
         if self.objective.critic is not None:
             random = torch.randn(NUM_STATES, 1, generator=torch.Generator().manual_seed(2))
             self.objective.critic.weight.data.copy_(random if values is None else values)

@@ -12,7 +12,7 @@ from reference.toy_environments import ACYCLIC, CYCLIC, FINAL, NUM_ACTIONS, NUM_
 from torch import Tensor
 
 from seqlab.data.batch import ValueBatch
-from seqlab.models import MlpConfig
+from seqlab.models import CnnConfig, MlpConfig
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
 from seqlab.objectives.replay import ReplayBuffer
@@ -166,6 +166,21 @@ def test_the_replay_buffer_is_a_ring() -> None:
         drawn = buffer.draw(200, np.random.default_rng(1))
         assert set(drawn["number"].tolist()) == set(reference)
         assert drawn["vector"][:, 0].tolist() == drawn["number"].tolist()
+
+
+def test_images_are_replayed_exactly_from_bytes() -> None:
+    environment = Environment(EnvironmentSpec("Odd-v0", ["observation=image"]))
+    factory = ModelFactory(CnnConfig(channels=(4,)), environment.observations, environment.actions)
+    model = factory.build()
+    objective = QLearningConfig(replay_size=64, batch_transitions=500).build_for(model, factory)
+    batch = EpisodeBatch(torch.arange(3), 3)
+    played = objective.collect(model, batch, StepContext(0)).transitions()
+    assert objective.replay.observations.dtype == objective.replay.next_observations.dtype == torch.uint8
+    drawn = objective.draw(StepContext(0))
+    for name in ("observations", "next_observations"):
+        expected, actual = ({row.numpy().tobytes() for row in getattr(rows, name)} for rows in (played, drawn))
+        assert len(expected) > 5
+        assert actual == expected
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class DdpgConfig(ReplayConfig):
     family: Literal["ddpg"] = "ddpg"
     """Name of the objective."""
     zero_config: ClassVar[Settings] = {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200}
-    numbered: ClassVar[bool | None] = False
+    needs_numbers: ClassVar[bool | None] = False
     noise: NonNegative = 0.1
     """Standard deviation of the noise of actions in training, as a share of half the range of a value."""
     random_steps: CountOrZero = 5

@@ -36,7 +36,7 @@ class ControlObjectiveConfig(ObjectiveConfig):
     shown_logs: ClassVar[tuple[str, ...]] = ("return",)
     is_on_policy: ClassVar[bool] = True
     """Whether the objective learns only from episodes of the current weights."""
-    numbered: ClassVar[bool | None] = None
+    needs_numbers: ClassVar[bool | None] = None
     """Whether the objective needs numbered actions (True) or vectors (False)."""
     zero_config: ClassVar[Settings] = {}
     """Fields of all sections that zero config sets with this objective."""
@@ -52,8 +52,8 @@ class ControlObjectiveConfig(ObjectiveConfig):
 
     def check_actions(self, actions: ActionCodec) -> None:
         """Raise ValueError if the objective does not support the actions."""
-        if self.numbered not in (None, actions.is_discrete):
-            kind, other = ("numbers", "ddpg") if self.numbered else ("vectors", "q_learning")
+        if self.needs_numbers not in (None, actions.is_discrete):
+            kind, other = ("numbers", "ddpg") if self.needs_numbers else ("vectors", "q_learning")
             family, choice = f"`objective.family: {self.family}`", f"choose `{other}` or `episode_policy_gradient`"
             raise ValueError(f"{family} needs actions that are {kind}, but these are not: {choice}.")
 
@@ -121,7 +121,7 @@ class ReplayConfig(ControlObjectiveConfig):
 
     is_on_policy: ClassVar[bool] = False
     replay_size: Count = 50_000
-    """Number of last transitions in the replay buffer."""
+    """Number of last transitions in the replay buffer, which is part of each checkpoint: two observations each."""
     batch_transitions: Count = 64
     """Transitions per update, drawn from the replay buffer with replacement."""
     passes: Count = 64
@@ -137,7 +137,9 @@ class ReplayObjective(ControlObjective):
         super().__init__(config, factory)
         self.passes = config.passes
         size, actions = config.replay_size, self.actions
-        states = torch.zeros(size, *self.observations.shape)
+        # Images are stored as bytes: they have 256 values, from 0 to 1.
+        self.scale = 255 if len(self.observations.shape) == 3 else None
+        states = torch.zeros(size, *self.observations.shape, dtype=torch.uint8 if self.scale else None)
         taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
         empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size).bool())
         self.replay = ReplayBuffer(empty._asdict())
@@ -145,12 +147,16 @@ class ReplayObjective(ControlObjective):
     def draw(self, context: StepContext) -> Transitions:
         """Draw transitions; they depend on the seed, the step and the pass."""
         rng = seeded_generator(context.seed, context.step, context.number_of_pass, DRAW_STREAM)
-        return Transitions(**self.replay.draw(self.config.batch_transitions, rng))
+        drawn = Transitions(**self.replay.draw(self.config.batch_transitions, rng))
+        return drawn if self.scale is None else drawn.map_observations(lambda stored: stored / self.scale)
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch, and add their transitions to the replay buffer."""
         episodes = super().collect(model, batch, context)
-        self.replay.add(episodes.transitions()._asdict())
+        played = episodes.transitions()
+        if self.scale is not None:
+            played = played.map_observations(lambda values: (values * self.scale).round().to(torch.uint8))
+        self.replay.add(played._asdict())
         return episodes
 
 

@@ -7,23 +7,23 @@ Shapes: B episodes, T actions, A outputs of the model.
 """
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seqlab.base.bounds import Count, NonNegative, Positive
+from seqlab.base.bounds import NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.models.predictor import TargetSize
-from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, ModelFactory, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
+from seqlab.objectives.policy_gradient_base import MovingMean, PolicyGradientFields
 from seqlab.objectives.returns import clipped_gains, mean_of_others
 from seqlab.tasks.control.episodes import Episodes, Gaussian, Softmax
-from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Settings, Share
+from seqlab.tasks.control.objective import ControlObjective, ControlObjectiveConfig, Settings
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class EpisodePolicyGradientConfig(ControlObjectiveConfig):
+class EpisodePolicyGradientConfig(PolicyGradientFields, ControlObjectiveConfig):
     """Policy gradient on episodes: the expected return (REINFORCE, actor-critic, PPO); on-policy."""
 
     family: Literal["episode_policy_gradient"] = "episode_policy_gradient"
@@ -38,28 +38,10 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
     """Number subtracted from a return: none, the mean of earlier steps (`moving_mean`), the mean of the other episodes
     of the step at the same action (`other_episodes`), or the estimate of a learned critic, which is a second model of
     the `model` section."""
-    baseline_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """With `baseline: moving_mean`: weight of the earlier steps."""
-    critic_weight: Positive = 1.0
-    """With `baseline: critic`: weight of the critic's squared error per action."""
-    trace_decay: Share = 1.0
-    """With `baseline: critic`: lambda of generalized advantage estimation (arXiv:1506.02438): 1 uses all later rewards,
-    0 only the next one and the critic's estimate after it (advantage actor-critic)."""
     entropy: NonNegative = 0.0
     """Weight of the entropy of the actions, in nats, which is added to the return to keep exploring."""
     initial_deviation: Positive = 0.5
     """For actions that are vectors: standard deviation at the start, as a share of half the range of a value."""
-    passes: Count = 1
-    """Updates with the same episodes; from the second one on with clipped ratios (PPO, arXiv:1707.06347)."""
-    clip: Positive = 0.2
-    """Bound of the change of a probability ratio, beyond which an action has no gradient."""
-
-    @model_validator(mode="after")
-    def _check_unused(self) -> "EpisodePolicyGradientConfig":
-        for name, needed in (("baseline", "critic"), ("returns", "to_go")):
-            if self.trace_decay < 1 and getattr(self, name) != needed:
-                raise ValueError(f"`trace_decay: {self.trace_decay}` needs `{name}: {needed}`: leave one of them out.")
-        return self
 
     def check_division(self, ranks: int, episodes: int) -> None:
         """Raise ValueError if a process has no other episodes to compare with, or not all of them."""
@@ -75,17 +57,13 @@ class EpisodePolicyGradientConfig(ControlObjectiveConfig):
 class EpisodePolicyGradient(ControlObjective):
     """Negative expected return, estimated by the episodes of a step."""
 
-    mean_return: Tensor
-    num_observed: Tensor
-
     def __init__(self, config: EpisodePolicyGradientConfig, factory: ModelFactory | None) -> None:
         super().__init__(config, factory)
         self.passes, size = config.passes, self.actions.size
         self.critic = self.factory.build(tgt=TargetSize(1)) if config.baseline == "critic" else None
         start = math.log(config.initial_deviation)
         self.log_deviation = None if self.actions.is_discrete else nn.Parameter(torch.full((size,), start))
-        self.register_buffer("mean_return", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
+        self.moving_mean = MovingMean(config.baseline_decay)
 
     def exploration(self, model: Any, step: int) -> Softmax | Gaussian:
         """Return the policy itself: its actions are random."""
@@ -124,10 +102,7 @@ class EpisodePolicyGradient(ControlObjective):
 
     def observe(self, sums: dict[str, Tensor]) -> None:
         """Update the moving mean of returns, after all ranks have added theirs."""
-        decay = self.config.baseline_decay if self.num_observed else 0.0
-        mean = sums["mean_return"] / sums[f"{COUNT_OF}mean_return"].clamp_min(1.0)
-        self.mean_return.mul_(decay).add_(mean * (1 - decay))
-        self.num_observed += 1
+        self.moving_mean.update(sums)
 
     def _advantages(self, episodes: Episodes, values: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the advantages and the returns of the actions, both (B, T)."""
@@ -138,7 +113,7 @@ class EpisodePolicyGradient(ControlObjective):
         if self.config.returns == "total":
             returns = returns[:, :1].expand_as(returns)
         if self.config.baseline == "moving_mean":
-            baseline = self.mean_return.to(returns)
+            baseline = self.moving_mean.value.to(returns)
         elif self.config.baseline == "other_episodes":
             baseline = mean_of_others(returns, len(returns))
         return returns - baseline, returns

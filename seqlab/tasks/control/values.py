@@ -32,7 +32,7 @@ from seqlab.tasks.control.objective import (
 class ExploringConfig(ControlObjectiveConfig):
     """Common fields of objectives that learn the value of each action, and explore with probability epsilon."""
 
-    numbered: ClassVar[bool | None] = True
+    needs_numbers: ClassVar[bool | None] = True
     epsilon_start: Share = 1.0
     """Probability of a random action in the first step."""
     epsilon_end: Share = 0.05
