@@ -1,8 +1,8 @@
 """Study of training on a metric: a trained model is trained on by rewards, and by cross entropy for the same minutes.
 
 Each method has several settings. One seed of each is trained, and the best setting of a method by the first metric gets
-two more seeds. All scores are of the validation set; differences have 95% intervals by a paired bootstrap over its
-lines, in which the score of a method is the mean of its seeds.
+two more seeds. All scores are of the validation set; `has_test` compares the chosen runs on the test set, too.
+Differences have 95% intervals by a paired bootstrap over lines, in which the score of a method is the mean of its seeds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +44,8 @@ class RewardTask:
     """Method -> settings to choose from; `CROSS_ENTROPY` is the baseline."""
     start: Settings | None = None
     """Fields of the start; by default those of the recipe."""
+    has_test: bool = False
+    """Whether the chosen runs are also compared on the test set, once."""
 
 
 def sampled(family: str, reward: str, lr: float, **fields: Any) -> dict[str, Any]:
@@ -70,10 +72,10 @@ class RewardStudy:
             best = max(range(len(runs)), key=lambda number: scores.rank([runs[number]]))
             others = [self._train(folder, start, method, best, seed, quick) for seed in SEEDS[1 : 2 if quick else None]]
             chosen[method] = [runs[best], *others]
-        header = ["method", *self.task.metrics, *(f"difference in {name}" for name in self.task.metrics)]
-        baseline = chosen[CROSS_ENTROPY]
-        compared = [[name, *scores.values(runs), *scores.differences(runs, baseline)] for name, runs in chosen.items()]
-        return Study([table(["method", "settings", *self.task.metrics], rows), table(header, compared)])
+        tables = [table(["method", "settings", *self.task.metrics], rows), scores.comparison(chosen)]
+        if self.task.has_test:
+            tables.append(Scores(start, self.task.metrics, is_test=True).comparison(chosen))
+        return Study(tables)
 
     def _train(self, folder: Path, start: Path, method: str, number: int, seed: int, quick: bool) -> Path:
         """Train on with one setting and one seed, unless this is done; return the run."""
@@ -104,12 +106,12 @@ def _shown(settings: Settings) -> str:
 
 
 class Scores:
-    """Metrics of the hypotheses of runs for the validation set, which are decoded once."""
+    """Metrics of the hypotheses of runs for the validation set, or a test set, which are decoded once."""
 
-    def __init__(self, start: Path, metrics: Sequence[str]) -> None:
+    def __init__(self, start: Path, metrics: Sequence[str], is_test: bool = False) -> None:
         self.metrics = metrics
         self.data = read_config(RunFolder(start)).data
-        self.inputs, self.references = _validation_set(self.data)
+        self.inputs, self.references = _pairs_of(self.data, is_test)
         self._statistics: dict[Path, list[LineStatistics]] = {}
 
     def statistics(self, run: Path) -> list[LineStatistics]:
@@ -130,6 +132,13 @@ class Scores:
         scores = [self.statistics(run)[0].score() for run in runs]
         return float(np.mean([score.value if score.higher_is_better else -score.value for score in scores]))
 
+    def comparison(self, runs_of: Mapping[str, Sequence[Path]]) -> str:
+        """Return a table with a row for each method: means over its runs, and differences to the baseline."""
+        header = ["method", *self.metrics, *(f"difference in {name}" for name in self.metrics)]
+        baseline = runs_of[CROSS_ENTROPY]
+        rows = [[name, *self.values(runs), *self.differences(runs, baseline)] for name, runs in runs_of.items()]
+        return table(header, rows)
+
     def differences(self, runs: Sequence[Path], baseline: Sequence[Path]) -> Iterator[str]:
         """Yield the difference to the baseline in each metric, with its 95% interval."""
         count = len(self.inputs)
@@ -146,11 +155,11 @@ class Scores:
         return float(np.mean([self.statistics(run)[index].score_of(lines).value for run in runs]))
 
 
-def _validation_set(data: Any) -> tuple[list[Any], list[list[str]]]:
-    """Return the inputs and the references of the validation set of a translator or a recognizer."""
+def _pairs_of(data: Any, is_test: bool) -> tuple[list[Any], list[list[str]]]:
+    """Return the inputs and the references of the validation set, or of a translator's first test set."""
     if data.kind == "translation":
-        references = [list(parse_column(spec).values()) for spec in data.valid_tgt]
-        return list(parse_column(data.valid_src).values()), references
+        src, tgt = (data.test_src[0], data.test_tgt[:1]) if is_test else (data.valid_src, data.valid_tgt)
+        return list(parse_column(src).values()), [list(parse_column(spec).values()) for spec in tgt]
     folder = Path(data.valid).parent
     audio, text = (list(parse_column(f"{data.valid}#{name}").values()) for name in ("audio", "text"))
     return [folder / path for path in audio], [text]
@@ -199,6 +208,7 @@ TASKS = {
     "rewards_multi30k_en_de": RewardTask(
         "multi30k_en_de",
         minutes=10,
+        has_test=True,
         metrics=("bleu", "chrf"),
         shared=STEADY | {"training.save_every": 100, "training.valid_every": 500},
         methods={
