@@ -2,7 +2,7 @@
 
 Each method has several settings. One seed of each is trained, and the best setting of a method by the first metric gets
 two more seeds. All scores are of the validation set; `has_test` compares the chosen runs on the test set, too.
-Differences have 95% intervals by a paired bootstrap over lines, in which the score of a method is the mean of its seeds.
+Differences have 95% intervals by a paired bootstrap over lines; the score of a method is the mean of its seeds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
