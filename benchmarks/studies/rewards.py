@@ -222,7 +222,7 @@ TASKS = {
                 sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SAMPLED_STEPS,
                 sampled("minimum_risk", "chrf", 1e-4, num_samples=8) | SAMPLED_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8) | SAMPLED_STEPS,
-                sampled("minimum_risk", "bleu", 1e-4, num_samples=8) | SAMPLED_STEPS,
+                sampled("minimum_risk", "bleu", 1e-3, num_samples=8) | SAMPLED_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8, candidates="beam") | SAMPLED_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8, cross_entropy=0.05) | SAMPLED_STEPS,
             ],

@@ -1,6 +1,6 @@
 """What policy gradients on samples and on episodes share: fields, and the moving mean of returns."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field, model_validator
@@ -30,23 +30,20 @@ class PolicyGradientFields(ObjectiveConfig):
     """Bound of the change of a probability ratio, beyond which an action has no gradient (PPO, arXiv:1707.06347)."""
 
     @model_validator(mode="after")
-    def _check_trace_decay(self) -> "PolicyGradientFields":
-        for name, needed in (("baseline", "critic"), ("returns", "to_go")):
-            if self.trace_decay < 1 and getattr(self, name) != needed:
-                raise ValueError(
-                    f"`trace_decay` ({self.trace_decay}) needs `{name}: {needed}`: set it, or leave it out."
-                )
+    def _check_needed_fields(self) -> "PolicyGradientFields":
+        needed = [
+            ("baseline_decay", "baseline", "moving_mean"),
+            ("critic_weight", "baseline", "critic"),
+            ("trace_decay", "baseline", "critic"),
+            ("trace_decay", "returns", "to_go"),
+        ]
+        for name, switch, value in needed:
+            chosen = getattr(self, name)
+            if chosen != getattr(type(self), name) and getattr(self, switch) != value:
+                raise ValueError(f"`{name}` ({chosen}) needs `{switch}: {value}`: set it, or leave `{name}` out.")
+        if self.passes == 1 and self.clip != type(self).clip:
+            raise ValueError(f"`clip` ({self.clip}) needs `passes` above 1: set it, or leave `clip` out.")
         return self
-
-    def unused_fields(self, model: Any) -> tuple[str, ...]:
-        """Return the fields that have no effect with the chosen baseline and number of passes."""
-        used = {
-            "baseline_decay": self.baseline == "moving_mean",  # type: ignore[attr-defined]
-            "critic_weight": self.baseline == "critic",  # type: ignore[attr-defined]
-            "trace_decay": self.baseline == "critic",  # type: ignore[attr-defined]
-            "clip": self.passes > 1,
-        }
-        return (*super().unused_fields(model), *(name for name, is_used in used.items() if not is_used))
 
 
 class MovingMean(nn.Module):

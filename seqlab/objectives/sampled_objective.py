@@ -86,10 +86,9 @@ class SampledConfig(ObjectiveConfig):
             )
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
-        """Return the fields that have no effect for a model: a CTC model has no limits of lengths, for example."""
-        is_ctc = model.outputs == "frames"
-        limits = ("max_length_ratio", "max_length_offset", "max_length") if is_ctc else ()
-        return (*limits, "label_smoothing") if is_ctc or not self.cross_entropy else limits
+        """Return the fields that have no effect for a model: the output of a CTC model is at most one id per frame."""
+        unused = ("max_length_ratio", "max_length_offset", "max_length", "label_smoothing")
+        return unused if model.outputs == "frames" else ()
 
 
 class StepTimer:

@@ -132,7 +132,7 @@ def test_later_rewards_and_baselines_lower_the_variance() -> None:
 
 
 def test_one_pass_is_the_plain_gradient_and_the_next_is_clipped() -> None:
-    toy = Toy(baseline="none", clip=0.1)
+    toy = Toy(baseline="none", passes=2, clip=0.1)
     paths = toy.paths[:5]
     episodes, logits = episodes_of(paths), toy.model.weight.detach().clone().requires_grad_()
     advantages = [sum(path.rewards[t:]) for path in paths for t in range(len(path.actions))]

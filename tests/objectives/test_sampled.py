@@ -311,6 +311,9 @@ def test_without_an_update_the_distance_to_the_start_is_0_whatever_the_dropout()
     ("config", "fields", "message"),
     [
         (PolicyGradientConfig, {"standardize": True, "baseline": "none"}, "needs `baseline: other_samples`"),
+        (PolicyGradientConfig, {"clip": 0.1}, r"`clip` \(0.1\) needs `passes` above 1"),
+        (PolicyGradientConfig, {"critic_weight": 0.5}, r"`critic_weight` \(0.5\) needs `baseline: critic`"),
+        (PolicyGradientConfig, {"baseline_decay": 0.5}, r"`baseline_decay` \(0.5\) needs `baseline: moving_mean`"),
         (MinimumRiskConfig, {"num_samples": 1}, "`num_samples` must be at least 2"),
     ],
 )
