@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import seqlab
-from benchmarks.studies.rewards import SAMPLED_STEPS, STEADY, Scores, limits_of, sampled, train_start
+from benchmarks.studies.rewards import SMALL_STEPS, STEADY, Scores, Settings, limits_of, sampled, train_start
 from benchmarks.studies.study import Study, table
 from seqlab.base.world import World
 from seqlab.objectives import ModelFactory, StepContext
@@ -25,8 +26,6 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
 
 RECIPE, REWARD, METRICS = "multi30k_en_de", "bleu", ("bleu", "chrf")
-SHARED: Mapping[str, Any] = {}
-"""Fields of the start and of all variants."""
 MINUTES = 4.0
 LR = 1e-4
 NUM_SAMPLES = 8
@@ -48,9 +47,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def run(folder: Path, quick: bool) -> Study:
-    """Train on with each variant, and measure its variance at the start; `folder/start` may contain the start."""
-    start = train_start(RECIPE, folder, SHARED, quick)
+def run(folder: Path, quick: bool, shared: Settings = MappingProxyType({})) -> Study:
+    """Train on with each variant, and measure its variance at the start; `folder/start` may contain the start.
+
+    `shared` has fields of the start and of all variants.
+    """
+    start = train_start(RECIPE, folder, shared, quick)
     scores, rows = Scores(start, METRICS), []
     rows.append(["the start", "", "", "", "", "", *scores.values([start])])
     for number, (name, variant) in enumerate(VARIANTS.items()):
@@ -58,9 +60,9 @@ def run(folder: Path, quick: bool) -> Study:
         fields = sampled("policy_gradient", REWARD, LR, num_samples=NUM_SAMPLES, **variant)
         limits = {"training.max_minutes": MINUTES, "training.threads": 1, "training.log_every": 5}
         settings = {
-            **SHARED,
+            **shared,
             **STEADY,
-            **SAMPLED_STEPS,
+            **SMALL_STEPS,
             **fields,
             **limits,
             **limits_of(quick),

@@ -112,10 +112,9 @@ def test_the_study_of_rewards_compares_with_continued_cross_entropy(tmp_path: Pa
 def test_the_study_of_policy_gradients_measures_each_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"model.d_model": 32, "model.d_ff": 32, "data.valid_max_pairs": 20}
     monkeypatch.setattr(policy_gradient, "RECIPE", "number_words")
-    monkeypatch.setattr(policy_gradient, "SHARED", small)
     chosen = ("total reward", "critic")
     monkeypatch.setattr(policy_gradient, "VARIANTS", {name: policy_gradient.VARIANTS[name] for name in chosen})
-    [table] = policy_gradient.run(tmp_path, quick=True).tables
+    [table] = policy_gradient.run(tmp_path, quick=True, shared=small).tables
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")[2:]]
     assert [name for name, *_ in rows] == ["the start", *chosen]
     assert all(float(row[1]) > 0 for row in rows[1:])
