@@ -29,7 +29,7 @@ class Agent:
 
     recipe: str
     method: str
-    goal: float
+    goal: float | None
     """Mean return to reach."""
     settings: Mapping[str, Any]
     """Fields that differ from the recipe."""
@@ -57,7 +57,7 @@ AGENTS = (
     Agent(
         "cliff_walking",
         "SARSA, always exploring",
-        -17,
+        None,
         CLIFF_SARSA
         | {"objective.epsilon_end": 0.1, "data.episodes_per_step": 16, "optim.optimizer.lr": 0.3}
         | {"training.max_steps": 1500},
@@ -87,9 +87,10 @@ def run(folder: Path, quick: bool) -> Study:
             if agent.recipe == CLIFF and seed == SEEDS[0]:
                 paths.append(f"{agent.method}:\n\n```text\n{path_of(played)}\n```")
         shown = ", ".join(f"{value:.2f}" for value in errors)
-        means = ", ".join(f"{value:.2f}" for value in returns)
-        rows.append([agent.recipe, agent.method, agent.goal, means, f"{max(minutes):.1f}", shown])
-    header = ["recipe", "method", "goal", "mean return of each seed", "minutes at most", "error of the values"]
+        of_seeds = ", ".join(f"{value:.2f}" for value in returns)
+        goal, mean = "" if agent.goal is None else agent.goal, f"{np.mean(returns):.2f}"
+        rows.append([agent.recipe, agent.method, goal, of_seeds, mean, f"{max(minutes):.1f}", shown])
+    header = ["recipe", "method", "goal", "return of each seed", "mean", "minutes at most", "error of the values"]
     return Study([table(header, rows), *paths])
 
 

@@ -48,7 +48,7 @@ class RewardTask:
     """Whether the chosen runs are also compared on the test set, once."""
 
 
-SAMPLED: Settings = {"model.dropout": 0.0, "training.save_every": 20, "training.valid_every": 120}
+SAMPLED: dict[str, Any] = {"model.dropout": 0.0, "training.save_every": 20, "training.valid_every": 120}
 """Fields of methods with samples, whose steps are few and long; with dropout their gradients are biased."""
 
 
@@ -177,11 +177,11 @@ def _hypotheses(folder: Path, kind: str, inputs: Sequence[Any]) -> list[str]:
     return hypotheses
 
 
-STEADY: Settings = {
+STEADY: dict[str, Any] = {
     **{"training.max_steps": 1_000_000, "optim.schedule.family": "linear", "optim.schedule.warmup_steps": 20},
 }
 """Fields of all methods: the schedule ends with the minutes."""
-SMALL_STEPS: Settings = {
+SMALL_STEPS: dict[str, Any] = {
     **{"data.batch_tokens": 512, "data.micro_batch_tokens": 4000, "optim.average_last": 5, "optim.ema_decay": 0.0}
 }
 """A step of 512 target tokens has 4,096 sampled ones with eight samples; ten minutes have about 360 steps."""

@@ -131,7 +131,7 @@ class StepContext:
     """State of the run that an objective can use."""
 
     step: int
-    """Number of updates done so far."""
+    """Number of training steps done so far."""
     generator: torch.Generator | None = None
     """Random generator of the objective; None: torch's default generator."""
     carry: dict[str, Tensor] | None = None

@@ -16,9 +16,8 @@ from seqlab.data.batch import DecoderBatch
 from seqlab.models.interfaces import NEG_INF
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.sampled import Actions, Samples
-from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective
-from seqlab.search.config import SamplingConfig, SearchConfig
-from seqlab.search.search import SearchRequest, select_search
+from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective, TargetRows
+from seqlab.search.config import SamplingConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -56,20 +55,9 @@ class MinimumRisk(SampledObjective):
         """Draw samples, or search for the most probable hypotheses."""
         if self.config.candidates == "samples":
             return super().draw(model, batch, config)
-        count = self.config.num_samples
-        search_config = SearchConfig(
-            beam_size=count,
-            num_hypotheses=count,
-            max_length=config.max_length,
-            max_length_ratio=config.max_length_ratio,
-            max_length_offset=config.max_length_offset,
-        )
-        with torch.no_grad():
-            outputs = select_search(model, search_config)(model, search_config, SearchRequest(batch))
-        rows = [[[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses] for hypotheses in outputs]
-        return [(hypotheses * count)[index] for hypotheses in rows for index in range(count)]
+        return self.policy.most_probable(model, batch, config, self.config.num_samples)
 
-    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: Rows) -> Loss:
+    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: TargetRows) -> Loss:
         """Sum the negative expected reward over rows; each distinct candidate counts once."""
         count = self.config.num_samples
         is_repeated = torch.tensor(

@@ -18,7 +18,7 @@ from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.policy_gradient_base import MovingMean, PolicyGradientFields
 from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
 from seqlab.objectives.sampled import Actions, Samples
-from seqlab.objectives.sampled_objective import Rows, SampledConfig, SampledObjective, pad_or_cut
+from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective, TargetRows, pad_or_cut
 
 Returns = Literal["total", "to_go"]
 Baseline = Literal["none", "moving_mean", "greedy", "other_samples", "critic"]
@@ -89,7 +89,7 @@ class PolicyGradient(SampledObjective):
         self.critic = nn.Linear(hidden_size(model), 1) if config.baseline == "critic" else None
         self.moving_mean = MovingMean(config.baseline_decay)
 
-    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: Rows) -> Loss:
+    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: TargetRows) -> Loss:
         """Sum the negative gains over rows: ratio of the probabilities times advantage, averaged over samples.
 
         Logs: `advantage`, the mean size of the advantages; `clipped`, the share of actions without a gradient; with a

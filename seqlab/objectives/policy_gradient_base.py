@@ -13,8 +13,10 @@ from seqlab.objectives.loss import COUNT_OF, SETTINGS, ObjectiveConfig
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PolicyGradientFields(ObjectiveConfig):
-    """Common fields of policy gradients; each has fields `returns` and `baseline` of its own."""
+    """Common fields of policy gradients, which choose the values of `returns` and `baseline`."""
 
+    returns: str
+    baseline: str
     baseline_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """With `baseline: moving_mean`: weight of the earlier steps."""
     critic_weight: Positive = 1.0
@@ -31,17 +33,18 @@ class PolicyGradientFields(ObjectiveConfig):
 
     @model_validator(mode="after")
     def _check_needed_fields(self) -> "PolicyGradientFields":
-        needed = [
-            ("baseline_decay", "baseline", "moving_mean"),
-            ("critic_weight", "baseline", "critic"),
-            ("trace_decay", "baseline", "critic"),
-            ("trace_decay", "returns", "to_go"),
+        defaults = type(self)
+        checked = [
+            ("baseline_decay", self.baseline_decay, defaults.baseline_decay, "baseline: moving_mean"),
+            ("critic_weight", self.critic_weight, defaults.critic_weight, "baseline: critic"),
+            ("trace_decay", self.trace_decay, defaults.trace_decay, "baseline: critic"),
+            ("trace_decay", self.trace_decay, defaults.trace_decay, "returns: to_go"),
         ]
-        for name, switch, value in needed:
-            chosen = getattr(self, name)
-            if chosen != getattr(type(self), name) and getattr(self, switch) != value:
-                raise ValueError(f"`{name}` ({chosen}) needs `{switch}: {value}`: set it, or leave `{name}` out.")
-        if self.passes == 1 and self.clip != type(self).clip:
+        chosen = (f"baseline: {self.baseline}", f"returns: {self.returns}")
+        for name, value, default, needed in checked:
+            if value != default and needed not in chosen:
+                raise ValueError(f"`{name}` ({value}) needs `{needed}`: set it, or leave `{name}` out.")
+        if self.passes == 1 and self.clip != defaults.clip:
             raise ValueError(f"`clip` ({self.clip}) needs `passes` above 1: set it, or leave `clip` out.")
         return self
 

@@ -5,6 +5,7 @@ its eos, or the whole output of a CTC model as a single action.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -23,7 +24,9 @@ from seqlab.objectives.loss import StepContext, TextSide
 from seqlab.registry import Parts
 from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ctc import best_path_search, sample_outputs
+from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
+from seqlab.search.search import SearchRequest, select_search
 
 
 class Rewards(NamedTuple):
@@ -68,8 +71,10 @@ class Policy(Protocol):
         """Draw samples without a gradient."""
         ...
 
-    def most_probable(self, model: Any, batch: DecoderBatch, config: SamplingConfig) -> list[list[int]]:
-        """Return the greedy output of each row."""
+    def most_probable(
+        self, model: Any, batch: DecoderBatch, config: SamplingConfig, num_outputs: int = 1
+    ) -> list[list[int]]:
+        """Return the most probable outputs of each row: the greedy one, or several by beam search."""
         ...
 
     def actions(self, model: Any, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
@@ -83,13 +88,22 @@ class TokenPolicy:
     def draw(self, model: Stepper, batch: Any, config: SamplingConfig, num_samples: int) -> list[list[int]]:
         """Draw samples; the source of a row is encoded once."""
         rows = batch.indices.tolist()
-        prompts = batch if hasattr(batch, "src_lengths") else _only_first_ids(batch)
-        hypotheses = sample(model, prompts, config, row_numbers=rows, num_samples=num_samples)
+        hypotheses = sample(model, _prompts(batch), config, row_numbers=rows, num_samples=num_samples)
         return [[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses]
 
-    def most_probable(self, model: Stepper, batch: Any, config: SamplingConfig) -> list[list[int]]:
-        """Return the output with the most probable id at each step."""
-        return self.draw(model, batch, replace(config, top_k=1), 1)
+    def most_probable(
+        self, model: Stepper, batch: Any, config: SamplingConfig, num_outputs: int = 1
+    ) -> list[list[int]]:
+        """Return the output with the most probable id at each step, or several of a beam search."""
+        if num_outputs == 1:
+            return self.draw(model, batch, replace(config, top_k=1), 1)
+        limits = SearchConfig(
+            max_length=config.max_length,
+            max_length_ratio=config.max_length_ratio,
+            max_length_offset=config.max_length_offset,
+        )
+        hypotheses = _beam_search(model, _prompts(batch), limits, num_outputs)
+        return [[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses]
 
     def actions(self, model: Any, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
         """Compute the log-probabilities of all ids in a teacher-forced pass."""
@@ -108,10 +122,16 @@ class FramePolicy:
         outputs = sample_outputs(model, batch, config.seed, batch.indices.tolist(), num_samples)
         return [[*each, model.eos_id] for each in outputs]
 
-    def most_probable(self, model: FrameModel, batch: Any, config: SamplingConfig) -> list[list[int]]:
-        """Return the output of the path with the most probable id in each frame."""
+    def most_probable(
+        self, model: FrameModel, batch: Any, config: SamplingConfig, num_outputs: int = 1
+    ) -> list[list[int]]:
+        """Return the output of the path with the most probable id in each frame, or several of a beam search."""
         with torch.no_grad():
-            outputs = best_path_search(model, batch, SearchConfig(beam_size=1), need_scores=False)
+            outputs = (
+                best_path_search(model, batch, SearchConfig(beam_size=1), need_scores=False)
+                if num_outputs == 1
+                else _beam_search(model, batch, SearchConfig(), num_outputs)
+            )
         return [[*each.ids, model.eos_id] for each in outputs]
 
     def actions(self, model: FrameModel, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
@@ -161,9 +181,19 @@ def policy_for(model: Any) -> Policy:
     return FramePolicy() if isinstance(model, FrameModel) else TokenPolicy()
 
 
-def _only_first_ids(batch: Any) -> Any:
-    """Return a batch of text with the first input id of each row only, as prompts."""
+def _prompts(batch: Any) -> Any:
+    """Return the input of a search: the sources, or of a batch of text the first input id of each row."""
+    if hasattr(batch, "src_lengths"):
+        return batch
     return replace(batch, tgt_in=batch.tgt_in[:, :1], tgt_out=batch.tgt_out[:, :1])
+
+
+@torch.no_grad()
+def _beam_search(model: Any, batch: Any, limits: SearchConfig, num_outputs: int) -> list[Hypothesis]:
+    """Return the hypotheses of all rows, the same number for each; if there are fewer, they repeat."""
+    config = replace(limits, beam_size=num_outputs, num_hypotheses=num_outputs)
+    by_row = select_search(model, config)(model, config, SearchRequest(batch))
+    return [(hypotheses * num_outputs)[index] for hypotheses in by_row for index in range(num_outputs)]
 
 
 class RewardComputer:
@@ -172,28 +202,44 @@ class RewardComputer:
     def __init__(self, name: str, needs_prefixes: bool) -> None:
         self.name, self.needs_prefixes = name, needs_prefixes
         self.reward: Reward = Parts("reward")[name]
+        self.seconds = 0.0
+        """Time of the thread so far."""
         self._executor: ThreadPoolExecutor | None = None
 
-    def start(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> "Future[Rewards]":
-        """Start to compute the rewards of samples, K for each reference."""
+    def start(
+        self, ids: Sequence[Sequence[int]], references: Sequence[str] | None, side: TextSide
+    ) -> "Future[Rewards]":
+        """Start to compute the rewards of samples, K for each reference; without references they are 0."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="rewards")
         return self._executor.submit(self._compute, ids, references, side)
 
     def _reward(self, hypothesis: str, reference: str) -> float:
-        """Compute a reward; raise ValueError with the texts if it is not finite."""
-        value = float(self.reward(hypothesis, reference))
+        """Compute a reward; raise ValueError with the texts if it fails or is not finite."""
+        texts = f"for the hypothesis {hypothesis!r} and the reference {reference!r}"
+        try:
+            value = float(self.reward(hypothesis, reference))
+        except Exception as error:  # of a plugin
+            failure = f"{type(error).__name__}: {error}"
+            raise ValueError(f"The reward `{self.name}` failed {texts}: {failure}.") from error
         if not math.isfinite(value):
-            raise ValueError(
-                f"The reward `{self.name}` must be finite, but is {value} for the hypothesis {hypothesis!r} and the "
-                f"reference {reference!r}."
-            )
+            raise ValueError(f"The reward `{self.name}` must be finite, but is {value} {texts}.")
         return value
 
-    def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str], side: TextSide) -> Rewards:
+    def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str] | None, side: TextSide) -> Rewards:
+        started = time.thread_time()
+        rewards = self._compute_rewards(ids, references, side)
+        self.seconds += time.thread_time() - started
+        return rewards
+
+    def _compute_rewards(
+        self, ids: Sequence[Sequence[int]], references: Sequence[str] | None, side: TextSide
+    ) -> Rewards:
+        by_token = torch.zeros(len(ids), max(map(len, ids), default=0))
+        if references is None:
+            return Rewards(torch.zeros(len(ids)), by_token)
         count = len(ids) // max(1, len(references))
         repeated = [reference for reference in references for _ in range(count)]
-        by_token = torch.zeros(len(ids), max(map(len, ids), default=0))
         texts = [] if self.needs_prefixes else side.to_texts(ids)
         for row, sequence in enumerate(ids if self.needs_prefixes else ()):
             prefixes = side.to_texts([sequence[:end] for end in range(len(sequence) + 1)])

@@ -29,7 +29,9 @@ from seqlab.search.config import SamplingConfig
 from seqlab.search.search import evaluation_mode
 
 logger = logging.getLogger(__name__)
-EARLY_STEPS = 20
+TIMED_STEPS = 20
+"""Number of first steps after which the shares of a step are logged."""
+EARLY_STEPS = 3
 """Number of first steps whose means are compared with those of later steps."""
 MIN_ENTROPY_SHARE, MAX_LENGTH_FACTOR, MAX_REPEATED_INCREASE, MAX_START_DISTANCE = 0.1, 2.0, 0.3, 1.0
 """Limits of a collapse: entropy, length ratio and increase of repeated ids, relative to the first steps; distance
@@ -95,7 +97,7 @@ class StepTimer:
     """Shares of the time of a step that samples and rewards take, logged once."""
 
     def __init__(self) -> None:
-        self._started, self._num_steps = 0.0, 0
+        self._started, self._first_rewards, self._num_steps = 0.0, 0.0, 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
@@ -105,20 +107,24 @@ class StepTimer:
         yield
         self._seconds[part] += time.perf_counter() - started
 
-    def end_step(self) -> None:
-        """Log the shares after `EARLY_STEPS` steps; the first step, which is slower, is left out."""
+    def end_step(self, reward_seconds: float) -> None:
+        """Log the shares after `TIMED_STEPS` steps; the first step, which is slower, is left out.
+
+        `reward_seconds` is the time of the thread that computes rewards, so far.
+        """
         self._num_steps += 1
         if self._num_steps == 1:
-            self._started = time.perf_counter()
+            self._started, self._first_rewards = time.perf_counter(), reward_seconds
             self._seconds.clear()
-        if self._num_steps == EARLY_STEPS:
+        if self._num_steps == TIMED_STEPS:
             total = time.perf_counter() - self._started
             parts = self._seconds | {"update and data": total - sum(self._seconds.values())}
+            parts["rewards, in a thread beside them"] = reward_seconds - self._first_rewards
             shares = ", ".join(f"{name} {100 * value / total:.0f}%" for name, value in parts.items())
-            logger.info("of the time of a step (%.2f s): %s", total / (EARLY_STEPS - 1), shares)
+            logger.info("of the time of a step (%.2f s): %s", total / (TIMED_STEPS - 1), shares)
 
 
-class Rows(NamedTuple):
+class TargetRows(NamedTuple):
     """The rows of a batch that have a target."""
 
     num_rows: Tensor
@@ -159,11 +165,13 @@ class SampledObjective(nn.Module):
         side = _target_side(context)
         with self.timer.measure("sampling"), evaluation_mode(model):
             limits = sampling_config(self.config, batch, context)
-            ids = self.draw(model, batch, limits)
-            references = side.to_texts(batch.tgt_out.tolist())
+            # A rank that has fewer micro-steps than others repeats one without targets: nothing is drawn for it.
+            empty = None if batch.num_targets else [[model.eos_id]] * len(batch.tgt_out)
+            references = None if empty else side.to_texts(batch.tgt_out.tolist())
+            ids = empty * self.config.num_samples if empty else self.draw(model, batch, limits)
             samples = Samples(ids, self.computer.start(ids, references, side))
             if self.needs_greedy:
-                outputs = self.policy.most_probable(model, batch, limits)
+                outputs = empty or self.policy.most_probable(model, batch, limits)
                 samples.greedy_rewards = self.computer.start(outputs, references, side)
             if self.start is not None:
                 with torch.no_grad():
@@ -191,16 +199,18 @@ class SampledObjective(nn.Module):
             samples.old_log_probs = actions.log_probs.detach()
         has_target = (batch.tgt_out != IGNORE).any(1)  # (B,)
         is_used = actions.mask & has_target.repeat_interleave(len(samples.ids) // len(has_target))[:, None]
-        rows = Rows(has_target.sum().to(actions.log_probs), is_used)
+        rows = TargetRows(has_target.sum().to(actions.log_probs), is_used)
         with self.timer.measure("waiting for rewards"):
-            samples.rewards.result()
+            for rewards in (samples.rewards, samples.greedy_rewards):
+                if rewards is not None:
+                    rewards.result()
         loss = self.sample_loss(actions, self._shaped_rewards(samples), samples, rows)
         loss = replace(loss, logs={**self._logs(samples, is_used, batch.num_targets), **loss.logs})
         if self.config.cross_entropy:
             loss = loss + self.config.cross_entropy * self.reference_loss(model, batch, context)
         return loss
 
-    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: "Rows") -> Loss:
+    def sample_loss(self, actions: Actions, rewards: Tensor, samples: Samples, rows: "TargetRows") -> Loss:
         """Compute the sum of the loss over rows, from the rewards of actions (N, T)."""
         raise NotImplementedError
 
@@ -231,7 +241,7 @@ class SampledObjective(nn.Module):
     def observe(self, sums: dict[str, Tensor]) -> None:
         """Compare the samples of a step with those of the first steps, and warn once if they collapse."""
         self.num_observed += 1
-        self.timer.end_step()
+        self.timer.end_step(self.computer.seconds)
         entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "length_ratio", "repeated"))
         if self.num_observed <= EARLY_STEPS:
             self.early_entropy += entropy / EARLY_STEPS

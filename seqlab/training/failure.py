@@ -1,4 +1,4 @@
-"""Dump of a step with a non-finite loss or gradient: its batches, and the weights before it, for a replay."""
+"""Dump of a step with a non-finite loss or gradient: its batches, and the weights that gave it, for a replay."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,9 +70,9 @@ def dump_if_non_finite(run: TrainingRun, started: StartedStep) -> Iterator[None]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
             f"Step {step} has a non-finite loss or gradient ({error}). Its {len(rows)} {run.task.unit} "
-            f"(the first: {shown}) and the weights before it are in {written}. A lower `optim.optimizer.lr`, a longer "
-            "`optim.schedule.warmup_steps` or `training.precision: fp32` may help; a custom model or objective may "
-            "have a fault."
+            f"(the first: {shown}) and the weights that gave it are in {written}. A lower `optim.optimizer.lr`, a "
+            "longer `optim.schedule.warmup_steps` or `training.precision: fp32` may help; a custom model or objective "
+            "may have a fault."
         ) from error
 
 

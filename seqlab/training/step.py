@@ -18,7 +18,7 @@ from seqlab.training.running_statistics import running_statistics
 
 
 class NonFiniteUpdate(ArithmeticError):
-    """The loss or the gradient norm is infinite or NaN; the weights are unchanged."""
+    """The loss or the gradient norm is infinite or NaN; this gradient changes no weight."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def start_update(
     Gradients are divided once, by the number of units in all micro-steps of all ranks (at least 1). So the split of a
     step into micro-steps and ranks, and its padding, do not change the result.
 
-    Without `has_failed`, errors are raised as in `StartedUpdate.finish`, on all ranks, before weights change. With
-    `has_failed`, () fp32 on the device, the host does not wait: the tensor becomes 1 if the loss or the gradient norm
-    is not finite, and all later updates are skipped (see `can_skip_updates`).
+    Without `has_failed`, errors are raised as in `StartedUpdate.finish`, on all ranks, before this gradient changes the
+    weights. With `has_failed`, () fp32 on the device, the host does not wait: the tensor becomes 1 if the loss or the
+    gradient norm is not finite, all later updates are skipped (see `can_skip_updates`), and `finish` raises the error.
     """
     limits = _GradientLimits(l1_penalty, max_grad_norm, max_grad_value)
     collected = accumulator.collect(micro_steps, context)
@@ -162,13 +162,15 @@ class _Gradients:
             each.copy_(before)
         self.sums = self.sums or sums
         norm = self._normalize(sums["count"])
-        self.started = StartedUpdate(self.sums, norm)
         if self.has_failed is None:
+            self.started = StartedUpdate(self.sums, norm)
             self.started.finish()
         else:
             is_finite = torch.isfinite(norm) & torch.isfinite(sums["total"])
             torch.maximum(self.has_failed, (~is_finite).float(), out=self.has_failed)
             self.optimizer.found_inf = self.has_failed  # type: ignore[attr-defined]
+            # NaN also if an earlier pass of this step has failed, whose own norm nobody reads.
+            self.started = StartedUpdate(self.sums, norm.masked_fill(is_finite & self.has_failed.bool(), math.nan))
         return self._clip(norm)
 
     def _normalize(self, count: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
 def test_from_cross_entropy_to_reward(working_folder: Path) -> None:
     variables = run_notebook("from_cross_entropy_to_reward")
     assert variables["rewards"].max() > variables["scores"]["like the references"][1]
+    assert variables["variances"]["total", "moving_mean", 8] < variables["variances"]["total", "none", 8]
     assert not list(working_folder.iterdir())
 
 

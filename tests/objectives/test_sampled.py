@@ -26,6 +26,8 @@ from reference.tabular import (
 from reference.tiny_models import make_batch, make_model
 from torch import Tensor
 
+from seqlab.data.batch import collate_text
+from seqlab.models import TransformerLmConfig
 from seqlab.objectives import MinimumRiskConfig, PolicyGradientConfig, StepContext, TextSide
 from seqlab.objectives.sampled import Rewards, Samples
 from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective
@@ -278,6 +280,15 @@ def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixtu
     assert "distance to the model at the start is 3 nats per id" in warning
 
 
+def test_a_collapse_within_the_first_steps_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    objective = PolicyGradientConfig().build_for(TabularTranslator())
+    for step in range(20):
+        values = {"sample_entropy": 0.1 if step > 3 else 2.0, "length_ratio": 1.0, "repeated": 0.1, "mean_return": 0.5}
+        counts = {f"count of {name}": torch.tensor(1.0) for name in values}
+        objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
+    assert "entropy fell from 2 to 0.1 nats" in warnings_of(caplog)[0]
+
+
 def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
     objective = PolicyGradientConfig(baseline="moving_mean", baseline_decay=0.9).build_for(TabularTranslator())
     for value in (2.0, 4.0):
@@ -328,6 +339,54 @@ def test_a_reward_of_a_prefix_that_is_not_finite_is_refused() -> None:
     objective = config.build_for(TabularTranslator())
     with pytest.raises(ValueError, match="must be finite, but is nan for the hypothesis ''"):
         objective(TabularTranslator(), one_pair(), CONTEXT)
+
+
+def test_a_reward_that_fails_is_named_with_its_texts() -> None:
+    register("reward", "failing", summary="for tests")(lambda hypothesis, reference: None)
+    objective = PolicyGradientConfig(**{**OPTIONS, "reward": "failing"}).build_for(TabularTranslator())
+    with pytest.raises(ValueError, match=r"The reward `failing` failed for the hypothesis .*reference .*TypeError"):
+        objective(TabularTranslator(), one_pair(), CONTEXT)
+
+
+@pytest.mark.parametrize("baseline", ["other_samples", "greedy"])
+def test_batches_without_targets_ask_for_no_reward(baseline: Any) -> None:
+    """They are repeated by ranks that have fewer batches than others."""
+    register("reward", "by_length", summary="for tests")(lambda hypothesis, reference: 1 / len(reference))
+    model = make_model()
+    config = PolicyGradientConfig(reward="by_length", baseline=baseline, num_samples=2, max_length=8)
+    sides = TextSide(examples.Vocabulary()), TextSide(examples.Vocabulary())
+    loss = config.build_for(model)(model, make_batch([(3, 4), (5, 2)]).without_targets(), StepContext(0, sides=sides))
+    assert all(value.item() == 0 for value in loss.sums().values())
+
+
+def test_candidates_of_a_language_model_do_not_continue_the_reference() -> None:
+    torch.manual_seed(1)
+    vocabulary = examples.Vocabulary()
+    model = TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1, max_length=16).build(
+        vocabulary, vocabulary
+    )
+    objective = MinimumRiskConfig(reward="chrf", num_samples=3, max_length=6, candidates="beam").build_for(model)
+    context = StepContext(0, sides=(TextSide(vocabulary), TextSide(vocabulary)))
+    ids = [
+        objective.collect(model, collate_text([[*row, vocabulary.eos_id]], [0], pad_id=0, start_id=1), context).ids
+        for row in ([5, 6, 7], [8])
+    ]
+    assert ids[0] == ids[1]
+
+
+def test_candidates_of_a_recognizer_have_their_own_probabilities() -> None:
+    """Limits of lengths do not hold for CTC, whose outputs always end with eos."""
+    model = TabularRecognizer()
+    object.__setattr__(model, "score_sequences", lambda frames, outputs: [[-1.0] * (len(ids) + 1) for ids in outputs])
+    drawn = [
+        MinimumRiskConfig(reward="cer", num_samples=3, candidates="beam", max_length=length)
+        .build_for(model)
+        .collect(model, one_recording(), CONTEXT)
+        .ids
+        for length in (200, 1)
+    ]
+    assert drawn[0] == drawn[1]
+    assert all(ids[-1] == model.eos_id for ids in drawn[0])
 
 
 def test_a_reward_that_is_not_finite_is_refused_with_its_texts() -> None:

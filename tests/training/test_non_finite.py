@@ -48,7 +48,7 @@ def test_a_non_finite_gradient_is_reported_with_step_and_pairs_and_can_be_replay
     assert messages[0] == messages[1]
     found = re.match(
         r"Step (\d+) has a non-finite loss or gradient \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
-        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights before it are in (\S+)\. "
+        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights that gave it are in (\S+)\. "
         r"A lower `optim\.optimizer\.lr`",
         messages[0],
     )

@@ -20,7 +20,7 @@ def test_one_pass_over_fresh_samples_is_the_plain_policy_gradient() -> None:
     """PPO's clipped ratios are 1 in the first pass, for which dropout must be 0."""
     batch = make_batch([(3, 7), (5, 2), (4, 4)])
     gradients = []
-    for fields in ({"clip": 0.2}, {"clip": 1e6}):
+    for fields in ({}, {"passes": 2, "clip": 1e6}):
         model = make_model()
         objective = PolicyGradientConfig(**SAMPLED, **fields).build_for(model)
         context = StepContext(0, sides=SIDES)

@@ -1,5 +1,6 @@
 """Update steps: invariance to splitting and padding (fp32, no dropout), clipping, and non-finite gradients."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -288,12 +289,38 @@ def test_deferred_updates_equal_immediate_ones_and_are_skipped_after_a_failure(c
     failing, skipped = start_deferred(3), start_deferred(0)
     bias.data[0] = 0.0
     last = start_deferred(1)
-    for each in (failing, skipped):
+    for each in (failing, skipped, last):  # the own gradient of the last one is finite
         with pytest.raises(NonFiniteUpdate):
             each.finish()
-    assert np.isfinite(last.finish().grad_norm), "its own gradient is finite"
     after = weights_of(model)
     assert all(torch.equal(after[name], before[name]) for name in after if name != "decoder.norm.bias")
+
+
+class FailsInOnePass:
+    """Objective of four passes, of which the second has an infinite loss."""
+
+    passes = 4
+
+    def collect(self, model: nn.Module, batch: Any, context: StepContext) -> None:
+        """Collect nothing."""
+
+    def __call__(self, model: nn.Module, batch: Any, context: StepContext) -> Loss:
+        """Return the sum of a weight, which has a finite gradient in the other passes."""
+        factor = math.inf if context.number_of_pass == 1 else 1.0
+        total = dict(model.named_parameters())["decoder.norm.bias"].sum() * factor
+        return Loss(total, torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("is_deferred", [False, True])
+def test_a_pass_that_fails_ends_training(is_deferred: bool) -> None:
+    """With deferred metrics the later passes are finite, but change nothing."""
+    accumulator = Accumulator(make_model(), FailsInOnePass(), DEVICE_CONTEXT, 1)
+    optimizer = AdamConfig().build(Parameters(accumulator.parameters))
+    has_failed = torch.zeros(()) if is_deferred else None
+    with pytest.raises(NonFiniteUpdate):
+        start_update(
+            accumulator, optimizer, [make_batch([(3, 4)])], StepContext(0), 0.1, None, has_failed=has_failed
+        ).finish()
 
 
 def test_a_step_without_target_tokens_changes_no_weight() -> None:

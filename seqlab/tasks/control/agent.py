@@ -57,7 +57,7 @@ class Agent:
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Choose the actions (B,) or (B, A) for observations (B, *S) in the shape of the run's codec."""
         inputs = self._inputs(observations)
-        uniform = torch.rand(len(inputs), self.behavior.numbers, dtype=torch.float64).to(self.device)
+        uniform = torch.rand(len(inputs), self.behavior.num_uniforms, dtype=torch.float64).to(self.device)
         return self.behavior(inputs, uniform).cpu().numpy()
 
     def play(self, episodes: int = 1, *, seed: int = 1) -> list[Played]:
@@ -74,12 +74,16 @@ class Agent:
         self._play(player, [episode], seed)
         yield from player.environments[0].frames
 
-    def _play(self, player: Player, numbers: Sequence[int], seed: int) -> Episodes:
+    def _play(self, player: Player, indices: Sequence[int], seed: int) -> Episodes:
         with torch.inference_mode():
-            return player.play(self.behavior, numbers, derive_seed(seed, PLAY_STREAM), self.device)
+            return player.play(self.behavior, indices, derive_seed(seed, PLAY_STREAM), self.device)
 
     def _inputs(self, observations: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.asarray(observations, np.float32)).to(self.device)
+        array, shape = np.asarray(observations, np.float32), self.observations.shape
+        if array.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(f"`observations` must have the shape (B, {wanted}), but have {array.shape} instead.")
+        return torch.from_numpy(array).to(self.device)
 
 
 def load_agent(

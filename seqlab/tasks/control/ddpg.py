@@ -1,4 +1,4 @@
-"""Deep deterministic policy gradient, for actions that are vectors (Lillicrap et al. 2016, arXiv:1509.02971).
+"""Deep deterministic policy gradient, for continuous actions (Lillicrap et al. 2016, arXiv:1509.02971).
 
 The critic estimates the value of an action in a state. The actor follows the gradient of this value with respect to its
 action.
@@ -18,17 +18,17 @@ from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
 from seqlab.tasks.control.environment import ActionCodec
 from seqlab.tasks.control.episodes import Behavior, Episodes, Gaussian, Uniform, scale_to_bounds, values_of
-from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective, Settings, follow
+from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective, Settings, update_target
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class DdpgConfig(ReplayConfig):
-    """Deep deterministic policy gradient, for actions that are vectors (arXiv:1509.02971); off-policy."""
+    """Deep deterministic policy gradient, for continuous actions (arXiv:1509.02971); off-policy."""
 
     family: Literal["ddpg"] = "ddpg"
     """Name of the objective."""
     zero_config: ClassVar[Settings] = {"data.episodes_per_step": 1, "optim.optimizer.lr": 1e-3, "objective.passes": 200}
-    needs_numbers: ClassVar[bool | None] = False
+    needs_discrete: ClassVar[bool | None] = False
     noise: NonNegative = 0.1
     """Standard deviation of the noise of actions in training, as a share of half the range of a value."""
     random_steps: CountOrZero = 5
@@ -62,8 +62,8 @@ class Ddpg(ReplayObjective):
 
         The log `value` is the mean value of the actions of the model.
         """
-        follow(self.target_actor, model, self.config.target_decay)
-        follow(self.target_critic, self.critic, self.config.target_decay)
+        update_target(self.target_actor, model, self.config.target_decay)
+        update_target(self.target_critic, self.critic, self.config.target_decay)
         drawn = self.draw(context)
         with torch.no_grad():
             next_actions = scale_to_bounds(values_of(self.target_actor, drawn.next_observations), self.actions)

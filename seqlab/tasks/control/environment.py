@@ -74,7 +74,7 @@ class ActionCodec(_Codec):
 
     @property
     def is_discrete(self) -> bool:
-        """Whether actions are numbered."""
+        """Whether actions are numbers from 0; otherwise they are vectors between two bounds."""
         return self.low is None
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ class Environment:
             if np.isfinite([low, high]).all() and all(a < b for a, b in zip(low, high, strict=True)):
                 return ActionCodec(len(low), low, high)
         raise ValueError(
-            f"Actions of {self.name} must be numbered (Discrete), or floating-point numbers between finite bounds "
+            f"Actions of {self.name} must be discrete (Discrete), or floating-point numbers between finite bounds "
             f"(Box), but are {space} instead."
         )
 

@@ -30,15 +30,15 @@ MAX_STEPS_COMPARED = 200
 class Behavior(Protocol):
     """Rule for actions, given observations."""
 
-    numbers: int
+    num_uniforms: int
     """Random numbers that an action needs."""
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor) -> Tensor:
         """Choose actions, (B,) int64 or (B, A) float32.
 
         Args:
             observations: (B, *S).
-            numbers: (B, `numbers`) float64, uniform in [0, 1).
+            uniforms: (B, `num_uniforms`) float64, uniform in [0, 1).
         """
 
 
@@ -58,12 +58,12 @@ def scale_to_bounds(outputs: Tensor, codec: ActionCodec) -> Tensor:
 class Greedy:
     """The action with the largest output of the model, or its output scaled to the bounds."""
 
-    numbers = 0
+    num_uniforms = 0
 
     def __init__(self, model: Any, codec: ActionCodec) -> None:
         self.model, self.codec = model, codec
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Choose actions: (B,) or (B, A)."""
         outputs = values_of(self.model, observations)
         return outputs.argmax(1) if self.codec.is_discrete else scale_to_bounds(outputs, self.codec)
@@ -72,15 +72,15 @@ class Greedy:
 class Softmax:
     """Action drawn from the softmax of the outputs of the model."""
 
-    numbers = 1
+    num_uniforms = 1
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor) -> Tensor:
         """Draw actions by inverse CDF: (B,)."""
         cumulative = values_of(self.model, observations).double().softmax(1).cumsum(1)
-        return (cumulative[:, :-1] <= numbers * cumulative[:, -1:]).sum(1)
+        return (cumulative[:, :-1] <= uniforms * cumulative[:, -1:]).sum(1)
 
     def distribution(self, observations: Tensor) -> Distribution:
         """Return the distribution of actions (B,)."""
@@ -93,45 +93,45 @@ class Gaussian:
     def __init__(self, model: Any, codec: ActionCodec, deviation: Tensor) -> None:
         """`deviation` (A,): standard deviation, as a share of half the range of a value."""
         low, high = codec.bounds(deviation)
-        self.mean, self.numbers, self.deviation = Greedy(model, codec), codec.size, deviation * (high - low) / 2
+        self.mean, self.num_uniforms, self.deviation = Greedy(model, codec), codec.size, deviation * (high - low) / 2
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor) -> Tensor:
         """Draw actions by inverse CDF: (B, A)."""
-        noise = torch.special.ndtri(numbers.clamp(1e-12, 1 - 1e-12)).float()
-        return self.mean(observations, numbers) + noise * self.deviation.to(noise.device)
+        noise = torch.special.ndtri(uniforms.clamp(1e-12, 1 - 1e-12)).float()
+        return self.mean(observations) + noise * self.deviation.to(noise.device)
 
     def distribution(self, observations: Tensor) -> Distribution:
         """Return the distribution of actions (B, A)."""
-        mean = self.mean(observations, observations)
+        mean = self.mean(observations)
         return Independent(Normal(mean, self.deviation, validate_args=False), 1, validate_args=False)
 
 
 class EpsilonGreedy:
     """A random action with probability epsilon, else the greedy one."""
 
-    numbers = 2
+    num_uniforms = 2
 
     def __init__(self, model: Any, codec: ActionCodec, epsilon: float) -> None:
         self.greedy, self.epsilon, self.random = Greedy(model, codec), epsilon, Uniform(codec)
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor) -> Tensor:
         """Draw actions: (B,)."""
-        is_random = numbers[:, 0] < self.epsilon
-        return self.random(observations, numbers[:, 1:]).where(is_random, self.greedy(observations, numbers))
+        is_random = uniforms[:, 0] < self.epsilon
+        return self.random(observations, uniforms[:, 1:]).where(is_random, self.greedy(observations))
 
 
 class Uniform:
     """Uniformly random action."""
 
     def __init__(self, codec: ActionCodec) -> None:
-        self.codec, self.numbers = codec, 1 if codec.is_discrete else codec.size
+        self.codec, self.num_uniforms = codec, 1 if codec.is_discrete else codec.size
 
-    def __call__(self, observations: Tensor, numbers: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, uniforms: Tensor) -> Tensor:
         """Draw actions: (B,) or (B, A)."""
         if self.codec.is_discrete:
-            return (numbers[:, 0] * self.codec.size).long()
-        low, high = self.codec.bounds(numbers)
-        return (low + numbers * (high - low)).float()
+            return (uniforms[:, 0] * self.codec.size).long()
+        low, high = self.codec.bounds(uniforms)
+        return (low + uniforms * (high - low)).float()
 
 
 @dataclass(frozen=True)
@@ -219,20 +219,21 @@ class Player:
         self.environments: list[Environment] = []
 
     @torch.no_grad()
-    def play(self, behavior: Behavior, numbers: Sequence[int], seed: int, device: Device = "cpu") -> Episodes:
+    def play(self, behavior: Behavior, indices: Sequence[int], seed: int, device: Device = "cpu") -> Episodes:
         """Play episodes, each in an environment of its own; they are made at the first use.
 
         Episode number i depends only on the seed, i, and the behavior.
         """
-        self.environments += [Environment(self.spec, self.render) for _ in numbers[len(self.environments) :]]
-        environments, draws = self.environments[: len(numbers)], UniformNumbers(seed, numbers, behavior.numbers)
-        current = [env.reset(derive_seed(seed, number)) for env, number in zip(environments, numbers, strict=True)]
-        history, steps, is_active = [np.stack(current)], [], np.ones(len(numbers), bool)
+        count, draws = len(indices), UniformNumbers(seed, indices, behavior.num_uniforms)
+        self.environments += [Environment(self.spec, self.render) for _ in indices[len(self.environments) :]]
+        environments = self.environments[:count]
+        current = [env.reset(derive_seed(seed, index)) for env, index in zip(environments, indices, strict=True)]
+        history, steps, is_active = [np.stack(current)], [], np.ones(count, bool)
         while is_active.any():
-            uniform = torch.from_numpy(draws.draw(list(range(len(draws.streams)))).reshape(len(numbers), -1))
+            uniform = torch.from_numpy(draws.draw(list(range(len(draws.streams)))).reshape(count, -1))
             # Ended episodes stay in the batch, so that its size does not depend on the lengths of others.
             actions = behavior(torch.from_numpy(history[-1]).to(device), uniform.to(device)).cpu().numpy()
-            mask, rewards, terminated = is_active.copy(), np.zeros(len(numbers), np.float32), np.zeros_like(is_active)
+            mask, rewards, terminated = is_active.copy(), np.zeros(count, np.float32), np.zeros_like(is_active)
             for row in np.flatnonzero(mask):
                 current[row], rewards[row], terminated[row], is_cut = environments[row].step(actions[row])
                 is_active[row] = not (terminated[row] or is_cut)

@@ -36,8 +36,8 @@ class ControlObjectiveConfig(ObjectiveConfig):
     shown_logs: ClassVar[tuple[str, ...]] = ("return",)
     is_on_policy: ClassVar[bool] = True
     """Whether the objective learns only from episodes of the current weights."""
-    needs_numbers: ClassVar[bool | None] = None
-    """Whether the objective needs numbered actions (True) or vectors (False)."""
+    needs_discrete: ClassVar[bool | None] = None
+    """Whether the objective needs discrete actions (True) or continuous ones (False)."""
     zero_config: ClassVar[Settings] = {}
     """Fields of all sections that zero config sets with this objective."""
     discount: Share = 0.99
@@ -52,10 +52,10 @@ class ControlObjectiveConfig(ObjectiveConfig):
 
     def check_actions(self, actions: ActionCodec) -> None:
         """Raise ValueError if the objective does not support the actions."""
-        if self.needs_numbers not in (None, actions.is_discrete):
-            kind, other = ("numbers", "ddpg") if self.needs_numbers else ("vectors", "q_learning")
-            family, choice = f"`objective.family: {self.family}`", f"choose `{other}` or `episode_policy_gradient`"
-            raise ValueError(f"{family} needs actions that are {kind}, but these are not: {choice}.")
+        if self.needs_discrete not in (None, actions.is_discrete):
+            kind, other = ("discrete", "ddpg") if self.needs_discrete else ("continuous", "q_learning")
+            choice = f"but these are not: choose `{other}` or `episode_policy_gradient`"
+            raise ValueError(f"`objective.family: {self.family}` needs {kind} actions, {choice}.")
 
     def target(self, actions: ActionCodec) -> Any:
         """Return the target side: `size` outputs for observations, and the codec of the `actions`."""
@@ -95,8 +95,8 @@ class ControlObjective(nn.Module):
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch."""
         with evaluation_mode(model):
-            behavior, numbers = self.exploration(model, context.step), batch.indices.tolist()
-            return self.player.play(behavior, numbers, context.seed, batch.indices.device)
+            behavior, indices = self.exploration(model, context.step), batch.indices.tolist()
+            return self.player.play(behavior, indices, context.seed, batch.indices.device)
 
     def forward(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Loss:
         """Compute the loss of a pass over the collected episodes; 0 over no units for a batch without targets."""
@@ -138,8 +138,8 @@ class ReplayObjective(ControlObjective):
         self.passes = config.passes
         size, actions = config.replay_size, self.actions
         # Images are stored as bytes: they have 256 values, from 0 to 1.
-        self.scale = 255 if len(self.observations.shape) == 3 else None
-        states = torch.zeros(size, *self.observations.shape, dtype=torch.uint8 if self.scale else None)
+        self.has_images = len(self.observations.shape) == 3
+        states = torch.zeros(size, *self.observations.shape, dtype=torch.uint8 if self.has_images else None)
         taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
         empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size).bool())
         self.replay = ReplayBuffer(empty._asdict())
@@ -148,20 +148,20 @@ class ReplayObjective(ControlObjective):
         """Draw transitions; they depend on the seed, the step and the pass."""
         rng = seeded_generator(context.seed, context.step, context.number_of_pass, DRAW_STREAM)
         drawn = Transitions(**self.replay.draw(self.config.batch_transitions, rng))
-        return drawn if self.scale is None else drawn.map_observations(lambda stored: stored / self.scale)
+        return drawn.map_observations(lambda stored: stored / 255) if self.has_images else drawn
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch, and add their transitions to the replay buffer."""
         episodes = super().collect(model, batch, context)
         played = episodes.transitions()
-        if self.scale is not None:
-            played = played.map_observations(lambda values: (values * self.scale).round().to(torch.uint8))
+        if self.has_images:
+            played = played.map_observations(lambda values: (values * 255).round().to(torch.uint8))
         self.replay.add(played._asdict())
         return episodes
 
 
 @torch.no_grad()
-def follow(target: Any, model: Any, decay: float) -> None:
+def update_target(target: Any, model: Any, decay: float) -> None:
     """Move the weights of a target network towards those of the current network."""
     for old, new in zip(target.state_dict().values(), model.state_dict().values(), strict=True):
         old.lerp_(new, 1 - decay) if old.is_floating_point() else old.copy_(new)

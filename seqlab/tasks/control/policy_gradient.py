@@ -39,9 +39,9 @@ class EpisodePolicyGradientConfig(PolicyGradientFields, ControlObjectiveConfig):
     of the step at the same action (`other_episodes`), or the estimate of a learned critic, which is a second model of
     the `model` section."""
     entropy: NonNegative = 0.0
-    """Weight of the entropy of the actions, in nats, which is added to the return to keep exploring."""
+    """Weight of the entropy of each action, in nats, which is added to its gain to keep exploring."""
     initial_deviation: Positive = 0.5
-    """For actions that are vectors: standard deviation at the start, as a share of half the range of a value."""
+    """For continuous actions: standard deviation at the start, as a share of half the range of a value."""
 
     def check_division(self, ranks: int, episodes: int) -> None:
         """Raise ValueError if a process has no other episodes to compare with, or not all of them."""

@@ -151,9 +151,9 @@ def from_environment(overrides: Sequence[Override]) -> Config:
     of_data = {key: value for key, value in overrides if key.startswith("data.")}
     data: Any = override(None, [*(base | of_data).items()]).data
     environment = read_spaces(data.spec)
-    family, objective, reason = "mlp", "episode_policy_gradient", "the actions are numbered"
+    family, objective, reason = "mlp", "episode_policy_gradient", "the actions are discrete"
     if not environment.actions.is_discrete:
-        objective, reason = "ddpg", "the actions are vectors"
+        objective, reason = "ddpg", "the actions are continuous"
     elif environment.observations.num_states is not None and data.window == 1:
         family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
     elif len(environment.observations.shape) == 3:

@@ -24,7 +24,7 @@ from seqlab.tasks.control.objective import (
     ReplayObjective,
     Settings,
     Share,
-    follow,
+    update_target,
 )
 
 
@@ -32,7 +32,7 @@ from seqlab.tasks.control.objective import (
 class ExploringConfig(ControlObjectiveConfig):
     """Common fields of objectives that learn the value of each action, and explore with probability epsilon."""
 
-    needs_numbers: ClassVar[bool | None] = True
+    needs_discrete: ClassVar[bool | None] = True
     epsilon_start: Share = 1.0
     """Probability of a random action in the first step."""
     epsilon_end: Share = 0.05
@@ -72,7 +72,7 @@ class QLearning(ReplayObjective):
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:
         """Sum the squared errors over transitions of the replay buffer; the log `value` is the mean value."""
         if self.target is not None:
-            follow(self.target, model, self.config.target_decay)
+            update_target(self.target, model, self.config.target_decay)
         drawn = self.draw(context)
         values = values_of(model, drawn.observations).gather(1, drawn.actions[:, None])[:, 0]
         with torch.no_grad():
