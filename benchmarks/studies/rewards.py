@@ -17,6 +17,7 @@ import seqlab
 from benchmarks.studies.study import Study, table
 from seqlab.data.columns import parse_column
 from seqlab.evaluation.metrics import line_statistics
+from seqlab.evaluation.rewards import bleu_reward, chrf_reward
 from seqlab.evaluation.score import LineStatistics
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -27,6 +28,12 @@ BEAM_SIZE = 5
 NUM_RESAMPLES = 1000
 CROSS_ENTROPY = "cross entropy"
 """Method of the baseline; for a CTC model it is the CTC loss."""
+
+
+@seqlab.register("reward", "bleu_and_chrf", summary="mean of BLEU+1 and chrF")
+def bleu_and_chrf(hypothesis: str, reference: str) -> float:
+    """Return the mean of BLEU+1, which prefers short outputs, and chrF, which prefers long ones."""
+    return (bleu_reward(hypothesis, reference) + chrf_reward(hypothesis, reference)) / 2
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,7 @@ TASKS = {
                 {"optim.optimizer.lr": 3e-4},
                 {"optim.optimizer.lr": 1e-3, "model.dropout": 0.4},
                 {"optim.optimizer.lr": 3e-4, "optim.average_last": 0, "optim.ema_decay": 0.999},
+                {"optim.optimizer.lr": 1e-3, "optim.average_last": 0, "optim.ema_decay": 0.999},
             ],
             "minimum risk": [
                 sampled("minimum_risk", "chrf", 3e-4, num_samples=8) | SMALL_STEPS,
@@ -228,12 +236,13 @@ TASKS = {
                 sampled("minimum_risk", "bleu", 1e-3, num_samples=8) | SMALL_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8, candidates="beam") | SMALL_STEPS,
                 sampled("minimum_risk", "bleu", 3e-4, num_samples=8, cross_entropy=0.05) | SMALL_STEPS,
+                sampled("minimum_risk", "bleu_and_chrf", 3e-4, num_samples=8) | SMALL_STEPS,
             ],
         },
     ),
     "rewards_inflection_finnish": RewardTask(
         "inflection_finnish",
-        minutes=3,
+        minutes=2,
         metrics=("exact_match", "cer"),
         shared=STEADY,
         methods={
@@ -246,7 +255,7 @@ TASKS = {
     ),
     "rewards_fsdd_strings": RewardTask(
         "fsdd_strings",
-        minutes=3,
+        minutes=2,
         metrics=("wer", "cer"),
         shared=STEADY,
         methods={
