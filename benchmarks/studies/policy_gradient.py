@@ -27,7 +27,7 @@ from seqlab.runs.load import load_run
 
 RECIPE, REWARD, METRICS = "multi30k_en_de", "bleu", ("bleu", "chrf")
 MINUTES = 2.0
-LR = 1e-4
+LR = 3e-4
 NUM_SAMPLES = 8
 NUM_DRAWS = 12
 """Draws of samples, of which the variance is computed."""
