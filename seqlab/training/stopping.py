@@ -49,7 +49,7 @@ def log_early_stop(progress: Progress, training: TrainingConfig, *, is_fine_tune
                 "only %.2g%% of the planned steps were done, so %s: increase "
                 "`training.max_minutes`, or choose a smaller model or smaller batches",
                 100 * share,
-                "the fine-tuning has changed little" if is_fine_tuned else "this model is probably poor",
+                "the fine-tuning may have changed little" if is_fine_tuned else "this model is probably poor",
             )
 
 
@@ -63,7 +63,7 @@ def warn_of_few_steps(progress: Progress, training: TrainingConfig, *, is_fine_t
             f"{expected:,}",
             f"{training.num_steps:,}",
             training.max_minutes,
-            "the fine-tuning will change little" if is_fine_tuned else "the model will be poor",
+            "the fine-tuning may change little" if is_fine_tuned else "the model will be poor",
         )
 
 
