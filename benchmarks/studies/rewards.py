@@ -5,6 +5,7 @@ two more seeds. All scores are of the validation set; `has_test` compares the ch
 Differences have 95% intervals by a paired bootstrap over lines; the score of a method is the mean of its seeds.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,9 +172,9 @@ def _pairs_of(data: Any, is_test: bool) -> tuple[list[Any], list[list[str]]]:
     if data.kind == "translation":
         src, tgt = (data.test_src[0], data.test_tgt[:1]) if is_test else (data.valid_src, data.valid_tgt)
         return list(parse_column(src).values()), [list(parse_column(spec).values()) for spec in tgt]
-    folder = Path(data.valid).parent
-    audio, text = (list(parse_column(f"{data.valid}#{name}").values()) for name in ("audio", "text"))
-    return [folder / path for path in audio], [text]
+    valid = Path(data.valid)
+    rows = [json.loads(line) for line in valid.read_text(encoding="utf-8").splitlines()]
+    return [valid.parent / row[data.audio_column] for row in rows], [[row[data.text_column] for row in rows]]
 
 
 def _hypotheses(folder: Path, kind: str, inputs: Sequence[Any]) -> list[str]:

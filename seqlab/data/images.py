@@ -278,6 +278,22 @@ def describe_shape(shape: Sequence[int]) -> str:
     return f"{width} by {height} pixels in {'color' if channels == 3 else 'gray'}"
 
 
+def channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Move the channels, the shorter one of the first and the last axis, to the front: (C, H, W)."""
+    pixels = np.atleast_3d(pixels)
+    return pixels if pixels.shape[0] < pixels.shape[2] else np.moveaxis(pixels, 2, 0)
+
+
+def check_frames_path(path: Path) -> None:
+    """Raise ValueError, before frames are computed, if `write_frames` cannot write them to a path."""
+    if path.suffix.lower() not in ("", ".gif"):
+        raise ValueError(f"{path} must end in .gif, or be a folder without a dot in its name.")
+    if path.suffix and not path.parent.is_dir():
+        raise ValueError(f"There is no folder {path.parent} for {path.name}.")
+    if not path.suffix and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} is not an empty folder: name a new one for the frames.")
+
+
 def write_frames(frames: Iterable[NDArray[np.uint8]], path: Path) -> None:
     """Write frames (height, width, 3) as a GIF file, or as PNG files if the path is a folder, without a suffix."""
     from PIL import Image

@@ -4,7 +4,6 @@ Shapes: B rows of a batch, K samples of each row, N = B * K samples row after ro
 its eos, or the whole output of a CTC model as a single action.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from seqlab.base.bounds import MAX_NUMBER
 from seqlab.data.batch import IGNORE, DecoderBatch
 from seqlab.evaluation.rewards import Reward, prefix_rewards
 from seqlab.models.interfaces import FrameLogProbs, FrameModel, Stepper
@@ -222,8 +222,9 @@ class RewardComputer:
         except Exception as error:  # of a plugin
             failure = f"{type(error).__name__}: {error}"
             raise ValueError(f"The reward `{self.name}` failed {texts}: {failure}.") from error
-        if not math.isfinite(value):
-            raise ValueError(f"The reward `{self.name}` must be finite, but is {value} {texts}.")
+        if not abs(value) <= MAX_NUMBER:
+            bound = f"must be finite and at most {MAX_NUMBER:g}"
+            raise ValueError(f"The reward `{self.name}` {bound}, but is {value} {texts}.")
         return value
 
     def _compute(self, ids: Sequence[Sequence[int]], references: Sequence[str] | None, side: TextSide) -> Rewards:

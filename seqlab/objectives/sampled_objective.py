@@ -76,6 +76,12 @@ class SampledConfig(ObjectiveConfig):
             raise ValueError(
                 f"`objective.reward` must be one of {', '.join(Parts('reward'))}, but is `{self.reward}` instead."
             )
+        if config.data.kind == "language_modelling" and config.data.documents == "continuous":
+            raise ValueError(
+                f"`objective.family: {self.family}` compares samples with lines: set `data.documents` to `lines`."
+            )
+        if not self.cross_entropy and self.label_smoothing != type(self).label_smoothing:
+            raise ValueError("`objective.label_smoothing` needs `objective.cross_entropy` above 0: set it, too.")
         limit = config.model.context_limit
         if limit is not None and self.max_length > limit:
             raise ValueError(
@@ -142,6 +148,7 @@ class SampledObjective(nn.Module):
     early_repeated: Tensor
     num_observed: Tensor
     has_warned: Tensor
+    has_differences: Tensor
 
     def __init__(self, config: Any, model: Any, *, needs_prefixes: bool = False, needs_greedy: bool = False) -> None:
         super().__init__()
@@ -158,6 +165,7 @@ class SampledObjective(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         self.register_buffer("num_observed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("has_warned", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("has_differences", torch.zeros((), dtype=torch.bool))
 
     def collect(self, model: Any, batch: DecoderBatch, context: StepContext) -> Samples:
         """Draw samples with the current weights and without dropout, and start to compute their rewards."""
@@ -186,7 +194,8 @@ class SampledObjective(nn.Module):
     def forward(self, model: Any, batch: DecoderBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch: that of its samples, with a row as unit, and that of its references per token.
 
-        Logs: `reward`, its mean over samples; `length_ratio`, the length of samples divided by that of the
+        Logs: `reward`, its mean over samples; `reward_range`, the difference between the highest and the lowest reward
+        of the samples of a source; `length_ratio`, the length of samples divided by that of the
         references; `sample_entropy`, the negative log-probability per id in nats by the weights with dropout,
         as an estimate of the entropy; `repeated`, the share of ids that a sample has already; with
         `start_penalty` `start_distance`, the KL divergence per id from the start. Further logs are those of the
@@ -225,12 +234,16 @@ class SampledObjective(nn.Module):
         rewards, old = samples.rewards.result(), samples.old_log_probs
         used_samples = is_used.any(1)
         num_samples = used_samples.sum().to(old)
+        totals = rewards.totals.to(old) * used_samples
+        by_source = totals.unflatten(0, (-1, self.config.num_samples))
+        ranges = by_source.amax(1) - by_source.amin(1)
         repeated = old.new_tensor([len(row) - len(set(row)) for row in samples.ids])
         lengths = old.new_tensor([len(row) for row in samples.ids])
         num_ids = (lengths * used_samples).sum()  # the output of a CTC model is one action of several ids
         logs: dict[str, Tensor | tuple[Tensor, Tensor]] = {
-            "reward": ((rewards.totals.to(old) * used_samples).sum(), num_samples),
+            "reward": (totals.sum(), num_samples),
             "length_ratio": ((lengths * used_samples).sum() / self.config.num_samples, old.new_tensor(num_targets)),
+            "reward_range": (ranges.sum(), num_samples / self.config.num_samples),
             "sample_entropy": (-(old * is_used).sum(), num_ids),
             "repeated": ((repeated * used_samples).sum(), num_ids),
         }
@@ -242,6 +255,7 @@ class SampledObjective(nn.Module):
         """Compare the samples of a step with those of the first steps, and warn once if they collapse."""
         self.num_observed += 1
         self.timer.end_step(self.computer.seconds)
+        self._warn_without_differences(sums)
         entropy, length, repeated = (mean_of(sums, name) for name in ("sample_entropy", "length_ratio", "repeated"))
         if self.num_observed <= EARLY_STEPS:
             self.early_entropy += entropy / EARLY_STEPS
@@ -268,6 +282,18 @@ class SampledObjective(nn.Module):
                 "the samples collapse: %s. Lower `optim.optimizer.lr`, or set `objective.cross_entropy` or "
                 "`objective.start_penalty` above 0",
                 "; ".join(signs),
+            )
+
+    def _warn_without_differences(self, sums: dict[str, Tensor]) -> None:
+        """Warn once if all samples of each source have had the same reward, from which nothing is learned."""
+        if self.num_observed > TIMED_STEPS or self.config.num_samples == 1:
+            return
+        self.has_differences |= sums["reward_range"] > 0
+        if self.num_observed == TIMED_STEPS and not self.has_differences:
+            logger.warning(
+                "the samples of each source have had equal rewards for %d steps, from which nothing is learned: choose "
+                "another `objective.reward`, or start from a better model (`init_from`)",
+                TIMED_STEPS,
             )
 
 

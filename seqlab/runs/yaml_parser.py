@@ -1,5 +1,7 @@
 """YAML parser for untrusted files: dates stay text, duplicate keys are errors, and the size of aliases is limited."""
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -69,3 +71,16 @@ def _refuse_too_many_values(values: Any) -> None:
         if count > MAX_VALUES:
             raise ValueError(f"it has more than {MAX_VALUES:,} values after expanding aliases")
         stack += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()
+
+
+def parse_value(text: str, name: str) -> Any:
+    """Parse a value of the command line as YAML, with numbers such as 1e-3, which are text in YAML.
+
+    Raises:
+        ValueError: as `parse_yaml` does.
+    """
+    value = parse_yaml(text, name)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+e[-+]?[0-9]+", value, re.IGNORECASE):
+        with suppress(ValueError):
+            return float(value)
+    return value

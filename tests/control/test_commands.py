@@ -88,8 +88,9 @@ def test_zero_config_for_given_families(tmp_path: Path) -> None:
         (odd(action="integers"), "must be discrete (Discrete)"),
         (odd() + " --model.family table", "`model.family: table` needs single observations"),
         (odd() + " --model.family gaussian_classifier", "is trained on `data.kind: prediction`"),
-        (odd() + " --objective.family ddpg", "needs continuous actions, but these are not: choose `q_learning`"),
-        (odd(action="box") + " --objective.family sarsa", "choose `ddpg` or `episode_policy_gradient`"),
+        (odd() + " --objective.family ddpg", "needs continuous actions: `episode_policy_gradient` supports both"),
+        ("--data.environment FrozenLake-v1 --data.options is_slippery=true is_slippery=false", "use it once"),
+        (odd(action="box") + " --objective.family sarsa", "needs discrete actions: `episode_policy_gradient`"),
         (odd(observation="image", action="box"), "needs observations of numbers, not images"),
         (odd() + " --objective.family cross_entropy", "like `ddpg`, not by `cross_entropy`"),
         (odd() + " --objective.family policy_gradient", "choose episode_policy_gradient or q_learning or sarsa"),
@@ -190,7 +191,36 @@ def test_actions_of_an_agent_have_the_largest_output(run: Path) -> None:
     agent = seqlab.load(run)
     observations = np.random.default_rng(1).normal(size=(20, 1, 3))
     assert agent.values(observations).shape == (20, 3)
-    np.testing.assert_array_equal(agent.act(observations), agent.values(observations).argmax(1))
+    first = int(Odd().action_space.start)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(agent.act(observations), agent.values(observations).argmax(1) + first)
+
+
+@pytest.mark.parametrize("observations", [np.zeros(3), np.zeros((2, 3)), np.full((2, 1, 3), np.nan)])
+def test_observations_of_another_shape_or_that_are_not_finite_are_refused(run: Path, observations: Any) -> None:
+    with pytest.raises(ValueError, match=r"`observations` must be finite, of shape \(B, \*\(1, 3\)\)"):
+        seqlab.load(run).act(observations)
+
+
+def test_an_agent_scales_bytes_of_images(tmp_path: Path) -> None:
+    assert train(odd(observation="image"), tmp_path / "run") == 0
+    agent = seqlab.load(tmp_path / "run")
+    shape = (4, *agent.observations.shape)
+    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(agent.values(pixels), agent.values(pixels / np.float32(255)))
+
+
+def test_a_run_with_values_of_random_actions_chooses_none(tmp_path: Path, capsys: Capture) -> None:
+    assert train(odd() + " --objective.family td", tmp_path / "run") == 0
+    with pytest.raises(ValueError, match="has learned the values of random actions"):
+        seqlab.load(tmp_path / "run").act(np.zeros((1, 1, 3)))
+    assert main(["play", str(tmp_path / "run")]) == 0
+    assert "the episodes are random, too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(0, 1), (1, -1)])
+def test_impossible_numbers_of_episodes_are_refused(run: Path, arguments: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="`episodes` must be at least 1 and `seed` at least 0"):
+        seqlab.load(run).play(arguments[0], seed=arguments[1])
 
 
 def test_frames(run: Path, tmp_path: Path) -> None:
@@ -225,7 +255,9 @@ def _raise(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--frames", "x.mp4"], "must be a file that ends in .gif, or a folder"),
+        (["--frames", "x.mp4"], "must end in .gif, or be a folder without a dot"),
+        (["--frames", "nowhere/a.gif"], "There is no folder nowhere"),
+        (["--frames", "{run}"], "is not an empty folder"),
         (["--episodes", "0"], "must be at least 1"),
         (["--seed", "-1"], "must be at least 0"),
         (["{run}"], "Agents cannot form an ensemble"),

@@ -264,7 +264,7 @@ def test_a_collapse_of_the_samples_is_one_warning(caplog: pytest.LogCaptureFixtu
 
     def observe(entropy: float, length: float, repeated: float, distance: float) -> None:
         values = {"sample_entropy": entropy, "length_ratio": length, "repeated": repeated, "mean_return": 0.5}
-        values["start_distance"] = distance
+        values |= {"start_distance": distance, "reward_range": 0.1}
         counts = {f"count of {name}": torch.tensor(1.0) for name in values}
         objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
 
@@ -284,15 +284,28 @@ def test_a_collapse_within_the_first_steps_is_noticed(caplog: pytest.LogCaptureF
     objective = PolicyGradientConfig().build_for(TabularTranslator())
     for step in range(20):
         values = {"sample_entropy": 0.1 if step > 3 else 2.0, "length_ratio": 1.0, "repeated": 0.1, "mean_return": 0.5}
+        values["reward_range"] = 0.1
         counts = {f"count of {name}": torch.tensor(1.0) for name in values}
         objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
     assert "entropy fell from 2 to 0.1 nats" in warnings_of(caplog)[0]
 
 
+@pytest.mark.parametrize("reward_range", [0.0, 0.2])
+def test_rewards_without_differences_are_one_warning(reward_range: float, caplog: pytest.LogCaptureFixture) -> None:
+    objective = PolicyGradientConfig().build_for(TabularTranslator())
+    for step in range(50):
+        values = dict.fromkeys(["sample_entropy", "length_ratio", "repeated", "mean_return"], 1.0)
+        values["reward_range"] = reward_range if step == 7 else 0.0
+        counts = {f"count of {name}": torch.tensor(1.0) for name in values}
+        objective.observe({name: torch.tensor(value) for name, value in values.items()} | counts)
+    is_warned = ["equal rewards for 20 steps" in text for text in warnings_of(caplog)]
+    assert is_warned == [True] * (not reward_range)
+
+
 def test_the_moving_mean_starts_at_the_first_mean_and_follows_later_ones() -> None:
     objective = PolicyGradientConfig(baseline="moving_mean", baseline_decay=0.9).build_for(TabularTranslator())
     for value in (2.0, 4.0):
-        sums = dict.fromkeys(["sample_entropy", "length_ratio", "repeated"], torch.tensor(1.0))
+        sums = dict.fromkeys(["sample_entropy", "length_ratio", "repeated", "reward_range"], torch.tensor(1.0))
         sums |= {"mean_return": torch.tensor(3 * value), "count of mean_return": torch.tensor(3.0)}
         objective.observe(sums | {f"count of {name}": torch.tensor(1.0) for name in sums if "count" not in name} | sums)
     assert objective.moving_mean.value.item() == pytest.approx(0.9 * 2 + 0.1 * 4)
@@ -337,7 +350,7 @@ def test_a_reward_of_a_prefix_that_is_not_finite_is_refused() -> None:
     register("reward", "divided", summary="for tests")(lambda text, _: 1 / len(text) if text else np.nan)
     config = PolicyGradientConfig(**OPTIONS | {"reward": "divided", "returns": "to_go"})
     objective = config.build_for(TabularTranslator())
-    with pytest.raises(ValueError, match="must be finite, but is nan for the hypothesis ''"):
+    with pytest.raises(ValueError, match=r"must be finite and at most 1e\+38, but is nan for the hypothesis ''"):
         objective(TabularTranslator(), one_pair(), CONTEXT)
 
 
@@ -393,6 +406,7 @@ def test_a_reward_that_is_not_finite_is_refused_with_its_texts() -> None:
     register("reward", "nothing", summary="for tests")(lambda hypothesis, reference: float("nan"))
     objective = PolicyGradientConfig(**{**OPTIONS, "reward": "nothing"}).build_for(TabularTranslator())
     with pytest.raises(
-        ValueError, match=r"The reward `nothing` must be finite, but is nan for the hypothesis '.*' and"
+        ValueError,
+        match=r"The reward `nothing` must be finite and at most 1e\+38, but is nan for the hypothesis '.*' and",
     ):
         objective(TabularTranslator(), one_pair(), CONTEXT)

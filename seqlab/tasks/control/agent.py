@@ -48,6 +48,8 @@ class Agent:
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Compute the outputs of the model (B, O) for observations (B, *S) in the shape of the run's codec.
 
+        Images are bytes, or numbers from 0 to 1.
+
         They are the values of the actions (`q_learning`, `sarsa`), the logits of the actions or their unscaled mean
         (`episode_policy_gradient`, `ddpg`), or the values of the states (`td`).
         """
@@ -55,13 +57,24 @@ class Agent:
 
     @torch.inference_mode()
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """Choose the actions (B,) or (B, A) for observations (B, *S) in the shape of the run's codec."""
+        """Choose the actions (B,) or (B, A) of the environment for observations (B, *S), as `values` does.
+
+        Raises:
+            ValueError: the run has learned the values of random actions (`td`), or as `values`.
+        """
         inputs = self._inputs(observations)
-        uniform = torch.rand(len(inputs), self.behavior.num_uniforms, dtype=torch.float64).to(self.device)
-        return self.behavior(inputs, uniform).cpu().numpy()
+        if self.behavior.num_uniforms:
+            raise ValueError("The run has learned the values of random actions, and chooses none: use `values`.")
+        return self.behavior(inputs, inputs).cpu().numpy() + self.actions.start
 
     def play(self, episodes: int = 1, *, seed: int = 1) -> list[Played]:
-        """Play episodes; episode i depends only on the seed and i."""
+        """Play episodes; episode i depends only on the seed and i.
+
+        Raises:
+            ValueError: `episodes` is below 1 or `seed` below 0, or the environment failed.
+        """
+        if episodes < 1 or seed < 0:
+            raise ValueError(f"`episodes` must be at least 1 and `seed` at least 0, but are {episodes} and {seed}.")
         played: list[Played] = []
         for first in range(0, episodes, EPISODES_AT_ONCE):
             results = self._play(self._player, range(first, min(first + EPISODES_AT_ONCE, episodes)), seed)
@@ -79,10 +92,10 @@ class Agent:
             return player.play(self.behavior, indices, derive_seed(seed, PLAY_STREAM), self.device)
 
     def _inputs(self, observations: NDArray[Any]) -> Tensor:
-        array, shape = np.asarray(observations, np.float32), self.observations.shape
-        if array.shape[1:] != shape:
-            wanted = ", ".join(map(str, shape))
-            raise ValueError(f"`observations` must have the shape (B, {wanted}), but have {array.shape} instead.")
+        given, codec = np.asarray(observations), self.observations
+        array = given.astype(np.float32) / (255 if given.dtype == np.uint8 and codec.is_image else 1)
+        if array.shape[1:] != codec.shape or not np.isfinite(array).all():
+            raise ValueError(f"`observations` must be finite, of shape (B, *{codec.shape}): these are {array.shape}.")
         return torch.from_numpy(array).to(self.device)
 
 

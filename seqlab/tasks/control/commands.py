@@ -1,14 +1,17 @@
 """Play episodes with a trained agent (`seqlab play`)."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 from seqlab.base.bounds import CountOrZero
 from seqlab.base.config_class import dataclass
-from seqlab.commands import Command, UsageError
+from seqlab.commands import Command
 from seqlab.inference.files import output_stream
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, File, RunOptions, set_threads
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -32,14 +35,18 @@ class PlayOptions(RunOptions):
 
 def run(options: PlayOptions) -> int:
     """Play the episodes, and draw the first one if requested."""
-    from seqlab.data.images import write_frames
+    from seqlab.data.images import check_frames_path, write_frames
     from seqlab.tasks.control.agent import load_agent
 
     path = Path(options.frames or "")
-    if path.suffix not in ("", ".gif"):
-        raise UsageError("`--frames` must be a file that ends in .gif, or a folder without a dot in its name")
+    if options.frames:
+        check_frames_path(path)
     set_threads(options.threads)
     agent = load_agent(options.runs, options.checkpoint, options.device, options.precision)
+    if agent.behavior.num_uniforms:
+        logger.warning("the run has learned the values of random actions: the episodes are random, too")
+    if options.frames and not agent.run.folder.read_description()["data"]["is_repeatable"]:
+        logger.warning("the frames are of another episode 0: the environment does not repeat itself")
     played = agent.play(options.episodes, seed=options.seed)
     with output_stream(options.output) as stream:
         for number, (total, length) in enumerate(played):

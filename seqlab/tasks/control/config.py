@@ -82,10 +82,10 @@ class ControlConfig(DataConfig):
     @field_validator("options")
     @classmethod
     def _check_options(cls, options: list[str]) -> list[str]:
-        for option in options:
+        for number, option in enumerate(options):
             name, separator, _ = option.partition("=")
             if not (name.isidentifier() and separator):
                 raise ValueError(f"`options` must be of the form NAME=VALUE, but one is {option!r} instead.")
-            if name in RESERVED:
-                raise ValueError(f"`options` cannot have {name!r}: use {RESERVED[name]}.")
+            if name in RESERVED or any(other.startswith(f"{name}=") for other in options[:number]):
+                raise ValueError(f"`options` cannot have {name!r}: use {RESERVED.get(name, 'it once')}.")
         return options

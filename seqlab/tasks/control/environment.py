@@ -15,7 +15,8 @@ from torch import Tensor
 from seqlab.base.atomic_io import write_json
 from seqlab.base.bounds import MAX_NUMBER
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.runs.yaml_parser import parse_yaml
+from seqlab.data.images import channels_first
+from seqlab.runs.yaml_parser import parse_value
 from seqlab.tasks.control.config import EnvironmentSpec
 
 FloatArray = NDArray[np.float32]
@@ -54,6 +55,11 @@ class ObservationCodec(_Codec):
     num_states: int | None
     """Number of states, if an observation is the number of one; it is then one-hot encoded."""
 
+    @property
+    def is_image(self) -> bool:
+        """Whether an observation is an image, with values from 0 to 1."""
+        return len(self.shape) == 3
+
 
 @dataclass(frozen=True)
 class ActionCodec(_Codec):
@@ -62,6 +68,8 @@ class ActionCodec(_Codec):
     codec: ClassVar[str] = "action"
     size: int
     """Number of actions, or of values of an action."""
+    start: int = 0
+    """Number of the first action in the environment; models count from 0."""
     low: tuple[float, ...] | None = None
     """Lower bounds of the values; None for numbered actions."""
     high: tuple[float, ...] | None = None
@@ -110,7 +118,7 @@ class Environment:
         with _named(f"`data.environment: {self.name}`{options} cannot {'draw frames' if render else 'be made'}{hint}"):
             arguments: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
             for name, _, value in (option.partition("=") for option in spec.options):
-                arguments[name] = parse_yaml(value, f"data.options: {name}")
+                arguments[name] = parse_value(value, f"data.options: {name}")
             self._env = gymnasium.make(
                 spec.name, max_episode_steps=spec.max_episode_steps, disable_env_checker=True, **arguments
             )
@@ -129,7 +137,7 @@ class Environment:
                 raise ValueError("they have no values")
         shape = space.shape or ()
         self._is_image = len(shape) in (2, 3) and space == spaces.Box(0, 255, shape, np.uint8)
-        self._shape = _channels_first(np.empty(shape)).shape if self._is_image else (1, size)
+        self._shape = channels_first(np.empty(shape)).shape if self._is_image else (1, size)
         states = int(space.n) if isinstance(space, spaces.Discrete) else None
         return ObservationCodec(self.spec, (self.spec.window * self._shape[0], *self._shape[1:]), states)
 
@@ -138,11 +146,11 @@ class Environment:
 
         space = self._env.action_space
         if isinstance(space, spaces.Discrete):
-            return ActionCodec(int(space.n))
+            return ActionCodec(int(space.n), int(space.start))
         if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
             low, high = (tuple(map(float, bound.ravel())) for bound in (space.low, space.high))
             if np.isfinite([low, high]).all() and all(a < b for a, b in zip(low, high, strict=True)):
-                return ActionCodec(len(low), low, high)
+                return ActionCodec(len(low), low=low, high=high)
         raise ValueError(
             f"Actions of {self.name} must be discrete (Discrete), or floating-point numbers between finite bounds "
             f"(Box), but are {space} instead."
@@ -171,7 +179,7 @@ class Environment:
         self._steps += 1
         space: Any = self._env.action_space
         if self.actions.is_discrete:
-            chosen: Any = int(action) + int(space.start)
+            chosen: Any = int(action) + self.actions.start
         else:
             chosen = np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
         with _named(f"{self.name} failed in step {self._steps} of an episode"):
@@ -197,12 +205,15 @@ class Environment:
 
     def _encode(self, observation: Any) -> FloatArray:
         """Encode one observation: (1, D), or (C, H, W) with values from 0 to 1."""
-        from gymnasium.spaces.utils import flatten
+        from gymnasium import spaces
 
+        space = self._env.observation_space
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not space.contains(observation):
+            raise ValueError(f"the observation {observation} is not in {space}")
         if self._is_image:
-            encoded = _channels_first(np.asarray(observation, np.float32) / np.float32(255))
+            encoded = channels_first(np.asarray(observation, np.float32) / np.float32(255))
         else:
-            encoded = np.asarray(flatten(self._env.observation_space, observation), np.float32)[None]
+            encoded = np.asarray(spaces.flatten(space, observation), np.float32)[None]
         if encoded.shape != self._shape:
             raise ValueError(f"the observation has shape {encoded.shape[1:]} instead of {self._shape[1:]}")
         if not np.isfinite(encoded).all():
@@ -215,12 +226,6 @@ def read_spaces(spec: EnvironmentSpec) -> Environment:
     environment = Environment(spec)
     environment.close()
     return environment
-
-
-def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Move the channels, the shorter one of the first and the last axis, to the front: (C, H, W)."""
-    pixels = np.atleast_3d(pixels)
-    return pixels if pixels.shape[0] < pixels.shape[2] else np.moveaxis(pixels, 2, 0)
 
 
 @contextmanager

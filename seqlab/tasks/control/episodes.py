@@ -6,7 +6,7 @@ A actions or values of an action, O outputs of a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -154,11 +154,6 @@ class Transitions(NamedTuple):
     rewards: Tensor  # (N,)
     next_observations: Tensor  # (N, *S)
     terminated: Tensor  # (N,) bool: whether the episode ended in a final state
-
-    def map_observations(self, function: Callable[[Tensor], Tensor]) -> Transitions:
-        """Apply a function to the observations before and after the actions."""
-        before, after = function(self.observations), function(self.next_observations)
-        return self._replace(observations=before, next_observations=after)
 
 
 @dataclass

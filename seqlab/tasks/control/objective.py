@@ -53,9 +53,8 @@ class ControlObjectiveConfig(ObjectiveConfig):
     def check_actions(self, actions: ActionCodec) -> None:
         """Raise ValueError if the objective does not support the actions."""
         if self.needs_discrete not in (None, actions.is_discrete):
-            kind, other = ("discrete", "ddpg") if self.needs_discrete else ("continuous", "q_learning")
-            choice = f"but these are not: choose `{other}` or `episode_policy_gradient`"
-            raise ValueError(f"`objective.family: {self.family}` needs {kind} actions, {choice}.")
+            family, kind = f"`objective.family: {self.family}`", "discrete" if self.needs_discrete else "continuous"
+            raise ValueError(f"{family} needs {kind} actions: `episode_policy_gradient` supports both kinds.")
 
     def target(self, actions: ActionCodec) -> Any:
         """Return the target side: `size` outputs for observations, and the codec of the `actions`."""
@@ -137,9 +136,7 @@ class ReplayObjective(ControlObjective):
         super().__init__(config, factory)
         self.passes = config.passes
         size, actions = config.replay_size, self.actions
-        # Images are stored as bytes: they have 256 values, from 0 to 1.
-        self.has_images = len(self.observations.shape) == 3
-        states = torch.zeros(size, *self.observations.shape, dtype=torch.uint8 if self.has_images else None)
+        states = torch.zeros(size, *self.observations.shape, dtype=torch.uint8 if self.observations.is_image else None)
         taken = torch.zeros(size, dtype=torch.int64) if actions.is_discrete else torch.zeros(size, actions.size)
         empty = Transitions(states, taken, torch.zeros(size), states.clone(), torch.zeros(size).bool())
         self.replay = ReplayBuffer(empty._asdict())
@@ -147,21 +144,10 @@ class ReplayObjective(ControlObjective):
     def draw(self, context: StepContext) -> Transitions:
         """Draw transitions; they depend on the seed, the step and the pass."""
         rng = seeded_generator(context.seed, context.step, context.number_of_pass, DRAW_STREAM)
-        drawn = Transitions(**self.replay.draw(self.config.batch_transitions, rng))
-        return drawn.map_observations(lambda stored: stored / 255) if self.has_images else drawn
+        return Transitions(**self.replay.draw(self.config.batch_transitions, rng))
 
     def collect(self, model: Any, batch: EpisodeBatch, context: StepContext) -> Episodes:
         """Play the episodes of a batch, and add their transitions to the replay buffer."""
         episodes = super().collect(model, batch, context)
-        played = episodes.transitions()
-        if self.has_images:
-            played = played.map_observations(lambda values: (values * 255).round().to(torch.uint8))
-        self.replay.add(played._asdict())
+        self.replay.add(episodes.transitions()._asdict())
         return episodes
-
-
-@torch.no_grad()
-def update_target(target: Any, model: Any, decay: float) -> None:
-    """Move the weights of a target network towards those of the current network."""
-    for old, new in zip(target.state_dict().values(), model.state_dict().values(), strict=True):
-        old.lerp_(new, 1 - decay) if old.is_floating_point() else old.copy_(new)
