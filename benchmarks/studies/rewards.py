@@ -193,6 +193,8 @@ SMALL_STEPS: dict[str, Any] = {
     **{"data.batch_tokens": 512, "data.micro_batch_tokens": 4000, "optim.average_last": 5, "optim.ema_decay": 0.0}
 }
 """A step of 512 target tokens has 4,096 sampled ones with eight samples; ten minutes have about 360 steps."""
+WITH_DROPOUT: dict[str, Any] = {"model.dropout": 0.4, "training.save_every": 250, "training.valid_every": 500}
+"""Fields of the recipe `g2p_fre`, for comparison with the other tasks, which train on samples without dropout."""
 TASKS = {
     "rewards_g2p_fre": RewardTask(
         "g2p_fre",
@@ -206,13 +208,13 @@ TASKS = {
                 {"optim.optimizer.lr": 3e-4, "model.dropout": 0.5},
             ],
             "minimum risk": [
-                sampled("minimum_risk", "wer", 3e-4, num_samples=8),
-                sampled("minimum_risk", "exact_match", 3e-4, num_samples=8),
-                sampled("minimum_risk", "exact_match", 1e-3, num_samples=8),
+                sampled("minimum_risk", "wer", 3e-4, num_samples=8) | WITH_DROPOUT,
+                sampled("minimum_risk", "exact_match", 3e-4, num_samples=8) | WITH_DROPOUT,
+                sampled("minimum_risk", "wer", 3e-4, num_samples=8, cross_entropy=0.1) | WITH_DROPOUT,
             ],
             "policy gradient": [
-                sampled("policy_gradient", "exact_match", 1e-4, num_samples=8),
-                sampled("policy_gradient", "exact_match", 3e-4, num_samples=8),
+                sampled("policy_gradient", "exact_match", 1e-4, num_samples=8) | WITH_DROPOUT,
+                sampled("policy_gradient", "exact_match", 3e-4, num_samples=8, cross_entropy=0.3) | WITH_DROPOUT,
             ],
         },
     ),

@@ -105,6 +105,11 @@ class DataConfig(Part):
         return None
 
     @property
+    def is_continuous(self) -> bool:
+        """Whether the rows are pieces of one continuous text, whose limits have no meaning."""
+        return False
+
+    @property
     def text_layout(self) -> TextLayout | None:
         """Layout of a text that the model and the objective must support; None for independent rows."""
         return None

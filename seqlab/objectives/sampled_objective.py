@@ -76,7 +76,7 @@ class SampledConfig(ObjectiveConfig):
             raise ValueError(
                 f"`objective.reward` must be one of {', '.join(Parts('reward'))}, but is `{self.reward}` instead."
             )
-        if config.data.kind == "language_modelling" and config.data.documents == "continuous":
+        if config.data.is_continuous:
             raise ValueError(
                 f"`objective.family: {self.family}` compares samples with lines: set `data.documents` to `lines`."
             )

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import groupby, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from reference.tabular import (
 from reference.tiny_models import make_batch, make_model
 from torch import Tensor
 
+import seqlab
 from seqlab.data.batch import collate_text
 from seqlab.models import TransformerLmConfig
 from seqlab.objectives import MinimumRiskConfig, PolicyGradientConfig, StepContext, TextSide
@@ -344,6 +346,14 @@ def test_without_an_update_the_distance_to_the_start_is_0_whatever_the_dropout()
 def test_settings_without_a_sensible_gradient_are_refused(config: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**fields)
+
+
+def test_continuous_texts_are_refused_because_their_rows_are_pieces(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("a b\n")
+    fields = {"data.train": str(text), "data.valid": str(text), "data.documents": "continuous"}
+    with pytest.raises(ValueError, match="compares samples with lines"):
+        seqlab.config_for(fields | {"model.family": "lstm_lm", "objective.family": "policy_gradient"})
 
 
 def test_a_reward_of_a_prefix_that_is_not_finite_is_refused() -> None:
