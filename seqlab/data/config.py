@@ -106,7 +106,7 @@ class DataConfig(Part):
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the rows are pieces of one continuous text, whose limits have no meaning."""
+        """Whether a row is a piece of one long text, which begins and ends anywhere in a line."""
         return False
 
     @property

@@ -81,7 +81,9 @@ class SampledConfig(ObjectiveConfig):
                 f"`objective.family: {self.family}` compares samples with lines: set `data.documents` to `lines`."
             )
         if not self.cross_entropy and self.label_smoothing != type(self).label_smoothing:
-            raise ValueError("`objective.label_smoothing` needs `objective.cross_entropy` above 0: set it, too.")
+            raise ValueError(
+                "`objective.label_smoothing` needs `objective.cross_entropy` above 0: set it, or leave it out."
+            )
         limit = config.model.context_limit
         if limit is not None and self.max_length > limit:
             raise ValueError(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.parsing import open_regular, parse_digits, parse_json, read_json, read_regular, validate_type
-from seqlab.runs.yaml_parser import MAX_VALUES, parse_yaml
+from seqlab.runs.yaml_parser import MAX_VALUES, parse_value, parse_yaml
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -136,3 +136,21 @@ def test_errors_of_invalid_yaml_name_file_and_line(text: str, message: str) -> N
 )
 def test_parse_digits(text: str | None, number: int | None) -> None:
     assert parse_digits(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("-2E+1", -20.0),
+        ("1.5e2", 150.0),
+        ("true", True),
+        ("8x8", "8x8"),
+        ("1e", "1e"),
+        ("1.2.3e4", "1.2.3e4"),
+    ],
+)
+def test_values_of_the_command_line_are_numbers_also_without_a_point(text: str, value: object) -> None:
+    """YAML 1.1 takes 1e-3 for text."""
+    parsed = parse_value(text, "f")
+    assert (type(parsed), parsed) == (type(value), value)

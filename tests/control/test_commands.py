@@ -217,6 +217,14 @@ def test_a_run_with_values_of_random_actions_chooses_none(tmp_path: Path, capsys
     assert "the episodes are random, too" in capsys.readouterr().err
 
 
+def test_frames_of_an_environment_that_does_not_repeat_itself_are_of_another_episode(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    assert train(odd(fault="unseeded"), tmp_path / "run") == 0
+    assert main(["play", str(tmp_path / "run"), "--frames", str(tmp_path / "frames")]) == 0
+    assert "the frames are not those of the first episode" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [(0, 1), (1, -1)])
 def test_impossible_numbers_of_episodes_are_refused(run: Path, arguments: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="`episodes` must be at least 1 and `seed` at least 0"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from reference.toy_environments import ACTIONS, OBSERVATIONS
+from reference.toy_environments import ACTIONS, OBSERVATIONS, Odd
 from torch import Tensor
 
 from seqlab.models import LinearConfig
@@ -148,6 +148,17 @@ class Taken(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         self.action = action
         return super().step(action)
+
+
+@pytest.mark.parametrize(("name", "outside"), [("discrete", 1), ("discrete", 6), ("multi-discrete", np.array([3, 0]))])
+def test_observations_outside_of_a_discrete_space_are_refused(
+    name: str, outside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A one-hot encoding would take them for another state."""
+    environment = Environment(EnvironmentSpec("Odd-v0", [f"observation={name}"]))
+    monkeypatch.setattr(Odd, "_observe", lambda self: outside)
+    with pytest.raises(ValueError, match="is not in "):
+        environment.reset(seed=1)
 
 
 def test_numbered_actions_start_where_the_space_does() -> None:

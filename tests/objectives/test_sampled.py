@@ -348,12 +348,20 @@ def test_settings_without_a_sensible_gradient_are_refused(config: Any, fields: d
         config(**fields)
 
 
-def test_continuous_texts_are_refused_because_their_rows_are_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"data.documents": "continuous"}, "compares samples with lines"),
+        ({"data.documents": "lines", "objective.label_smoothing": 0.3}, "needs `objective.cross_entropy` above 0"),
+    ],
+)
+def test_configs_without_a_sensible_reward_are_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
+    """The rows of a continuous text are pieces of it."""
     text = tmp_path / "text"
     text.write_text("a b\n")
-    fields = {"data.train": str(text), "data.valid": str(text), "data.documents": "continuous"}
-    with pytest.raises(ValueError, match="compares samples with lines"):
-        seqlab.config_for(fields | {"model.family": "lstm_lm", "objective.family": "policy_gradient"})
+    fields = {"data.train": str(text), "data.valid": str(text), "model.family": "lstm_lm"}
+    with pytest.raises(ValueError, match=message):
+        seqlab.config_for({**fields, "objective.family": "policy_gradient", **wrong})
 
 
 def test_a_reward_of_a_prefix_that_is_not_finite_is_refused() -> None:
@@ -368,6 +376,13 @@ def test_a_reward_that_fails_is_named_with_its_texts() -> None:
     register("reward", "failing", summary="for tests")(lambda hypothesis, reference: None)
     objective = PolicyGradientConfig(**{**OPTIONS, "reward": "failing"}).build_for(TabularTranslator())
     with pytest.raises(ValueError, match=r"The reward `failing` failed for the hypothesis .*reference .*TypeError"):
+        objective(TabularTranslator(), one_pair(), CONTEXT)
+
+
+def test_a_reward_beyond_single_precision_is_refused() -> None:
+    register("reward", "huge", summary="for tests")(lambda hypothesis, reference: -1e39)
+    objective = PolicyGradientConfig(**{**OPTIONS, "reward": "huge"}).build_for(TabularTranslator())
+    with pytest.raises(ValueError, match=r"must be finite and at most 1e\+38, but is -1e\+39"):
         objective(TabularTranslator(), one_pair(), CONTEXT)
 
 

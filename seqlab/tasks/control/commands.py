@@ -46,7 +46,7 @@ def run(options: PlayOptions) -> int:
     if agent.behavior.num_uniforms:
         logger.warning("the run has learned the values of random actions: the episodes are random, too")
     if options.frames and not agent.run.folder.read_description()["data"]["is_repeatable"]:
-        logger.warning("the frames are of another episode 0: the environment does not repeat itself")
+        logger.warning("the environment does not repeat itself: the frames are not those of the first episode")
     played = agent.play(options.episodes, seed=options.seed)
     with output_stream(options.output) as stream:
         for number, (total, length) in enumerate(played):
