@@ -91,15 +91,42 @@ def planned_runs(
                     yield PlannedRun(data_set, fault.cause, fault.variant(data_set, seed), seed), fault
 
 
-def train_all(work_dir: Path, data_sets: Sequence[str], seeds: Sequence[int], only: Sequence[str]) -> None:
-    """Train all runs that have no scores yet."""
+def train_all(work_dir: Path, planned: Sequence[tuple[PlannedRun, Fault | None]]) -> None:
+    """Train the planned runs that have no scores yet."""
     from seqlab.plugins import load_plugin
 
     load_plugin(PLUGIN)
-    for run, fault in planned_runs(data_sets, seeds, only):
+    for run, fault in planned:
         path = run.folder(work_dir) / "scores.json"
         if path.exists():
             continue
         scores = run.train(work_dir.resolve(), fault)
         path.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
         logger.info("%s", json.dumps(scores))
+
+
+HEADER = (
+    "data set",
+    "cause",
+    "variant",
+    "seed",
+    "validation",
+    "test",
+    "first loss",
+    "training loss",
+    "validation loss",
+)
+
+
+def evidence_table(work_dir: Path, runs: Sequence[PlannedRun]) -> str:
+    """Format the scores of all trained runs in Markdown."""
+    lines = [HEADER, ("---",) * len(HEADER)]
+    for run in runs:
+        path = run.folder(work_dir) / "scores.json"
+        if path.exists():
+            scores = json.loads(path.read_text("utf-8"))
+            names = ("valid", "test", "first_loss", "train_loss", "valid_loss")
+            values = [f"{scores[name]:.4g}" if scores.get(name) is not None else "" for name in names]
+            values[1] = scores.get("error") or values[1]
+            lines.append((run.data_set, run.cause or HEALTHY, str(run.variant), str(run.seed), *values))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
