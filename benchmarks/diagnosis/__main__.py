@@ -1,4 +1,4 @@
-"""Planted faults: train healthy and faulty runs, and judge `seqlab diagnose` on them."""
+"""Planted faults: train healthy and faulty runs, judge `seqlab diagnose` on them, and ask other tools about them."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.diagnosis.data_sets import DATA_SETS
 from benchmarks.diagnosis.faults import FAULTS
 from benchmarks.diagnosis.judge import judge_all, report
+from benchmarks.diagnosis.peers import compare
 from benchmarks.diagnosis.runs import HEALTHY, evidence_table, planned_runs, train_all
 
 
@@ -23,6 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("judge", help="diagnose each run that has no diagnosis, and print the confusion table")
     judge.add_argument("--minutes", type=float, default=3.0, help="minutes of each diagnosis; default: %(default)s")
     judge.add_argument("--json", type=Path, metavar="FILE", help="write all judgements as JSON")
+    commands.add_parser("peers", help="ask runmedic, trainspotter and torchmortem about the same runs")
     for command in commands.choices.values():
         command.add_argument("--datasets", nargs="+", choices=DATA_SETS, default=list(DATA_SETS), help="default: all")
         command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         train_all(arguments.work_dir, planned)
     elif arguments.command == "evidence":
         print(evidence_table(arguments.work_dir, [run for run, _ in planned]))
+    elif arguments.command == "peers":
+        print(compare(arguments.work_dir, [run for run, _ in planned]))
     else:
         judgements = list(judge_all(arguments.work_dir, [run for run, _ in planned], arguments.minutes))
         print(report(judgements))
