@@ -60,7 +60,7 @@ def _config(folder: Path, model: ModelConfig, lr: float, max_steps: int) -> Conf
 
 def _transformer(folder: Path) -> Config:
     sizes = {"d_model": 64, "d_ff": 256, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
-    return _config(folder, TransformerConfig(**sizes, dropout=0.1), 4e-3, 1000)
+    return _config(folder, TransformerConfig(**sizes, dropout=0.1), 4e-3, 800)
 
 
 def _gru(folder: Path) -> Config:
