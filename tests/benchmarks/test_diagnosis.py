@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.diagnosis import data_sets
+from benchmarks.diagnosis import data_sets, peers
 from benchmarks.diagnosis.data_sets.data_set import Splits
 from benchmarks.diagnosis.faults import FAULTS, PLUGIN, duplicate, keep_little, leak, shift_pairs, swap_sides
 from benchmarks.diagnosis.judge import diagnose, judge, judge_all, report
@@ -193,3 +193,29 @@ def test_evidence_lists_the_scores_of_runs(tmp_path: Path) -> None:
     run.folder(tmp_path).mkdir(parents=True)
     (run.folder(tmp_path) / "scores.json").write_text(json.dumps({**scores, "test": 70.0}), "utf-8")
     assert "| table | clipping | 0 | 1 | 75 | 70 | 2 | 1.1 | 1.2 |" in evidence_table(tmp_path, [run])
+
+
+def test_peers_read_losses_under_names_they_know(tmp_path: Path) -> None:
+    """The validation loss is a series of its own, though metrics.jsonl may call it `loss`, too."""
+    train = {"kind": "train", "step": 1, "loss": 2.0, "lr": 0.1, "grad_norm": 1.0, "units_per_second": 9.0}
+    lines = [train, {"kind": "valid", "step": 1, "loss": 1.5, "accuracy": 50.0}]
+    lines.append({"kind": "valid", "step": 2, "nll_per_label": 1.25, "accuracy": 60.0})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    peers.write_log(tmp_path, tmp_path / "log.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()] == [
+        {"step": 1, "train_loss": 2.0, "lr": 0.1, "grad_norm": 1.0, "samples_per_second": 9.0},
+        {"step": 1, "val_loss": 1.5},
+        {"step": 2, "val_loss": 1.25},
+    ]
+
+
+def test_findings_of_peers_stand_for_known_causes() -> None:
+    named = {cause for table in peers.MEANINGS.values() for causes in table.values() for cause in causes}
+    assert named <= CAUSES.keys()
+    assert peers.meanings("torchmortem", "Dead units in hidden.0") == {"dead_units"}
+    answers = [
+        ("overfitting", [{"title": "Overfitting onset", "severity": "warning"}]),
+        ("healthy", []),
+        ("clipping", {}),
+    ]
+    assert peers._row("trainspotter", answers) == "| trainspotter | 1 of 2 | 1 of 2 | 0 of 1 | 1 |"
