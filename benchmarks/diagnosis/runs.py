@@ -9,7 +9,7 @@ import logging
 import shutil
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,28 +105,34 @@ def train_all(work_dir: Path, planned: Sequence[tuple[PlannedRun, Fault | None]]
         logger.info("%s", json.dumps(scores))
 
 
-HEADER = (
-    "data set",
-    "cause",
-    "variant",
-    "seed",
-    "validation",
-    "test",
-    "first loss",
-    "training loss",
-    "validation loss",
-)
+HEADER = ("data set", "cause", "variant", "seed", "validation", "test", "first loss", "last loss", "validation loss")
+MARGINS = {"nll_per_char": -0.05}
+"""Metric -> difference that matters, negative if lower values are better; percentages have a margin of 2."""
+
+
+def hurts(scores: dict[str, Any], healthy: dict[str, Any], margin: float) -> bool:
+    """Return whether a fault makes the validation or the test worse than healthy, or the validation too good."""
+    if scores.get("valid") is None or scores.get("test") is None:
+        return True
+    sign = 1 if margin > 0 else -1
+    valid, test = (sign * (healthy[name] - scores[name]) for name in ("valid", "test"))
+    return max(valid, test, test - valid) > abs(margin)
 
 
 def evidence_table(work_dir: Path, runs: Sequence[PlannedRun]) -> str:
-    """Format the scores of all trained runs in Markdown."""
-    lines = [HEADER, ("---",) * len(HEADER)]
+    """Format the scores of all trained runs in Markdown, and whether each fault hurts."""
+    scores: dict[PlannedRun, dict[str, Any]] = {}
     for run in runs:
         path = run.folder(work_dir) / "scores.json"
         if path.exists():
-            scores = json.loads(path.read_text("utf-8"))
-            names = ("valid", "test", "first_loss", "train_loss", "valid_loss")
-            values = [f"{scores[name]:.4g}" if scores.get(name) is not None else "" for name in names]
-            values[1] = scores.get("error") or values[1]
-            lines.append((run.data_set, run.cause or HEALTHY, str(run.variant), str(run.seed), *values))
+            scores[run] = json.loads(path.read_text("utf-8"))
+    lines = [(*HEADER, "hurts"), ("---",) * (len(HEADER) + 1)]
+    for run, found in scores.items():
+        healthy = scores.get(replace(run, cause=""))
+        margin = MARGINS.get(DATA_SETS[run.data_set].metric, 2.0)
+        names = ("valid", "test", "first_loss", "train_loss", "valid_loss")
+        values = [f"{found[name]:.4g}" if found.get(name) is not None else "" for name in names]
+        values[1] = found.get("error") or values[1]
+        verdict = "" if healthy is None or not run.cause else "yes" if hurts(found, healthy, margin) else "NO"
+        lines.append((run.data_set, run.cause or HEALTHY, str(run.variant), str(run.seed), *values, verdict))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

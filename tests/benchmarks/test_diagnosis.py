@@ -15,7 +15,7 @@ from benchmarks.diagnosis import data_sets, peers
 from benchmarks.diagnosis.data_sets.data_set import Splits
 from benchmarks.diagnosis.faults import FAULTS, PLUGIN, duplicate, keep_little, leak, shift_pairs, swap_sides
 from benchmarks.diagnosis.judge import diagnose, judge, judge_all, report
-from benchmarks.diagnosis.runs import PlannedRun, evidence_table, planned_runs, read_scores
+from benchmarks.diagnosis.runs import PlannedRun, evidence_table, hurts, planned_runs, read_scores
 from seqlab.data import TextBatch
 from seqlab.data.batch import ValueBatch
 from seqlab.models import MlpConfig, TransformerLmConfig
@@ -192,7 +192,20 @@ def test_evidence_lists_the_scores_of_runs(tmp_path: Path) -> None:
     [run] = [run for run, _ in planned_runs(["table"], [1], ["clipping"])]
     run.folder(tmp_path).mkdir(parents=True)
     (run.folder(tmp_path) / "scores.json").write_text(json.dumps({**scores, "test": 70.0}), "utf-8")
-    assert "| table | clipping | 0 | 1 | 75 | 70 | 2 | 1.1 | 1.2 |" in evidence_table(tmp_path, [run])
+    assert "| table | clipping | 0 | 1 | 75 | 70 | 2 | 1.1 | 1.2 |  |" in evidence_table(tmp_path, [run])
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "expected"),
+    [(80, 81, False), (76, 80, True), (80, 76, True), (83, 82, False), (84, 76, True), (None, 80, True)],
+)
+def test_a_fault_hurts_if_a_score_is_worse_or_the_validation_too_good(
+    valid: float | None, test: float, expected: bool
+) -> None:
+    healthy = {"valid": 80, "test": 80}
+    assert hurts({"valid": valid, "test": test}, healthy, 2) == expected
+    losses = {"valid": None if valid is None else -valid, "test": -test}
+    assert hurts(losses, {"valid": -80, "test": -80}, -2) == expected
 
 
 def test_peers_read_losses_under_names_they_know(tmp_path: Path) -> None:
