@@ -45,6 +45,10 @@ class Batch(Protocol):
         """Copy all tensors to `device`."""
         ...
 
+    def select(self, rows: Tensor) -> Self:
+        """Return a batch of some of the rows: (B',) int64 numbers of rows, or (B,) bool."""
+        ...
+
 
 class TokenBatch(Batch, Protocol):
     """Protocol of batches with tokens as targets."""
@@ -78,6 +82,22 @@ class BaseBatch:
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})  # type: ignore[type-var]
 
+    def select(self, rows: Tensor) -> Self:
+        """Return a batch of some of the rows, which keep their padding.
+
+        Args:
+            rows: (B',) int64 numbers of rows, or (B,) bool.
+        """
+        if rows.dtype == torch.bool:
+            rows = rows.nonzero().squeeze(1)
+        values = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        tensors = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
+        return self._with_counts(replace(self, **tensors))  # type: ignore[type-var]
+
+    def _with_counts(self, batch: Self) -> Self:
+        """Return a batch of selected rows with their number of targets."""
+        raise NotImplementedError
+
 
 def pin_batch(batch: Batch) -> Batch:
     """Copy a batch into page-locked memory, from which copies to a GPU are asynchronous."""
@@ -102,6 +122,10 @@ class BaseTokenBatch(BaseBatch):
         assert self.tgt_out is not None
         changes = {"tgt_out": torch.full_like(self.tgt_out, IGNORE), "num_tgt_tokens": 0}
         return replace(self, **changes)  # type: ignore[type-var]
+
+    def _with_counts(self, batch: Self) -> Self:
+        count = 0 if batch.tgt_out is None else int((batch.tgt_out != IGNORE).sum())
+        return replace(batch, num_tgt_tokens=count)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -139,6 +163,17 @@ class LabelledBatch(BaseTokenBatch):
     indices: Tensor  # (B,) int64: index of each line in the corpus
     num_tgt_tokens: int  # number of labels
 
+    def select(self, rows: Tensor) -> Self:
+        """Return a batch of some of the rows, with the spelling of their words."""
+        selected = replace(self, spelling=None)
+        selected = BaseTokenBatch.select(selected, rows)
+        if self.spelling is None:
+            return selected
+        row_of_word = torch.arange(len(self)).repeat_interleave(self.src_lengths)
+        order = torch.arange(len(self))[rows].tolist()
+        words = torch.cat([(row_of_word == row).nonzero().squeeze(1) for row in order])
+        return replace(selected, spelling=self.spelling[words])
+
 
 @dataclass(frozen=True)
 class FrameBatch(BaseTokenBatch):
@@ -170,6 +205,14 @@ class ValueBatch(BaseBatch):
         assert self.targets is not None
         missing = torch.nan if self.targets.is_floating_point() else IGNORE
         return replace(self, targets=torch.full_like(self.targets, missing), num_targets=0)
+
+    def _with_counts(self, batch: Self) -> Self:
+        return replace(batch, num_targets=0 if batch.targets is None else count_targets(batch.targets))
+
+
+def count_targets(targets: Tensor) -> int:
+    """Count the labels (int64, IGNORE for none) or numbers (float, NaN for none) of a tensor."""
+    return int((~targets.isnan()).sum() if targets.is_floating_point() else (targets != IGNORE).sum())
 
 
 class DecoderBatch(TokenBatch, Protocol):
@@ -273,7 +316,7 @@ def collate_values(
                 f"{found.shape}."
             )
         values = torch.from_numpy(found.astype(np.int64 if are_labels else np.float32))
-        count = int((values != IGNORE).sum() if are_labels else (~values.isnan()).sum())
+        count = count_targets(values)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return ValueBatch(src, lengths, values, row_indices, count)
 
@@ -285,7 +328,7 @@ def batch_of_arrays(
     values, count = None, 0
     if targets is not None:
         values = torch.from_numpy(targets)
-        count = int((values != IGNORE).sum() if targets.dtype.kind == "i" else (~values.isnan()).sum())
+        count = count_targets(values)
     lengths = torch.full((len(inputs),), inputs.shape[-2])
     return ValueBatch(torch.from_numpy(inputs), lengths, values, torch.from_numpy(indices), count)
 

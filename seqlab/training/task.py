@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -17,9 +17,15 @@ from seqlab.runs.folder import RunFolder
 from seqlab.search.search import select_search
 from seqlab.training.validation import RunInTraining, Validation
 
+Split = Literal["train", "valid"]
 Codecs = tuple[Any, Any]
 """Source and target codec: the same object for a joint vocabulary or data without separate sources and targets. The
 codec of text is a `Tokenizer`."""
+
+
+def rows_of(data: Any, split: Split) -> Any:
+    """Return the rows of a split of prepared data."""
+    return data.train if split == "train" else data.valid
 
 
 class Task:
@@ -61,6 +67,14 @@ class Task:
         episodes of an agent, are named by their numbers: the objective makes them (`CollectingObjective.collect`).
         """
         raise NotImplementedError
+
+    def split_batches(self, data: Any, config: Config, codecs: Codecs, split: Split) -> Iterator[Batch]:
+        """Yield each row of a split once, in batches of a fixed order, without augmentation.
+
+        A row of the training split has the same index as in the batches of `steps`. The default yields nothing: the
+        experiments of `seqlab.diagnosis` then use the batches of `steps`, and leave out the validation rows.
+        """
+        yield from ()
 
     def count(self, run: RunInTraining) -> Iterator[str]:
         """Fit a count-based model to the training corpus; yield lines for the log."""

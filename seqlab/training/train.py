@@ -255,7 +255,7 @@ def _assemble(
     model = model_config.build(*codecs)
     check_model(model, config, config.data.task)
     is_new = not checkpoint_steps(folder.checkpoints)
-    frozen, init_entries = _initialize_weights(model, config, codecs, data, is_new=is_new)
+    frozen, init_entries = initialize_weights(model, config, codecs, data, is_new=is_new)
     objective = config.objective.build_for(model, ModelFactory(model_config, *codecs))
     with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
@@ -291,7 +291,7 @@ def _assemble(
     return run, init_entries
 
 
-def _initialize_weights(
+def initialize_weights(
     model: Any, config: Config, codecs: tuple[Any, Any], data: Any, *, is_new: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Initialize weights from counts, another run or word vectors; return frozen rows and entries for run.json.

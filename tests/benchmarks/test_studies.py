@@ -113,11 +113,17 @@ def test_the_study_of_policy_gradients_measures_each_variant(tmp_path: Path, mon
     small = {"model.d_model": 32, "model.d_ff": 32, "data.valid_max_pairs": 20}
     monkeypatch.setattr(policy_gradient, "RECIPE", "number_words")
     chosen = ("total reward", "critic")
-    monkeypatch.setattr(policy_gradient, "VARIANTS", {name: policy_gradient.VARIANTS[name] for name in chosen})
-    [table] = policy_gradient.run(tmp_path, quick=True, shared=small).tables
+    names = (policy_gradient.UNCHANGED, *chosen)
+    monkeypatch.setattr(policy_gradient, "VARIANTS", {name: policy_gradient.VARIANTS[name] for name in names})
+    monkeypatch.setattr(policy_gradient, "PANELS", {"all": chosen})
+    study = policy_gradient.run(tmp_path, quick=True, shared=small)
+    [table] = study.tables
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")[2:]]
     assert [name for name, *_ in rows] == ["the start", *chosen]
     assert all(float(row[1]) > 0 for row in rows[1:])
+    assert [*study.curves["panels"]["all"]] == [*chosen]
+    [(_, gain), *_] = policy_gradient.gains_of(tmp_path, 1)
+    assert gain == 0  # the first samples are those of the start
 
 
 @pytest.mark.learning

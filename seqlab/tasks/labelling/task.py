@@ -38,7 +38,7 @@ from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
 from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
 from seqlab.text import Tokenizer, label_names
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,13 @@ class LabellingTask(Task):
         )
         return sampler.steps(after)
 
+    def split_batches(
+        self, data: PreparedData, config: Config, tokenizers: Codecs, split: Split
+    ) -> Iterator[LabelledBatch]:
+        """Yield each line of a split once, in batches of similar length."""
+        batch_tokens = _data_config(config).micro_batch_tokens
+        return ordered_labelled_batches(rows_of(data, split), batch_tokens, tokenizers)
+
     def count(self, run: RunInTraining) -> Iterator[str]:
         """Fit a count-based model to the training data; yield lines for the log."""
         pairs = run.data.train
@@ -145,9 +152,7 @@ class LabellingTask(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Label the validation set and compute metrics and the likelihood of its labels."""
         model, valid = inference_model(run, weights), run.data.valid
-        tokenizers = run.src_tokenizer, run.tgt_tokenizer
-        batch_tokens = _data_config(run.config).micro_batch_tokens
-        batches = list(ordered_labelled_batches(valid, batch_tokens, tokenizers))
+        batches = list(self.split_batches(run.data, run.config, run.codecs, "valid"))
         names = label_names(run.tgt_tokenizer)
 
         def label_batches(numbers: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[str], float]]:

@@ -21,7 +21,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer, load_tokenizer
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll
 
 
@@ -82,6 +82,13 @@ class LanguageModellingTask(Task):
         )
         return sampler.steps(after)
 
+    def split_batches(
+        self, data: PreparedData, config: Config, tokenizers: Codecs, split: Split
+    ) -> Iterator[TextBatch]:
+        """Yield each token of a split once: blocks of a continuous text in order, or lines sorted by length."""
+        settings = _data_config(config)
+        return ordered_text_batches(rows_of(data, split), settings, settings.micro_batch_tokens, tokenizers[1])
+
     def locate(self, data: PreparedData, index: int) -> str:
         """Return the file and line of a token of the training text."""
         return data.train.locate_token(index)
@@ -100,7 +107,7 @@ class LanguageModellingTask(Task):
         name, as masked tokens are predicted from the tokens before and after them.
         """
         data = _data_config(run.config)
-        batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
+        batches = self.split_batches(run.data, run.config, run.codecs, "valid")
         nll = mean_nll(run, inference_model(run, weights), batches)
         return Validation({}, nll, "nll_per_masked_token") if data.mask_share else Validation({}, nll)
 

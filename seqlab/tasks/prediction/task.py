@@ -32,7 +32,7 @@ from seqlab.tasks.prediction.examples import (
     prepare_examples,
     read_examples,
 )
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
 logger = logging.getLogger(__name__)
@@ -110,6 +110,13 @@ class PredictionTask(Task):
                 position = Position(start.epoch, 0, number)
                 yield TrainingStep(position, start.epoch + (number + 1) / num_steps, batches)
             start = Position(start.epoch + 1, 0, 0)
+
+    def split_batches(
+        self, data: PreparedExamples, config: Config, codecs: Codecs, split: Split
+    ) -> Iterator[ValueBatch]:
+        """Yield each example of a split once, in order."""
+        examples = rows_of(data, split)
+        return (examples.batch(indices) for indices in _index_batches(examples))
 
     def count(self, run: RunInTraining) -> Iterator[str]:
         """Fit a count-based model to the training examples."""

@@ -35,7 +35,7 @@ from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,12 @@ class RecordingLabelsTask(Task):
     ) -> Iterator[TrainingStep[ValueBatch]]:
         """Yield batches of recordings of similar length, with augmentation."""
         return recording_steps(data, config, codecs).steps(data.train, world.rank, world.world_size, after)
+
+    def split_batches(
+        self, data: LabelledRecordings, config: Config, codecs: Codecs, split: Split
+    ) -> Iterator[ValueBatch]:
+        """Yield each recording of a split once, in batches of similar length, without augmentation."""
+        return (batch for _, batch in recording_steps(data, config, codecs).batches(rows_of(data, split)))
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Compute the loss and the metrics on the validation split."""

@@ -34,7 +34,7 @@ from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_word_metric
 
 logger = logging.getLogger(__name__)
@@ -108,15 +108,22 @@ class TranscriptionTask(Task):
         """Yield batches of recordings of similar length, with augmentation."""
         return recording_steps(data, config, codecs).steps(data.train, world.rank, world.world_size, after)
 
+    def split_batches(
+        self, data: PreparedTranscripts, config: Config, codecs: Codecs, split: Split
+    ) -> Iterator[FrameBatch]:
+        """Yield each recording of a split once, in batches of similar length, without augmentation.
+
+        Recordings whose transcripts the model cannot output are left out, as in the loss of training.
+        """
+        indices = rows_of(data, split)
+        unreachable = _unreachable(indices, data, config, codecs[0])
+        reachable = indices if unreachable is None or unreachable.mask.all() else indices[~unreachable.mask]
+        return (batch for _, batch in recording_steps(data, config, codecs).batches(reachable))
+
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Compute the loss, and the error rates of the decoded transcripts."""
         model, data = inference_model(run, weights), run.data
-        # Texts without a path are left out here, as in the loss of training.
-        left_out = _unreachable(data.valid, data, run.config, run.codecs[0])
-        is_left_out = np.zeros(len(data.valid), bool) if left_out is None else left_out.mask
-        scored = data.valid if is_left_out.all() else data.valid[~is_left_out]
-        batches = recording_steps(data, run.config, run.codecs).batches(scored)
-        nll = mean_nll(run, model, (batch for _, batch in batches))
+        nll = mean_nll(run, model, self.split_batches(data, run.config, run.codecs, "valid"))
         search, device = run.config.training.valid_search, run.device_context.device
         transcriber = Transcriber(model, run.codecs, search, device, reading=run.reading)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]

@@ -27,7 +27,7 @@ from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.tasks.translation.load import load_translator
 from seqlab.text import find_unknown
-from seqlab.training.task import Codecs, Task
+from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import (
     RunInTraining,
     Validation,
@@ -109,10 +109,16 @@ class TranslationTask(Task):
         )
         return sampler.steps(after)
 
+    def split_batches(
+        self, data: PreparedData, config: Config, tokenizers: Codecs, split: Split
+    ) -> Iterator[Seq2SeqBatch]:
+        """Yield each pair of a split once, in batches of similar length."""
+        return ordered_batches(rows_of(data, split), _data_config(config).micro_batch_tokens, tokenizers[1])
+
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Score and decode the validation set with the given weights; the model in training is not changed."""
         model, valid = inference_model(run, weights), run.data.valid
-        batches = ordered_batches(valid, _data_config(run.config).micro_batch_tokens, run.tgt_tokenizer)
+        batches = self.split_batches(run.data, run.config, run.codecs, "valid")
         nll = mean_nll(run, model, batches)
         src_rows = [valid.src[index] for index in range(len(valid))]
         search = _limited_search(run.config, run.data)

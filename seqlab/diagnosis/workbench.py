@@ -1,0 +1,289 @@
+"""Set up a run for experiments in memory: its data, samples of its rows, its weights, and short trainings.
+
+Nothing is written into the folder of the run: its cache is linked into a temporary folder.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.base.world import SINGLE_PROCESS
+from seqlab.data.batch import Batch
+from seqlab.data.input_hashes import hash_inputs
+from seqlab.data.survey import no_progress
+from seqlab.objectives import ModelFactory, StepContext, TextSide
+from seqlab.optim import Parameters
+from seqlab.optim.muon import hidden_matrices
+from seqlab.runs.codecs import load_codecs_for
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import copy_weights, load_run, named_buffers, named_weights
+from seqlab.training.accumulator import Accumulator, seeded
+from seqlab.training.device_context import DeviceContext, set_up
+from seqlab.training.resume import check_content
+from seqlab.training.step import Update, update
+from seqlab.training.task import Split
+from seqlab.training.train import initialize_weights
+from seqlab.training.word_vectors import vector_columns
+
+MAX_ROWS = 20_000
+"""Maximum number of rows of a split: of a larger one, blocks of neighboring rows are used."""
+NUM_BLOCKS = 200
+WARMUP_SHARE = 0.1
+"""Share of a short training in which the learning rate grows."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of groups of rows: sums (G,) and the numbers of units (G,) that they are summed over."""
+
+    totals: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """Mean loss per unit."""
+        return float(self.totals.sum() / max(1.0, self.counts.sum()))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean over groups (ratio estimator)."""
+        groups = len(self.totals)
+        if groups < 2 or not self.counts.sum():
+            return float("nan")
+        residuals = self.totals - self.mean * self.counts
+        return float(np.sqrt((residuals**2).sum() * groups / (groups - 1)) / self.counts.sum())
+
+
+@dataclass
+class Workbench:
+    """A trained run with its data, for experiments that change one thing, train a little, and measure."""
+
+    folder: RunFolder
+    config: Config
+    codecs: tuple[Any, Any]
+    data: Any
+    """The result of `Task.prepare`."""
+    device_context: DeviceContext
+    weights: Mapping[str, Tensor]
+    """Weights and buffers of the last checkpoint."""
+    step: int
+    """Step of the last checkpoint."""
+
+    @cached_property
+    def task(self) -> Any:
+        """The task of the run."""
+        return self.config.data.task
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl."""
+        return list(self.folder.read_metrics())
+
+    @cached_property
+    def first_step(self) -> Sequence[Batch]:
+        """Batches of the first training step."""
+        micro_steps: Sequence[Batch] = next(
+            self.task.steps(self.data, self.config, self.codecs, SINGLE_PROCESS, None)
+        ).micro_steps
+        return micro_steps
+
+    @cached_property
+    def train_rows(self) -> list[Batch]:
+        """Batches of the training rows without augmentation; of a large split, of blocks of neighboring rows.
+
+        A task without `Task.split_batches` gives batches of its first steps.
+        """
+        batches = self._split("train")
+        if not batches:
+            steps = self.task.steps(self.data, self.config, self.codecs, SINGLE_PROCESS, None)
+            batches = [batch for step in islice(steps, 50) for batch in step.micro_steps]
+        return batches
+
+    @cached_property
+    def valid_rows(self) -> list[Batch]:
+        """Batches of the validation rows; none for a task without `Task.split_batches`."""
+        return self._split("valid")
+
+    def _split(self, split: Split) -> list[Batch]:
+        """Return the batches of a split, without rows outside of the blocks of a large one."""
+        batches = list(self.task.split_batches(self.data, self.config, self.codecs, split))
+        count = sum(len(batch.indices) for batch in batches)
+        if count <= MAX_ROWS:
+            return batches
+        order = np.sort(np.concatenate([batch.indices.numpy() for batch in batches]))
+        starts = np.linspace(0, count - MAX_ROWS // NUM_BLOCKS, NUM_BLOCKS).astype(int)
+        kept = np.unique(np.concatenate([order[start : start + MAX_ROWS // NUM_BLOCKS] for start in starts]))
+        selected = (batch.select(torch.from_numpy(np.isin(batch.indices.numpy(), kept))) for batch in batches)
+        return [batch for batch in selected if len(batch.indices)]
+
+    @property
+    def context(self) -> StepContext:
+        """Return what the objective may use, with fixed random numbers."""
+        src, tgt = self.codecs
+        return StepContext(self.step, seed=self.config.seed, sides=(TextSide(src), TextSide(tgt)))
+
+    def learner(self, config: Config | None = None, weights: Mapping[str, Tensor] | None = None) -> "Learner":
+        """Build the model, objective and optimizer of a config (default: of the run).
+
+        The weights are those given, or those at the start of a training.
+        """
+        return Learner(self, config or self.config, weights)
+
+
+class Learner:
+    """A model with its objective and optimizer, trained in memory."""
+
+    def __init__(self, bench: Workbench, config: Config, weights: Mapping[str, Tensor] | None) -> None:
+        self.bench, self.config = bench, config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model_config = config.model.resolve(config.data)
+            self.model = model_config.build(*bench.codecs)
+            frozen, _ = initialize_weights(self.model, config, bench.codecs, bench.data, is_new=weights is None)
+            if weights is not None:
+                copy_weights(self.model, weights, bench.folder.path)
+            factory = ModelFactory(model_config, *bench.codecs)
+            self.objective = config.objective.build_for(self.model, factory)
+        self.accumulator = Accumulator(self.model, self.objective, bench.device_context, config.seed, frozen)
+        self.optimizer = config.optim.optimizer.build(
+            Parameters(self.accumulator.parameters, self.accumulator.partly_frozen, hidden_matrices(self.model))
+        )
+        self.num_updates = 0
+        self.zero_gradients()
+
+    def zero_gradients(self) -> None:
+        """Set the gradients to 0."""
+        for parameter in self.accumulator.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the weights and buffers of the model."""
+        tensors = named_weights(self.model) | named_buffers(self.model)
+        return {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def update(self, micro_steps: Sequence[Batch], lr: float) -> Update:
+        """Run one update as in training; raise NonFiniteUpdate for a loss or gradient that is not finite."""
+        self.model.train()
+        optim = self.config.optim
+        context = replace(self.bench.context, step=self.num_updates)
+        self.num_updates += 1
+        return update(
+            self.accumulator,
+            self.optimizer,
+            micro_steps,
+            context,
+            lr,
+            optim.max_grad_norm,
+            optim.max_grad_value,
+        )
+
+    def train(self, rows: Sequence[Batch], num_steps: int, lr_factor: float = 1.0, seed: int = 1) -> list[Update]:
+        """Run updates on random rows in steps of the size of the run; return the updates.
+
+        The learning rate grows in the first tenth of the steps, and is then constant: `lr_factor` times the peak rate.
+        """
+        warmup = max(1, round(WARMUP_SHARE * num_steps))
+        lr = lr_factor * self.config.optim.optimizer.lr
+        size = sum(batch.num_targets for batch in self.bench.first_step)
+        steps = islice(random_steps(rows, size, seed), num_steps)
+        return [self.update(step, lr * min(1.0, (number + 1) / warmup)) for number, step in enumerate(steps)]
+
+    @torch.no_grad()
+    def losses(self, rows: Sequence[Batch]) -> Losses:
+        """Compute the loss of each batch in evaluation mode, with the same random numbers in each call."""
+        self.model.eval()
+        totals, counts = [], []
+        device = self.bench.device_context.device
+        for batch in rows:
+            with seeded(self.config.seed, device) as generator, self.bench.device_context.autocast():
+                context = replace(self.bench.context, generator=generator)
+                loss = self.objective(self.model, batch.to(device), context)
+            totals.append(float(loss.total))
+            counts.append(float(loss.count))
+        return Losses(np.array(totals, np.float64), np.array(counts, np.float64))
+
+
+def split_rows(rows: Sequence[Batch], size: int) -> list[Batch]:
+    """Divide batches into batches of at most `size` rows."""
+    return [batch.select(numbers) for batch in rows for numbers in torch.arange(len(batch.indices)).split(size)]
+
+
+def sample_rows(rows: Sequence[Batch], count: int, seed: int = 1) -> list[Batch]:
+    """Select about `count` random rows, at most all."""
+    total = sum(len(batch.indices) for batch in rows)
+    rng = np.random.default_rng(seed)
+    is_chosen = np.zeros(total, bool)
+    is_chosen[rng.permutation(total)[:count]] = True
+    return select_rows(rows, is_chosen)
+
+
+def select_rows(rows: Sequence[Batch], mask: NDArray[np.bool_]) -> list[Batch]:
+    """Select the rows of batches by a mask over all rows in their order."""
+    ends = np.cumsum([len(batch.indices) for batch in rows])
+    parts = np.split(mask, ends[:-1])
+    selected = (batch.select(torch.from_numpy(part)) for batch, part in zip(rows, parts, strict=True) if part.any())
+    return list(selected)
+
+
+def random_steps(rows: Sequence[Batch], num_targets: int, seed: int) -> Iterator[list[Batch]]:
+    """Yield micro-steps with about `num_targets` targets for each step, endlessly, from batches of similar length."""
+    rng = np.random.default_rng(seed)
+    step: list[Batch] = []
+    count = 0
+    while True:
+        for piece in _random_pieces(rows, num_targets, rng):
+            step.append(piece)
+            count += piece.num_targets
+            if count >= num_targets:
+                yield step
+                step, count = [], 0
+
+
+def _random_pieces(rows: Sequence[Batch], num_targets: int, rng: np.random.Generator) -> list[Batch]:
+    """Divide the shuffled rows of each batch into batches of at most about `num_targets` targets, in random order."""
+    pieces: list[Batch] = []
+    for batch in rows:
+        order = torch.from_numpy(rng.permutation(len(batch.indices)))
+        targets_per_row = max(1.0, batch.num_targets / len(batch.indices))
+        pieces += [batch.select(part) for part in order.split(max(1, int(num_targets / targets_per_row)))]
+    return [pieces[number] for number in rng.permutation(len(pieces))]
+
+
+def open_run(path: str | Path, scratch: Path) -> Workbench:
+    """Set up a run for experiments; its cache is linked into the folder `scratch`.
+
+    Raises:
+        FileNotFoundError: the run or one of its data files does not exist.
+        ValueError: the folder is not a run, or its data has changed since it was trained.
+    """
+    folder = RunFolder(path)
+    folder.refuse_missing()
+    description = folder.read_description()
+    loaded = load_run(path, checkpoint="last")
+    cache = scratch / "cache"
+    if folder.cache.is_dir():
+        shutil.copytree(folder.cache, cache, copy_function=_link)
+    check_content(folder, hash_inputs([*loaded.config.data.input_specs(), *vector_columns(loaded.config)], cache))
+    config, codecs = loaded.config, load_codecs_for(folder, loaded.config.data)
+    data = config.data.task.prepare(config, codecs, cache, no_progress)
+    weights = named_weights(loaded.model) | named_buffers(loaded.model)
+    return Workbench(folder, config, codecs, data, set_up(config.training, before=description), weights, loaded.step)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file of the cache, whose files are replaced and never changed; copy it on another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
