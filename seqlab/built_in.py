@@ -44,6 +44,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "plot": ("seqlab.cli.plot:PLOT", "draw training curves, the attention of a translation, or a transcript"),
     },
+    "find out what is wrong": {
+        "diagnose": ("seqlab.cli.diagnose", "find out by experiments why a model does not learn"),
+    },
     "exchange with other programs": {
         "export": ("seqlab.cli.export", "write a run for another engine"),
         "import": ("seqlab.cli.import_arpa:IMPORT", "create a run from an ARPA file"),

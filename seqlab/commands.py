@@ -7,6 +7,9 @@ from typing import Any
 INCOMPLETE = 3
 """Exit status of a command that skipped some of its inputs, and reported which."""
 
+FOUND = 4
+"""Exit status of a command with `--fail-on` that has found what the option names."""
+
 
 class UsageError(ValueError):
     """Invalid command-line arguments, or options that contradict each other."""

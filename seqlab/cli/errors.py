@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from seqlab.cli.streams import STANDARD_OUTPUT
-from seqlab.commands import INCOMPLETE
+from seqlab.commands import FOUND, INCOMPLETE
 from seqlab.remote_errors import is_user_error
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -29,6 +29,7 @@ STATUSES = {
     FAILURE: "a failure: out of memory or disk space, a file cannot be written, a process was lost",
     USER_MISTAKE: "a mistake: an unknown option, a missing or damaged file, bytes that are not UTF-8",
     INCOMPLETE: "done, but some inputs have no result: warnings name them, their output lines are empty",
+    FOUND: "`--fail-on`: something was found",
     128 + signal.SIGINT: "Ctrl-C (SIGINT)",
     BROKEN_PIPE: "the reader of the output closed the pipe, as `head` does (SIGPIPE)",
     128 + signal.SIGTERM: "SIGTERM",

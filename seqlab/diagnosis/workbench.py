@@ -5,7 +5,7 @@ Nothing is written into the folder of the run: its cache is linked into a tempor
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -21,6 +21,7 @@ from seqlab.base.world import SINGLE_PROCESS
 from seqlab.data.batch import Batch
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import no_progress
+from seqlab.diagnosis.changes import without_smoothing
 from seqlab.objectives import ModelFactory, StepContext, TextSide
 from seqlab.optim import Parameters
 from seqlab.optim.muon import hidden_matrices
@@ -39,8 +40,10 @@ from seqlab.training.word_vectors import vector_columns
 MAX_ROWS = 20_000
 """Maximum number of rows of a split: of a larger one, blocks of neighboring rows are used."""
 NUM_BLOCKS = 200
+GROUP_ROWS = 16
+"""Rows of a group of a sample, whose mean losses give the standard error."""
 WARMUP_SHARE = 0.1
-"""Share of a short training in which the learning rate grows."""
+"""Share of a short training in which the learning rate grows; then it falls to 0."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ class Learner:
                 copy_weights(self.model, weights, bench.folder.path)
             factory = ModelFactory(model_config, *bench.codecs)
             self.objective = config.objective.build_for(self.model, factory)
+            # Losses are compared between configs, so that label smoothing must not be a part of them.
+            self.measured = without_smoothing(config).objective.build_for(self.model, factory)
         self.accumulator = Accumulator(self.model, self.objective, bench.device_context, config.seed, frozen)
         self.optimizer = config.optim.optimizer.build(
             Parameters(self.accumulator.parameters, self.accumulator.partly_frozen, hidden_matrices(self.model))
@@ -188,44 +193,69 @@ class Learner:
             optim.max_grad_value,
         )
 
-    def train(self, rows: Sequence[Batch], num_steps: int, lr_factor: float = 1.0, seed: int = 1) -> list[Update]:
-        """Run updates on random rows in steps of the size of the run; return the updates.
+    def train(
+        self,
+        rows: Sequence[Batch],
+        num_steps: int,
+        lr_factor: float = 1.0,
+        *,
+        share_of_step: float = 1.0,
+        seed: int = 1,
+        before_update: Callable[[], None] = lambda: None,
+    ) -> list[Update]:
+        """Run updates on random rows; return them.
 
-        The learning rate grows in the first tenth of the steps, and is then constant: `lr_factor` times the peak rate.
+        The learning rate grows to `lr_factor` times the peak rate in the first tenth of the steps, and falls to 0.
+
+        Args:
+            rows: training rows.
+            num_steps: number of updates.
+            lr_factor: factor of the peak rate.
+            share_of_step: targets of a step, relative to the first step of the run.
+            seed: seed of the order of rows.
+            before_update: function that is called before each update, and may raise an exception to stop.
+
+        Raises:
+            NonFiniteUpdate: a loss or gradient is not finite.
         """
-        warmup = max(1, round(WARMUP_SHARE * num_steps))
-        lr = lr_factor * self.config.optim.optimizer.lr
-        size = sum(batch.num_targets for batch in self.bench.first_step)
-        steps = islice(random_steps(rows, size, seed), num_steps)
-        return [self.update(step, lr * min(1.0, (number + 1) / warmup)) for number, step in enumerate(steps)]
+        lr, warmup = lr_factor * self.config.optim.optimizer.lr, WARMUP_SHARE * num_steps
+        size = max(1, round(share_of_step * sum(batch.num_targets for batch in self.bench.first_step)))
+        updates = []
+        for number, step in enumerate(islice(random_steps(rows, size, seed), num_steps)):
+            before_update()
+            remaining = (num_steps - number) / (num_steps - warmup)
+            updates.append(self.update(step, lr * min(1.0, (number + 1) / max(1.0, warmup), remaining)))
+        return updates
 
     @torch.no_grad()
     def losses(self, rows: Sequence[Batch]) -> Losses:
-        """Compute the loss of each batch in evaluation mode, with the same random numbers in each call."""
+        """Compute the loss of each batch in evaluation mode, without label smoothing.
+
+        The random numbers are the same in each call.
+        """
         self.model.eval()
         totals, counts = [], []
         device = self.bench.device_context.device
         for batch in rows:
             with seeded(self.config.seed, device) as generator, self.bench.device_context.autocast():
                 context = replace(self.bench.context, generator=generator)
-                loss = self.objective(self.model, batch.to(device), context)
+                loss = self.measured(self.model, batch.to(device), context)
             totals.append(float(loss.total))
             counts.append(float(loss.count))
         return Losses(np.array(totals, np.float64), np.array(counts, np.float64))
 
 
-def split_rows(rows: Sequence[Batch], size: int) -> list[Batch]:
-    """Divide batches into batches of at most `size` rows."""
-    return [batch.select(numbers) for batch in rows for numbers in torch.arange(len(batch.indices)).split(size)]
-
-
 def sample_rows(rows: Sequence[Batch], count: int, seed: int = 1) -> list[Batch]:
-    """Select about `count` random rows, at most all."""
-    total = sum(len(batch.indices) for batch in rows)
+    """Select about `count` random rows, at most all, in groups of rows of one batch, which have similar lengths."""
     rng = np.random.default_rng(seed)
-    is_chosen = np.zeros(total, bool)
-    is_chosen[rng.permutation(total)[:count]] = True
-    return select_rows(rows, is_chosen)
+    groups = [
+        (batch, numbers)
+        for batch in rows
+        for numbers in torch.from_numpy(rng.permutation(len(batch.indices))).split(GROUP_ROWS)
+    ]
+    chosen = rng.permutation(len(groups))
+    num_groups = int(np.searchsorted(np.cumsum([len(groups[i][1]) for i in chosen]), count)) + 1
+    return [groups[i][0].select(groups[i][1]) for i in chosen[:num_groups]]
 
 
 def select_rows(rows: Sequence[Batch], mask: NDArray[np.bool_]) -> list[Batch]:

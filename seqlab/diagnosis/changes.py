@@ -1,0 +1,67 @@
+"""Changes of a config for short trainings."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from seqlab.diagnosis.finding import LeftOut
+from seqlab.runs.config import Config
+
+Change = Callable[[Config], Config]
+SIZE_FIELDS = ("hidden_size", "d_model", "d_ff", "channels", "hidden_sizes", "embedding_size", "embedding_dim")
+"""Fields of models with the widths of their layers."""
+WIDENING = 2
+USUAL_SMOOTHING = 0.1
+MIN_DROPOUT, MAX_DROPOUT, DROPOUT_FACTOR = 0.3, 0.6, 1.5
+MIN_DECAY, DECAY_FACTOR = 1e-2, 10.0
+
+
+def unchanged(config: Config) -> Config:
+    """Return the config."""
+    return config
+
+
+def without_smoothing(config: Config) -> Config:
+    """Return a config without label smoothing, whose losses can be compared with those of other configs."""
+    return replace(config, objective=_changed_fields(config.objective, "label_smoothing", lambda old: 0.0))
+
+
+def less_regularized(config: Config) -> Config:
+    """Return a config without dropout, weight decay and L1 penalty, and with at most the usual label smoothing."""
+    objective = _changed_fields(config.objective, "label_smoothing", lambda old: min(old, USUAL_SMOOTHING))
+    model = _changed_fields(config.model, "dropout", lambda old: 0.0)
+    optimizer = _changed_fields(config.optim.optimizer, "weight_decay", lambda old: 0.0)
+    optim = replace(config.optim, optimizer=optimizer, l1_penalty=0.0)
+    return replace(config, objective=objective, model=model, optim=optim)
+
+
+def more_regularized(config: Config) -> Config:
+    """Return a config with more dropout and weight decay."""
+    model = _changed_fields(
+        config.model, "dropout", lambda old: min(MAX_DROPOUT, max(MIN_DROPOUT, DROPOUT_FACTOR * old))
+    )
+    optimizer = _changed_fields(config.optim.optimizer, "weight_decay", lambda old: max(MIN_DECAY, DECAY_FACTOR * old))
+    return replace(config, model=model, optim=replace(config.optim, optimizer=optimizer))
+
+
+def _changed_fields(part: Any, name: str, change: Callable[[float], float]) -> Any:
+    """Return a part whose numeric fields with a name that contains `name` are changed."""
+    values = {key: value for key, value in vars(part).items() if name in key and isinstance(value, float)}
+    return replace(part, **{key: change(value) for key, value in values.items()})
+
+
+def without_clipping(config: Config) -> Config:
+    """Return a config without gradient clipping."""
+    return replace(config, optim=replace(config.optim, max_grad_norm=None, max_grad_value=None))
+
+
+def larger(config: Config) -> Config:
+    """Return a config with layers that are twice as wide; raise LeftOut if the model has no field for the width."""
+    values = {name: value for name, value in vars(config.model).items() if name in SIZE_FIELDS and value}
+    if not values:
+        raise LeftOut("the model has no field for the width of its layers")
+    widened = {
+        name: WIDENING * value if isinstance(value, int) else type(value)(WIDENING * each for each in value)
+        for name, value in values.items()
+    }
+    return replace(config, model=replace(config.model, **widened))  # type: ignore[type-var]

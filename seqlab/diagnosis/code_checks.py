@@ -1,0 +1,287 @@
+"""Checks of models and objectives by what must not change the loss: later tokens, padding; and of their gradients."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, Batch
+from seqlab.diagnosis.experiments import Experiments
+from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.workbench import Learner, sample_rows
+from seqlab.models.interfaces import Stepper
+from seqlab.objectives import TextSide
+from seqlab.training.running_statistics import recomputed_buffers, running_statistics
+
+MIN_TARGETS = 4
+"""Minimum number of target positions of a batch for checks of later tokens."""
+TOLERANCE = 1e-3
+"""Relative change of a loss that rounding and convolutions do not reach."""
+MIN_DEAD_SHARE = 0.5
+MIN_LAYER_UNITS = 8
+MAX_GRADIENT_RATIO = 1e4
+"""Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
+MAX_FIRST_LOSS = 2.5
+"""Largest first loss, relative to the loss of uniform outputs."""
+EXPLODED = 1e3
+"""Norm of the gradient per unit that no healthy training has."""
+
+
+def check_later_tokens(lab: Experiments) -> Iterator[Finding]:
+    """Change the inputs of the second half of the positions: the loss of the first half must stay the same."""
+    learner, batch = lab.trained, _decoder_batch(lab)
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    middle = batch.tgt_out.size(1) // 2
+    tgt_out = batch.tgt_out.clone()
+    tgt_out[:, middle:] = IGNORE
+    first_half = replace(batch, tgt_out=tgt_out, num_tgt_tokens=int((tgt_out != IGNORE).sum()))
+    tgt_in = batch.tgt_in.clone()
+    tgt_in[:, middle:] = _other_ids(tgt_in[:, middle:], lab.bench.codecs[1])
+    before, after = (_total(learner, each) for each in (first_half, replace(first_half, tgt_in=tgt_in)))
+    if _differs(before, after):
+        evidence = (
+            f"other input tokens from position {middle} on changed the loss of the positions before them from "
+            f"{before:.4g} to {after:.4g}"
+        )
+        yield Finding("future_visible", evidence, 0.98)
+
+
+def check_targets_as_inputs(lab: Experiments) -> Iterator[Finding]:
+    """Change target tokens at two positions: the changes of the loss must add up, unless targets are inputs, too."""
+    learner, batch = lab.trained, _decoder_batch(lab)
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    is_target = batch.tgt_out != IGNORE
+    if float((batch.tgt_in == batch.tgt_out)[is_target].float().mean()) > 0.9:
+        yield Finding("unshifted_targets", "more than 90% of the input tokens equal the target at their position", 0.99)
+        return
+    first, second = batch.tgt_out.size(1) // 3, batch.tgt_out.size(1) // 3 + 1
+    other = _other_ids(batch.tgt_out, lab.bench.codecs[1]).where(is_target, batch.tgt_out)
+    totals = []
+    for columns in ([], [first], [second], [first, second]):
+        changed = batch.tgt_out.clone()
+        changed[:, columns] = other[:, columns]
+        totals.append(_total(learner, replace(batch, tgt_out=changed)))
+    none, only_first, only_second, both = totals
+    if _differs(both - only_second, only_first - none, scale=abs(none)):
+        evidence = (
+            f"another target token at position {first} changed the loss by {only_first - none:.4g}, but by "
+            f"{both - only_second:.4g} after the target at position {second} was changed: the model reads its targets"
+        )
+        yield Finding("unshifted_targets", evidence, 0.98)
+
+
+def check_padding(lab: Experiments) -> Iterator[Finding]:
+    """Add padding to a batch: neither the loss nor its number of units must change."""
+    batch = sample_rows(lab.bench.train_rows, 8)[0]
+    padded = _add_padding(batch, 5, lab.bench.codecs)
+    learner = lab.trained
+    with torch.no_grad():
+        before, after = (_loss(learner, each) for each in (batch, padded))
+    if _differs(float(before.total), float(after.total)) or _differs(float(before.count), float(after.count)):
+        evidence = (
+            f"five columns of padding changed the loss from {float(before.total):.4g} (over {float(before.count):.0f} "
+            f"units) to {float(after.total):.4g} (over {float(after.count):.0f} units)"
+        )
+        yield Finding("padding_in_loss", evidence, 0.98)
+
+
+def check_gradients(lab: Experiments) -> Iterator[Finding]:
+    """Look for parameters without gradient, units that never react, and gradients that vanish or explode."""
+    fresh, trained = (
+        _gradients(learner, lab) for learner in (lab.fresh(), lab.bench.learner(weights=lab.bench.weights))
+    )
+    silent = [name for name, gradient in trained.items() if not gradient.any() and not fresh[name].any()]
+    frozen = [name for name, parameter in lab.trained.model.named_parameters() if not parameter.requires_grad]
+    count = sum(trained[name].numel() for name in silent)
+    if silent:
+        shown = ", ".join(silent[:3]) + (f" and {len(silent) - 3} more" if len(silent) > 3 else "")
+        yield Finding("no_gradient", f"the gradient of {shown} ({count:,} weights) is 0 for all rows", 0.97)
+    if frozen:
+        shown = ", ".join(frozen[:3])
+        yield Finding("no_gradient", f"{len(frozen)} parameters are not trained (`requires_grad`): {shown}", 0.75)
+    yield from _check_units(lab, trained)
+    yield from _check_layers(lab, fresh, set(silent))
+
+
+def _check_units(lab: Experiments, gradients: dict[str, Tensor]) -> Iterator[Finding]:
+    """Look for layers most of whose outputs have no gradient: units that are 0 for all rows."""
+    worst, name = 0.0, ""
+    for each, gradient in _layer_gradients(lab.trained.model, gradients).items():
+        rows = gradient.flatten(1).abs().amax(1)
+        if len(rows) >= MIN_LAYER_UNITS and float(rows.max()) > 0:
+            share = float((rows <= 1e-9 * rows.max()).float().mean())
+            if share > worst:
+                worst, name = share, each
+    if worst >= MIN_DEAD_SHARE:
+        evidence = f"{100 * worst:.0f}% of the units of {name} have no gradient for any of the rows"
+        yield Finding("dead_units", evidence, 0.9)
+
+
+def _check_layers(lab: Experiments, gradients: dict[str, Tensor], silent: set[str]) -> Iterator[Finding]:
+    """Compare the gradients of the layers of an untrained model."""
+    layers = {
+        name: float(gradient.square().mean().sqrt())
+        for name, gradient in _layer_gradients(lab.trained.model, gradients).items()
+        if name not in silent
+    }
+    norm = float(torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt())
+    if not np.isfinite(norm) or norm > EXPLODED:
+        yield Finding("exploding_gradient", f"the norm of the gradient of the untrained model is {norm:.3g}", 0.93)
+        return
+    if len(layers) < 3:
+        return
+    smallest, largest = min(layers, key=layers.__getitem__), max(layers, key=layers.__getitem__)
+    ratio = layers[largest] / max(layers[smallest], 1e-30)
+    if ratio > MAX_GRADIENT_RATIO:
+        evidence = (
+            f"in the untrained model the gradient of {smallest} is {ratio:.1g} times smaller than that of {largest} "
+            f"(root mean squares {layers[smallest]:.2g} and {layers[largest]:.2g})"
+        )
+        yield Finding("vanishing_gradient", evidence, 0.92)
+
+
+def check_first_loss(lab: Experiments) -> Iterator[Finding]:
+    """Compare the loss of an untrained model with that of uniform outputs."""
+    if lab.bench.config.init_from is not None:
+        raise LeftOut("the run started from the weights of another run")
+    uniform, first = lab.uniform_loss, lab.fresh().losses(lab.train_sample)
+    if not np.isfinite(first.mean) or first.mean > MAX_FIRST_LOSS * uniform + 1:
+        evidence = f"the loss of the untrained model is {first.mean:.3g}, that of uniform outputs {uniform:.3g}"
+        yield Finding("bad_initialization", evidence, 0.9)
+
+
+def check_direction(lab: Experiments) -> Iterator[Finding]:
+    """Take small updates: the loss of their rows must fall, and it must fall in the direction of better outputs."""
+    rows = sample_rows(lab.bench.train_rows, 32)
+    changes = []
+    for factor in (0.1, 0.01):
+        learner = lab.fresh()
+        before = learner.losses(rows).mean
+        for _ in range(3):
+            learner.update(rows, factor * lab.bench.config.optim.optimizer.lr)
+        changes.append(learner.losses(rows).mean - before)
+    if min(changes) > 0 and all(np.isfinite(changes)):
+        evidence = (
+            f"three updates with a tenth of the learning rate raised the loss of their own rows by {changes[0]:.3g}"
+        )
+        yield Finding("wrong_sign", evidence, 0.96)
+    final = lab.trained.losses(lab.train_sample).mean
+    if final < 0 and abs(final) > 0.1 * lab.uniform_loss and lab.scores_fell:
+        evidence = f"the loss fell to {final:.3g}, below 0, while the validation became worse"
+        yield Finding("wrong_sign", evidence, 0.96)
+
+
+def check_batch_norm(lab: Experiments) -> Iterator[Finding]:
+    """Recompute the running statistics of batch norm from training rows: the loss must not fall."""
+    learner = lab.bench.learner(weights=lab.bench.weights)
+    if not running_statistics(learner.model):
+        raise LeftOut("the model has no batch normalization")
+    stored = learner.losses(lab.train_sample)
+    batches = [batch for batch, _ in zip(lab.bench.train_rows, range(50), strict=False)]
+    buffers = recomputed_buffers(learner.model, dict(lab.bench.weights), iter(batches), lab.bench.device_context)
+    recomputed = lab.bench.learner(weights={**lab.bench.weights, **buffers}).losses(lab.train_sample)
+    if stored.mean - recomputed.mean > max(0.2 * abs(recomputed.mean), 4 * recomputed.standard_error):
+        evidence = (
+            f"statistics computed anew from the training rows changed the training loss from {stored.mean:.3g} to "
+            f"{recomputed.mean:.3g} ± {recomputed.standard_error:.1g}"
+        )
+        yield Finding("batch_norm_statistics", evidence, 0.95)
+
+
+def _decoder_batch(lab: Experiments) -> Any:
+    """Return a few rows for a model that predicts from left to right; raise LeftOut for another model."""
+    if not isinstance(lab.trained.model, Stepper):
+        raise LeftOut("the model does not predict from left to right")
+    batch: Any = max(lab.bench.train_rows, key=lambda each: each.num_targets / len(each.indices)).select(
+        torch.arange(4)
+    )
+    if batch.tgt_out.size(1) < MIN_TARGETS:
+        raise LeftOut("the targets are too short")
+    return replace(batch, continues=False) if batch.continues else batch
+
+
+def _other_ids(ids: Tensor, codec: Any) -> Tensor:
+    """Return ids that differ from the given ones at each position, without special ids."""
+    first = max(TextSide(codec).eos_id, TextSide(codec).bos_id, TextSide(codec).pad_id) + 1
+    span = max(2, int(codec.vocab_size) - first)
+    return first + (ids.clamp_min(first) - first + 1 + ids % (span - 1)) % span
+
+
+def _loss(learner: Learner, batch: Batch) -> Any:
+    learner.model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return learner.objective(learner.model, batch, learner.bench.context)
+
+
+def _total(learner: Learner, batch: Batch) -> float:
+    with torch.no_grad():
+        return float(_loss(learner, batch).total)
+
+
+def _differs(before: float, after: float, scale: float = 0.0) -> bool:
+    return abs(after - before) > TOLERANCE * max(abs(before), abs(after), scale, 1e-6)
+
+
+def _add_padding(batch: Batch, count: int, codecs: tuple[Any, Any]) -> Batch:
+    """Return a batch with more columns of padding; raise LeftOut if its rows have no padding."""
+    names = {item.name for item in fields(batch)}  # type: ignore[arg-type]
+    changes: dict[str, Tensor] = {}
+    for name in ("src", "frames", "tgt_in", "tgt_out"):
+        value = getattr(batch, name) if name in names else None
+        if value is None or value.dim() not in (2, 3) or (name == "tgt_out" and value.size(1) == 1):
+            continue
+        if value.is_floating_point():
+            if value.size(1) == 1:
+                continue
+            changes[name] = torch.cat([value, value.new_zeros(len(value), count, value.size(2))], 1)
+            continue
+        fill = IGNORE if name == "tgt_out" else TextSide(codecs[name != "src"]).pad_id
+        changes[name] = torch.cat([value, value.new_full((len(value), count), fill)], 1)
+    if not changes or ("positions" in names and batch.positions is not None):
+        raise LeftOut("the rows have no padding")
+    return replace(batch, **changes)  # type: ignore[type-var]
+
+
+def _gradients(learner: Learner, lab: Experiments) -> dict[str, Tensor]:
+    """Return the largest absolute gradient of the loss per unit over several batches."""
+    batches = sample_rows(lab.bench.train_rows, 128)
+    learner.model.train()
+    gathered: dict[str, Tensor] = {}
+    for number, batch in enumerate(batches):
+        learner.zero_gradients()
+        sums = learner.accumulator.backward([batch], replace(lab.bench.context, step=number), [None])
+        count = max(1.0, float(sums["count"]))
+        for name, parameter in learner.model.named_parameters():
+            if parameter.grad is not None:
+                value = parameter.grad.abs() / count
+                gathered[name] = torch.maximum(gathered[name], value) if name in gathered else value
+    return gathered
+
+
+def _layer_gradients(model: nn.Module, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradients of weight matrices and convolutions; not of embeddings, most of whose rows are unused."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    parameters = dict(model.named_parameters())
+    return {
+        name: gradient
+        for name, gradient in gradients.items()
+        if gradient.dim() > 1 and id(parameters[name]) not in embeddings
+    }
+
+
+QUESTIONS: Sequence[tuple[str, Any]] = (
+    ("do later tokens change the loss of earlier ones?", check_later_tokens),
+    ("does the model read its targets?", check_targets_as_inputs),
+    ("does padding change the loss?", check_padding),
+    ("do all parameters and units get a gradient?", check_gradients),
+    ("what is the loss of an untrained model?", check_first_loss),
+    ("do small updates lower the loss?", check_direction),
+    ("do the statistics of batch normalization fit?", check_batch_norm),
+)
+"""Text of each question -> function that yields findings."""

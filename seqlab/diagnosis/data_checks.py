@@ -1,0 +1,239 @@
+"""Checks of the data: repeated rows, and what the inputs say about the targets and about the split of a row."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.batch import ValueBatch
+from seqlab.diagnosis.experiments import Experiments
+from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.rows import Rows, features, row_keys
+from seqlab.diagnosis.simple_models import area_under_roc, cross_fit, cross_fit_numbers
+from seqlab.objectives import TextSide
+
+MAX_SIMPLE_ROWS = 2000
+"""Rows for simple models."""
+MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
+MIN_ERRORS = 3.0
+SCALE_RATIO = 100.0
+"""Ratio between the scales of two features, or between a mean and a standard deviation, that slows training down."""
+MIN_AREA = 0.7
+"""Area under the ROC curve from which a classifier tells training and validation rows apart."""
+
+
+def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
+    """Count training rows that are repeated, and validation rows that are in the training data."""
+    keys = Counter(row_keys(lab.rows))
+    repeated = 1 - len(keys) / len(lab.rows)
+    leaked = 0.0
+    if lab.bench.valid_rows:
+        valid = row_keys(lab.valid_array_rows)
+        leaked = sum(key in keys for key in valid) / len(valid)
+    if leaked > max(MIN_LEAKED, 2 * repeated):
+        evidence = f"{100 * leaked:.1f}% of the validation rows are in the training data"
+        yield Finding("leakage", evidence, 0.96)
+    if repeated > MIN_REPEATED:
+        _, count = keys.most_common(1)[0]
+        evidence = (
+            f"{100 * repeated:.0f}% of the training rows repeat another one; the most frequent occurs {count} times"
+        )
+        yield Finding("duplicates", evidence, 0.9 if leaked <= MIN_LEAKED else 0.6)
+
+
+def check_association(lab: Experiments) -> Iterator[Finding]:
+    """Predict held-out targets by a linear model, with their own targets and with permuted ones."""
+    rows = lab.rows.sample(MAX_SIMPLE_ROWS)
+    if rows.target_kind == "label":
+        yield from _check_labels(rows, lab)
+    elif rows.target_kind == "numbers":
+        yield from _check_numbers(rows)
+    else:
+        raise LeftOut("the targets are neither labels of rows nor numbers")
+
+
+def _check_labels(rows: Rows, lab: Experiments) -> Iterator[Finding]:
+    labels = rows.labels()
+    num_classes = int(labels.max()) + 1
+    inputs = features(rows)
+    scores = cross_fit(inputs, labels, num_classes)
+    permuted = np.random.default_rng(4).permutation(labels)
+    chance = cross_fit(inputs, permuted, num_classes)
+    gain = scores.of(labels) - chance.of(permuted)
+    error = gain.std() / len(gain) ** 0.5
+    accuracy, majority = scores.accuracy(labels), np.bincount(labels).max() / len(labels)
+    if (
+        gain.mean() < MIN_ERRORS * error
+        and accuracy < majority + MIN_ERRORS * (majority * (1 - majority) / len(labels)) ** 0.5
+    ):
+        evidence = (
+            f"with permuted labels a linear model predicts other rows as well ({gain.mean():+.3f} ± {error:.3f} nats); "
+            f"its accuracy is {100 * accuracy:.0f}%, that of the most frequent label {100 * majority:.0f}%"
+        )
+        yield Finding("shuffled_labels", evidence, 0.95)
+        return
+    yield from _check_label_noise(scores.log_probs, labels)
+
+
+def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> Iterator[Finding]:
+    """Estimate the share of wrong labels from confident predictions of another label."""
+    probs = np.exp(log_probs)
+    own = probs[np.arange(len(labels)), labels]
+    is_confident = probs.max(1) > 0.8
+    contradicted = (probs.argmax(1) != labels) & is_confident & (own < 0.05)
+    if is_confident.sum() < 50:
+        raise LeftOut("a linear model is too unsure for the search for wrong labels")
+    share = float(contradicted.sum() / is_confident.sum())
+    expected = float((1 - probs.max(1))[is_confident].mean())
+    if share > max(0.12, 2.5 * expected):
+        evidence = (
+            f"{100 * share:.0f}% of the rows that a linear model of the other rows is sure of have another label; it "
+            f"expects {100 * expected:.0f}%"
+        )
+        yield Finding("label_noise", evidence, 0.85)
+
+
+def _check_numbers(rows: Rows) -> Iterator[Finding]:
+    numbers = rows.numbers()
+    known = ~np.isnan(numbers).any(1)
+    numbers, inputs = numbers[known], features(rows)[known]
+    if len(np.unique(numbers)) < 2:
+        raise LeftOut("all targets are equal")
+    residual = ((numbers - cross_fit_numbers(inputs, numbers)) ** 2).mean(1)
+    baseline = ((numbers - numbers.mean(0)) ** 2).mean(1)
+    gain = baseline - residual
+    error = gain.std() / len(gain) ** 0.5
+    if gain.mean() < MIN_ERRORS * error:
+        evidence = (
+            f"a linear model of other rows changes the squared error from {baseline.mean():.3g} to "
+            f"{residual.mean():.3g} "
+            f"(gain {gain.mean():+.2g} ± {error:.1g})"
+        )
+        yield Finding("shuffled_labels", evidence, 0.75)
+
+
+def check_scales(lab: Experiments) -> Iterator[Finding]:
+    """Standardize numbers of the inputs, and train a little: the loss must not fall faster."""
+    rows = lab.rows.sample(MAX_SIMPLE_ROWS)
+    if rows.are_ids or not rows.inputs[0].size:
+        raise LeftOut("the inputs are not numbers")
+    values = features(rows).astype(np.float64)
+    deviations, means = values.std(0), np.abs(values.mean(0))
+    varying = deviations > 1e-9 * np.abs(values).max()
+    scales = np.maximum(deviations, means)[varying]
+    if scales.max() / np.median(scales) < SCALE_RATIO and scales.max() < SCALE_RATIO:
+        return
+    batches = lab.bench.train_rows
+    if not all(isinstance(batch, ValueBatch) and batch.src.dim() == 3 for batch in batches):
+        raise LeftOut("the inputs are not vectors")
+    evidence = f"the scales of the inputs reach from {scales.min():.2g} to {scales.max():.2g}"
+    yield Finding("unscaled_inputs", evidence, 0.93)
+
+
+def check_split(lab: Experiments) -> Iterator[Finding]:
+    """Train a classifier to tell training rows from validation rows."""
+    if not lab.bench.valid_rows:
+        raise LeftOut("the task does not list the validation rows")
+    train, valid = lab.rows.sample(MAX_SIMPLE_ROWS // 2), lab.valid_array_rows.sample(MAX_SIMPLE_ROWS // 2)
+    targets = [*train.targets, *valid.targets]
+    texts = [*train.inputs, *valid.inputs] if train.inputs[0].size else targets  # of a language model
+    joined = Rows(texts, targets, np.arange(len(targets)), train.target_kind)
+    inputs = features(joined)
+    is_valid = np.arange(len(joined)) >= len(train)
+    log_probs = cross_fit(inputs, is_valid.astype(np.int64), 2).log_probs
+    area = area_under_roc(log_probs[:, 1] - log_probs[:, 0], is_valid)
+    if area < MIN_AREA:
+        return
+    cause = _reading_difference(lab, train, valid)
+    shown = _telling_features(inputs, is_valid, joined, lab)
+    evidence = (
+        f"a linear classifier tells validation rows from training rows (area under the ROC curve {area:.2f}){shown}"
+    )
+    loss = _loss_of_split(lab)
+    if cause:
+        yield Finding("other_reading", f"{evidence}; {cause}{loss[1]}", 0.94)
+    else:
+        yield Finding("mismatch", f"{evidence}{loss[1]}", 0.9 if loss[0] else 0.5)
+
+
+def _loss_of_split(lab: Experiments) -> tuple[bool, str]:
+    """Compare, after training on half of the training rows, the losses of the other half and of the validation rows."""
+    try:
+        outcome = lab.run("fresh", "half", rows=lab.half[0])
+    except LeftOut:
+        return False, ""
+    other, valid = outcome.other, outcome.valid
+    error = float(np.hypot(other.standard_error, valid.standard_error))
+    difference = valid.mean - other.mean
+    text = (
+        f"; trained on half of the training rows, the loss is {other.mean:.3g} on the other half and "
+        f"{valid.mean:.3g} on the validation rows ({difference:+.2g} ± {error:.1g})"
+    )
+    return difference > max(3 * error, 0.05 * abs(other.mean)), text
+
+
+def _reading_difference(lab: Experiments, train: Rows, valid: Rows) -> str:
+    """Return how the writing of the validation text differs from that of the training text; "" if it does not."""
+    if not train.are_ids:
+        return ""
+    try:
+        side = TextSide(lab.bench.codecs[0 if train.inputs[0].size else 1])
+        texts = [
+            side.to_texts([row.tolist() for row in (rows.inputs if rows.inputs[0].size else rows.targets)])
+            for rows in (train, valid)
+        ]
+        unk_id = side.unk_id
+    except (ValueError, AttributeError):
+        return ""
+    shares = [{name: _share(lines, test) for name, test in WRITING.items()} for lines in texts]
+    for rows, share in zip((train, valid), shares, strict=True):
+        ids = np.concatenate(rows.inputs if rows.inputs[0].size else rows.targets)
+        share["unknown tokens"] = float((ids == unk_id).mean())
+    for name in shares[0]:
+        before, after = shares[0][name], shares[1][name]
+        if abs(after - before) > 0.02 and (min(before, after) < 0.25 * max(before, after)):
+            return f"{100 * before:.1f}% of the training text are {name}, but {100 * after:.1f}% of the validation text"
+    return ""
+
+
+def _share(lines: Sequence[str], test: Any) -> float:
+    total = sum(map(len, lines))
+    return sum(test(character) for line in lines for character in line) / max(1, total)
+
+
+WRITING = {
+    "capital letters": str.isupper,
+    "spaces": str.isspace,
+    "digits": str.isdigit,
+    "punctuation marks": lambda character: not character.isalnum() and not character.isspace(),
+    "letters beyond ASCII": lambda character: character.isalpha() and not character.isascii(),
+}
+"""Kinds of characters -> test."""
+
+
+def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], rows: Rows, lab: Experiments) -> str:
+    """Name the features with the largest difference between training and validation rows."""
+    train, valid = inputs[~is_valid], inputs[is_valid]
+    distance = np.abs(train.mean(0) - valid.mean(0)) / np.sqrt(
+        train.var(0) / len(train) + valid.var(0) / len(valid) + 1e-12
+    )
+    best = np.argsort(-distance)[:3]
+    if not rows.are_ids:
+        return f", most by the features {', '.join(str(each + 1) for each in best)}"
+    try:
+        side = TextSide(lab.bench.codecs[0])
+        names = [repr(side.to_text([int(each)]).strip()) for each in best]
+    except (ValueError, AttributeError, IndexError):
+        return ""
+    return f", most by {', '.join(names)}"
+
+
+QUESTIONS: Sequence[tuple[str, Any]] = (
+    ("are rows repeated, within training or in validation?", check_repeated_rows),
+    ("do the inputs say anything about the targets?", check_association),
+    ("have the inputs very different scales?", check_scales),
+    ("can training and validation rows be told apart?", check_split),
+)
+"""Text of each question -> function that yields findings."""

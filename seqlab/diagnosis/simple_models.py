@@ -1,0 +1,92 @@
+"""Simple models that show what the inputs say about the targets: majority, linear model, nearest neighbor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Features = NDArray[np.float32]
+WEIGHT_DECAY = 1e-2
+"""L2 penalty of a linear model, relative to the mean loss of standardized features."""
+MAX_ITERATIONS = 60
+
+
+@dataclass(frozen=True)
+class FoldedScores:
+    """Scores of rows by models that were trained on other rows."""
+
+    log_probs: NDArray[np.float64]
+    """(N, C) log-probabilities of the classes."""
+
+    def of(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the log-probability (N,) of a label of each row."""
+        return self.log_probs[np.arange(len(labels)), labels]
+
+    def accuracy(self, labels: NDArray[np.int64]) -> float:
+        """Return the share of rows whose most probable class is their label."""
+        return float((self.log_probs.argmax(1) == labels).mean())
+
+
+def standardize(features: Features) -> Tensor:
+    """Return features (N, D) with a mean of 0 and a standard deviation of 1; constant ones become 0."""
+    values = torch.from_numpy(np.nan_to_num(features, posinf=0, neginf=0)).float()
+    return (values - values.mean(0)) / values.std(0).clamp_min(1e-6)
+
+
+def fit_linear(inputs: Tensor, labels: Tensor, num_classes: int) -> nn.Linear:
+    """Fit a softmax regression with an L2 penalty by L-BFGS."""
+    model = nn.Linear(inputs.size(1), num_classes)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs), labels) + WEIGHT_DECAY * model.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return model
+
+
+def cross_fit(features: Features, labels: NDArray[np.int64], num_classes: int, num_folds: int = 4) -> FoldedScores:
+    """Score each row by a linear model that was trained on the other folds."""
+    inputs, targets = standardize(features), torch.from_numpy(labels)
+    folds = np.random.default_rng(1).permutation(len(labels)) % num_folds
+    scores = np.zeros((len(labels), num_classes))
+    for fold in range(num_folds):
+        is_held_out = torch.from_numpy(folds == fold)
+        model = fit_linear(inputs[~is_held_out], targets[~is_held_out], num_classes)
+        with torch.no_grad():
+            scores[folds == fold] = model(inputs[is_held_out]).log_softmax(1).double().numpy()
+    return FoldedScores(scores)
+
+
+def cross_fit_numbers(features: Features, numbers: NDArray[np.float64], num_folds: int = 4) -> NDArray[np.float64]:
+    """Predict the numbers (N, O) of each row by a ridge regression that was trained on the other folds."""
+    inputs = standardize(features).double().numpy()
+    folds = np.random.default_rng(1).permutation(len(numbers)) % num_folds
+    predicted = np.zeros_like(numbers)
+    for fold in range(num_folds):
+        x, y = inputs[folds != fold], numbers[folds != fold]
+        mean = y.mean(0)
+        penalty = WEIGHT_DECAY * len(x) * np.eye(x.shape[1])
+        weights = np.linalg.solve(x.T @ x + penalty, x.T @ (y - mean))
+        predicted[folds == fold] = inputs[folds == fold] @ weights + mean
+    return predicted
+
+
+def area_under_roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> float:
+    """Return the probability that a positive row has a higher score than a negative one."""
+    order = np.argsort(np.concatenate([scores[is_positive], scores[~is_positive]]), kind="stable")
+    values = np.concatenate([scores[is_positive], scores[~is_positive]])[order]
+    ranks = np.empty(len(values))
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks[order] = ((np.cumsum(counts) - (counts - 1) / 2)[inverse]).astype(float)
+    positives = int(is_positive.sum())
+    negatives = len(values) - positives
+    return float((ranks[:positives].sum() - positives * (positives + 1) / 2) / (positives * negatives))

@@ -1,0 +1,210 @@
+"""Short trainings with one change: learning rate, length, clipping, batch size, regularization, size, data."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from seqlab.diagnosis.changes import larger, less_regularized, more_regularized, without_clipping
+from seqlab.diagnosis.experiments import Experiments, compare
+from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.workbench import sample_rows
+
+MIN_DROP = 0.07
+"""Share of a loss by which a change must lower it."""
+LOW_RATE, ENDED_SHARE = 0.01, 0.3
+"""A schedule has ended early if the rate was below this share of its peak in this share of the steps."""
+LARGE_STEP = 0.1
+"""Share of the training rows in a step from which its size is questioned."""
+
+
+def check_length(lab: Experiments) -> Iterator[Finding]:
+    """Train on from the weights of the run, with its rate and a tenfold one: the validation loss must not fall much."""
+    same, tenfold = lab.run("trained"), lab.run("trained", lr_factor=10.0)
+    gain = compare(lab.final.valid, same.valid)
+    faster = compare(same.valid, tenfold.valid)
+    ended = _ended_share(lab)
+    if faster.is_below(MIN_DROP) and compare(lab.final.valid, tenfold.valid).is_below(2 * MIN_DROP):
+        evidence = (
+            f"{same.num_updates} more updates with ten times the learning rate instead of the same changed the "
+            f"validation loss {faster}"
+        )
+        yield Finding("lr_too_low", evidence, 0.85, _option(lab, "optim.optimizer.lr", 10 * _lr(lab)))
+    elif gain.is_below(MIN_DROP):
+        evidence = f"{same.num_updates} more updates with the peak learning rate changed the validation loss {gain}"
+        if ended > ENDED_SHARE:
+            text = f"the learning rate was below 1% of its peak in the last {100 * ended:.0f}% of the steps; {evidence}"
+            yield Finding("schedule_ended", text, 0.9)
+        elif _share_of_step(lab) > LARGE_STEP:
+            yield from _check_batch_size(lab, same, evidence)
+        else:
+            steps = 4 * lab.bench.config.training.num_steps
+            yield Finding("too_few_steps", evidence, 0.8, _option(lab, "training.max_steps", steps))
+
+
+def _check_batch_size(lab: Experiments, same: Any, evidence: str) -> Iterator[Finding]:
+    """Compare updates on an eighth of the rows of a step with those on all of them."""
+    small = lab.run("trained", share_of_step=1 / 8)
+    difference = compare(same.valid, small.valid)
+    if difference.value < MIN_DROP * abs(same.valid.mean):
+        text = (
+            f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; as many updates on an "
+            f"eighth of the rows changed it to {small.valid.mean:.3g}"
+        )
+        yield Finding("batch_too_large", text, 0.82)
+    else:
+        yield Finding("too_few_steps", evidence, 0.75)
+
+
+def check_high_rate(lab: Experiments) -> Iterator[Finding]:
+    """Train anew with a third and a tenth of the rate: the training loss must not be lower after as many updates."""
+    same = lab.run("fresh")
+    for factor in (0.1, 1 / 3):
+        lower = lab.run("fresh", lr_factor=factor)
+        if lower.has_diverged:
+            continue
+        difference = compare(same.train, lower.train)
+        if same.has_diverged or difference.is_below(2 * MIN_DROP):
+            reached = "a loss that is not finite" if same.has_diverged else f"{same.train.mean:.3g}"
+            evidence = (
+                f"{same.num_updates} updates with {factor:.2g} times the learning rate reach a training loss of "
+                f"{lower.train.mean:.3g} instead of {reached}"
+            )
+            yield Finding("lr_too_high", evidence, 0.88, _option(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            return
+
+
+def check_clipping(lab: Experiments) -> Iterator[Finding]:
+    """Train on without clipping, if most steps are clipped."""
+    limit = lab.bench.config.optim.max_grad_norm
+    norms = [line["grad_norm"] for line in lab.bench.metrics if line["kind"] == "train" and "grad_norm" in line]
+    if limit is None and lab.bench.config.optim.max_grad_value is None:
+        raise LeftOut("the gradient is not clipped")
+    if limit is not None and norms and np.median(norms) < 2 * limit:
+        return
+    same, free = lab.run("trained"), lab.run("trained", "without clipping", without_clipping)
+    difference = compare(same.train, free.train)
+    if difference.is_below(MIN_DROP):
+        shown = f" (the median norm is {np.median(norms):.2g}, the limit {limit:.2g})" if limit and norms else ""
+        evidence = (
+            f"{same.num_updates} more updates without clipping instead of with it changed the training loss "
+            f"{difference}{shown}"
+        )
+        yield Finding("clipping", evidence, 0.9, _option(lab, "optim.max_grad_norm", "null"))
+
+
+def check_regularization(lab: Experiments) -> Iterator[Finding]:
+    """Train on without regularization: training and validation loss must not both fall much."""
+    change = less_regularized
+    if change(lab.bench.config) == lab.bench.config:
+        raise LeftOut("the run has no regularization")
+    same, free = lab.run("trained"), lab.run("trained", "without regularization", change)
+    train, valid = compare(same.train, free.train), compare(same.valid, free.valid)
+    if valid.is_below(MIN_DROP) and train.is_below(MIN_DROP):
+        evidence = (
+            f"{same.num_updates} more updates without dropout and weight decay instead of with them "
+            f"changed the training loss {train} and the validation loss {valid}"
+        )
+        yield Finding("too_much_regularization", evidence, 0.86)
+
+
+def check_size(lab: Experiments) -> Iterator[Finding]:
+    """Train a model with twice the width: it must not beat the run on training and validation rows."""
+    wide = lab.run("fresh", "larger", larger)
+    train, valid = compare(lab.final.train, wide.train), compare(lab.final.valid, wide.valid)
+    same = lab.run("trained")
+    longer = compare(same.valid, wide.valid)
+    if train.is_below(MIN_DROP) and valid.is_below(MIN_DROP) and longer.is_below(MIN_DROP):
+        evidence = (
+            f"a model of twice the width reaches in {wide.num_updates} updates a lower loss than the run: training "
+            f"{train}, validation {valid}"
+        )
+        yield Finding("model_too_small", evidence, 0.84)
+
+
+def check_generalization(lab: Experiments) -> Iterator[Finding]:
+    """Compare training and validation loss; then use half of the data, and more regularization."""
+    train, valid = lab.final.train, lab.final.valid
+    error = float(np.hypot(train.standard_error, valid.standard_error))
+    gap = valid.mean - train.mean
+    if gap < max(4 * error, 0.3 * abs(valid.mean)):
+        return
+    facts = f"the training loss is {train.mean:.3g}, the validation loss {valid.mean:.3g} (+{gap:.2g} ± {error:.1g})"
+    every, half = lab.run("fresh"), lab.run("fresh", "half", rows=lab.half[0])
+    more = lab.run("fresh", "more regularization", more_regularized)
+    by_data, by_rules = compare(half.valid, every.valid), compare(every.valid, more.valid)
+    rising = _rise(lab)
+    if by_data.is_below(2 * MIN_DROP) and len(lab.rows) < 2000:
+        evidence = f"{facts}; all rows instead of half of them changed the validation loss {by_data}"
+        yield Finding("too_little_data", evidence, 0.8)
+    if by_rules.is_below(MIN_DROP) or rising > 0.1:
+        shown = f"; after its minimum the validation loss rose by {100 * rising:.0f}%" if rising > 0.1 else ""
+        evidence = f"{facts}{shown}; more regularization changed the validation loss {by_rules}"
+        yield Finding("overfitting", evidence, 0.78 if rising > 0.1 else 0.72)
+
+
+def check_memory(lab: Experiments) -> Iterator[Finding]:
+    """Train on 32 rows: a model that cannot learn them by heart has a fault, a wrong rate, or is too small."""
+    rows = sample_rows(lab.bench.train_rows, 32, seed=5)
+    learner = lab.fresh(less_regularized)
+    before = learner.losses(rows).mean
+    count = min(200, 2 * lab.num_updates)
+    lab.train(learner, rows, count)
+    after = learner.losses(rows).mean
+    if not np.isfinite(after) or after > 0.6 * min(before, lab.uniform_loss):
+        evidence = f"after {count} updates on 32 rows their loss is {after:.3g}, before {before:.3g}"
+        yield Finding("model_too_small", evidence, 0.4)
+
+
+def _rise(lab: Experiments) -> float:
+    """Return by which share the validation loss of the log rose after its minimum."""
+    name = next(
+        (
+            key
+            for line in lab.bench.metrics
+            if line["kind"] == "valid"
+            for key in line
+            if key == "loss" or key.startswith("nll")
+        ),
+        None,
+    )
+    values = [line[name] for line in lab.bench.metrics if line["kind"] == "valid" and name in line] if name else []
+    return values[-1] / min(values) - 1 if values and min(values) > 0 else 0.0
+
+
+def _ended_share(lab: Experiments) -> float:
+    """Return the share of the steps at the end of the training with a learning rate near 0."""
+    lines = [line for line in lab.bench.metrics if line["kind"] == "train"]
+    if not lines:
+        return 0.0
+    peak = max(line["lr"] for line in lines)
+    last = max((line["step"] for line in lines if line["lr"] > LOW_RATE * peak), default=0)
+    return 1 - last / lines[-1]["step"]
+
+
+def _share_of_step(lab: Experiments) -> float:
+    """Return the share of the training rows in a step."""
+    return sum(len(batch.indices) for batch in lab.bench.first_step) / len(lab.rows)
+
+
+def _lr(lab: Experiments) -> float:
+    return lab.bench.config.optim.optimizer.lr
+
+
+def _option(lab: Experiments, name: str, value: Any) -> str:
+    """Return the command that trains the run anew with another value of a field."""
+    shown = f"{value:g}" if isinstance(value, float) else value
+    path = lab.bench.folder.path
+    return f"seqlab train {lab.bench.folder.config_file} --run_dir {path}-2 --{name} {shown}"
+
+
+QUESTIONS: Sequence[tuple[str, Any]] = (
+    ("does longer training, or a higher rate, help?", check_length),
+    ("does a lower learning rate help?", check_high_rate),
+    ("does clipping hold the training back?", check_clipping),
+    ("does regularization hold the training back?", check_regularization),
+    ("does a larger model reach a lower loss?", check_size),
+    ("what closes the gap between training and validation?", check_generalization),
+    ("can the model learn 32 rows by heart?", check_memory),
+)
+"""Text of each question -> function that yields findings."""
