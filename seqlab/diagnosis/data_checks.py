@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from seqlab.data.batch import ValueBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.rows import Rows, features, row_keys
@@ -18,10 +19,16 @@ MAX_SIMPLE_ROWS = 2000
 """Rows for simple models."""
 MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
 MIN_ERRORS = 3.0
-SCALE_RATIO = 100.0
-"""Ratio between the scales of two features, or between a mean and a standard deviation, that slows training down."""
+MIN_CONFIDENT = 100
+"""Rows that a linear model must be sure of in the search for wrong labels."""
+MIN_SCALE, MAX_SCALE, MAX_VALUE = 0.005, 20.0, 1000.0
+"""Range of the root mean square of the inputs of a first layer, and its largest value, in healthy runs."""
 MIN_AREA = 0.7
 """Area under the ROC curve from which a classifier tells training and validation rows apart."""
+SURE_AREA = 0.9
+"""Area from which the rows differ, whatever the losses are."""
+MIN_LOST_CATEGORIES = 0.2
+"""Share of the categories of training rows that validation rows lack, from which they are written differently."""
 
 
 def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
@@ -83,7 +90,7 @@ def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]
     own = probs[np.arange(len(labels)), labels]
     is_confident = probs.max(1) > 0.8
     contradicted = (probs.argmax(1) != labels) & is_confident & (own < 0.05)
-    if is_confident.sum() < 50:
+    if is_confident.sum() < MIN_CONFIDENT:
         raise LeftOut("a linear model is too unsure for the search for wrong labels")
     share = float(contradicted.sum() / is_confident.sum())
     expected = float((1 - probs.max(1))[is_confident].mean())
@@ -115,21 +122,33 @@ def _check_numbers(rows: Rows) -> Iterator[Finding]:
 
 
 def check_scales(lab: Experiments) -> Iterator[Finding]:
-    """Standardize numbers of the inputs, and train a little: the loss must not fall faster."""
-    rows = lab.rows.sample(MAX_SIMPLE_ROWS)
-    if rows.are_ids or not rows.inputs[0].size:
-        raise LeftOut("the inputs are not numbers")
-    values = features(rows).astype(np.float64)
-    deviations, means = values.std(0), np.abs(values.mean(0))
-    varying = deviations > 1e-9 * np.abs(values).max()
-    scales = np.maximum(deviations, means)[varying]
-    if scales.max() / np.median(scales) < SCALE_RATIO and scales.max() < SCALE_RATIO:
+    """Measure the numbers that the first layer with weights receives: their scale must be about 1."""
+    received: list[tuple[str, Tensor]] = []
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda module, inputs, name=name: received.append((name, inputs[0])) if inputs else None
+        )
+        for name, module in lab.trained.model.named_modules()
+        if not [*module.children()] and any(parameter.dim() > 1 for parameter in module.parameters())
+    ]
+    try:
+        lab.trained.losses(lab.train_sample[:4])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    name, values = received[0] if received else ("", torch.zeros(0))
+    if not values.is_floating_point() or not values.numel():
+        raise LeftOut("the inputs of the first layer are not numbers")
+    values = values.flatten(0, -2).double()
+    scale, deviation = float(values.square().mean().sqrt()), float(values.std(0).square().mean().sqrt())
+    largest = float(values.abs().amax(0).max())
+    if MIN_SCALE < scale < MAX_SCALE and largest < MAX_VALUE:
         return
-    batches = lab.bench.train_rows
-    if not all(isinstance(batch, ValueBatch) and batch.src.dim() == 3 for batch in batches):
-        raise LeftOut("the inputs are not vectors")
-    evidence = f"the scales of the inputs reach from {scales.min():.2g} to {scales.max():.2g}"
-    yield Finding("unscaled_inputs", evidence, 0.93)
+    evidence = (
+        f"{name} receives numbers with a root mean square of {scale:.3g} (standard deviation {deviation:.2g}, largest "
+        f"value {largest:.3g}) instead of about 1"
+    )
+    yield Finding("unscaled_inputs", evidence, 0.96)
 
 
 def check_split(lab: Experiments) -> Iterator[Finding]:
@@ -146,7 +165,7 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
     area = area_under_roc(log_probs[:, 1] - log_probs[:, 0], is_valid)
     if area < MIN_AREA:
         return
-    cause = _reading_difference(lab, train, valid)
+    cause = _reading_difference(lab, train, valid) or _lost_categories(inputs, is_valid, train)
     shown = _telling_features(inputs, is_valid, joined, lab)
     evidence = (
         f"a linear classifier tells validation rows from training rows (area under the ROC curve {area:.2f}){shown}"
@@ -155,7 +174,7 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
     if cause:
         yield Finding("other_reading", f"{evidence}; {cause}{loss[1]}", 0.94)
     else:
-        yield Finding("mismatch", f"{evidence}{loss[1]}", 0.9 if loss[0] else 0.5)
+        yield Finding("mismatch", f"{evidence}{loss[1]}", 0.9 if loss[0] or area > SURE_AREA else 0.5)
 
 
 def _loss_of_split(lab: Experiments) -> tuple[bool, str]:
@@ -198,6 +217,21 @@ def _reading_difference(lab: Experiments, train: Rows, valid: Rows) -> str:
     return ""
 
 
+def _lost_categories(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], train: Rows) -> str:
+    """Return how many categories (features with two values) validation rows have compared with training rows."""
+    if train.are_ids or inputs.shape[1] != train.inputs[0].size:
+        return ""
+    low, high = inputs[~is_valid].min(0), inputs[~is_valid].max(0)
+    is_binary = (high > low) & ((inputs[~is_valid] == low) | (inputs[~is_valid] == high)).all(0)
+    if not is_binary.any():
+        return ""
+    is_on = inputs[:, is_binary] > ((low + high) / 2)[is_binary]
+    before, after = (float(is_on[mask].sum(1).mean()) for mask in (~is_valid, is_valid))
+    if after > (1 - MIN_LOST_CATEGORIES) * before:
+        return ""
+    return f"a training row has {before:.1f} known categories, a validation row {after:.1f}"
+
+
 def _share(lines: Sequence[str], test: Any) -> float:
     total = sum(map(len, lines))
     return sum(test(character) for line in lines for character in line) / max(1, total)
@@ -233,7 +267,7 @@ def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], 
 QUESTIONS: Sequence[tuple[str, Any]] = (
     ("are rows repeated, within training or in validation?", check_repeated_rows),
     ("do the inputs say anything about the targets?", check_association),
-    ("have the inputs very different scales?", check_scales),
+    ("do the inputs have a scale of about 1?", check_scales),
     ("can training and validation rows be told apart?", check_split),
 )
 """Text of each question -> function that yields findings."""
