@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.diagnosis.linear_models import LinearModel, Moments, Probabilities, fit_choice
 from seqlab.diagnosis.row_features import BagsOfTokens, Matrix, RowFeatures, Standardized, features_of_targets
 
 OFFSETS = np.arange(-5, 6)
@@ -32,15 +33,10 @@ FIRST_LIMITS = (1, 256)
 """Number of chunks and of features by which the offset of most rows is guessed at first."""
 NUM_ROUNDS = 3
 """Number of alternations of training the models and of finding the offsets."""
-RIDGE = 1.0
-"""Weight of the squared norm of a linear model, as a multiple of the mean variance of a feature times the rows."""
-OUTLIERS = 0.05
-"""Share of rows that are assumed to have an arbitrary target, so that no row alone decides."""
 COST_OF_CHANGE = 20.0
 """Cost of a change of the offset, in nats; the logarithm of the number of rows is added."""
 MIN_ADVANTAGE = 0.25
 """Smallest mean advantage of an offset over offset 0 in its rows, in nats per row."""
-Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ def align(src: RowFeatures, tgt: RowFeatures, evidence: Probabilities | None = N
     for _ in range(NUM_ROUNDS):
         scores = [_agreement(src, tgt, _train(src, tgt, path))]
         scores += [] if evidence is None else [evidence]
-        log_probs = _fit_choice(np.stack([_standardize(each) for each in scores], axis=-1), path)
+        log_probs = fit_choice(np.stack([_standardize(each) for each in scores], axis=-1), path)
         path = most_probable_path(log_probs, COST_OF_CHANGE + np.log(count))
     return Alignment(log_probs, path)
 
@@ -139,49 +135,6 @@ def _standardize(scores: Probabilities) -> Probabilities:
     return np.nan_to_num(scores / (np.nanstd(scores) or 1.0))
 
 
-@dataclass(frozen=True)
-class _LinearModel:
-    """Prediction of target features from source features."""
-
-    weights: Matrix  # (src D, tgt D), scaled by the precision of the target features
-    src_mean: Matrix
-    tgt_mean: Matrix
-
-    def scores(self, src: Matrix, tgt: Matrix) -> Matrix:
-        """Compute the agreement of each source (N, D) with the targets at each offset, (N, 11); tgt is (N + 10, D)."""
-        predicted, tgt = (src - self.src_mean) @ self.weights, tgt - self.tgt_mean
-        windows = [np.einsum("nd,nd->n", predicted, tgt[k : k + len(src)]) for k in range(NUM_CANDIDATES)]
-        return np.stack(windows, axis=1)
-
-
-class _Moments:
-    """Sums of products of source and target features."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.src = self.tgt = self.src_src = self.src_tgt = self.tgt_squares = np.zeros(())
-
-    def add(self, src: Matrix, tgt: Matrix) -> None:
-        """Add rows."""
-        self.count += len(src)
-        self.src = self.src + src.sum(axis=0)
-        self.tgt = self.tgt + tgt.sum(axis=0)
-        self.tgt_squares = self.tgt_squares + (tgt**2).sum(axis=0)
-        self.src_src = self.src_src + src.T @ src
-        self.src_tgt = self.src_tgt + src.T @ tgt
-
-    def fit(self) -> _LinearModel:
-        """Fit the ridge regression of the targets."""
-        src_mean, tgt_mean = self.src / self.count, self.tgt / self.count
-        covariance = self.src_src / self.count - np.outer(src_mean, src_mean)
-        ridge = np.float32(RIDGE * np.trace(covariance) / len(covariance) + 1e-6)
-        cross = self.src_tgt / self.count - np.outer(src_mean, tgt_mean)
-        variance = self.tgt_squares / self.count - tgt_mean**2
-        weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance), dtype=np.float32), cross)
-        weights /= variance + variance.mean() + 1e-6
-        return _LinearModel(*(each.astype(np.float32) for each in (weights, src_mean, tgt_mean)))
-
-
 def _chunks(count: int, max_chunks: int | None = None) -> Iterator[tuple[int, int]]:
     """Yield the ranges of chunks of rows; of more than `max_chunks`, those at equal distances."""
     starts = np.arange(0, count, CHUNK_ROWS)
@@ -201,9 +154,9 @@ def _train(
     path: NDArray[np.int64],
     max_chunks: int = MAX_TRAINING_CHUNKS,
     dims: int | None = None,
-) -> list[_LinearModel]:
+) -> list[LinearModel]:
     """Train a model on each fold, with the target of each row at the offset of the path."""
-    moments = [_Moments(), _Moments()]
+    moments = [Moments(), Moments()]
     for start, stop in _chunks(len(src), max_chunks):
         rows, window = src.block(start, stop)[:, :dims], _window(tgt, start, stop)[:, :dims]
         partners = np.arange(stop - start) + path[start:stop]
@@ -224,7 +177,7 @@ def _window(tgt: RowFeatures, start: int, stop: int) -> Matrix:
 def _agreement(
     src: RowFeatures,
     tgt: RowFeatures,
-    models: Sequence[_LinearModel],
+    models: Sequence[LinearModel],
     max_chunks: int | None = None,
     dims: int | None = None,
 ) -> Probabilities:
@@ -232,10 +185,17 @@ def _agreement(
     scores = np.full((len(src), NUM_CANDIDATES), np.nan)
     for start, stop in _chunks(len(src), max_chunks):
         rows, window = src.block(start, stop)[:, :dims], _window(tgt, start, stop)[:, :dims]
-        by_model = [model.scores(rows, window) for model in models]
+        by_model = [_products(model, rows, window) for model in models]
         scores[start:stop] = np.where(_folds(start, stop)[:, None] == 0, by_model[1], by_model[0])
     scores[np.isnan(_neighbors(np.zeros(len(tgt))))] = np.nan
     return scores
+
+
+def _products(model: LinearModel, src: Matrix, tgt: Matrix) -> Matrix:
+    """Compute the agreement of each source (N, D) with the targets at each offset, (N, 11); tgt is (N + 10, D)."""
+    predicted, tgt = model.predict(src), tgt - model.tgt_mean
+    windows = [np.einsum("nd,nd->n", predicted, tgt[k : k + len(src)]) for k in range(NUM_CANDIDATES)]
+    return np.stack(windows, axis=1)
 
 
 def _first_offset(src: RowFeatures, tgt: RowFeatures) -> int:
@@ -248,40 +208,6 @@ def _first_offset(src: RowFeatures, tgt: RowFeatures) -> int:
         margins = scores[:, index] - np.nanmean(scores, axis=1)
         statistics.append(margins.mean() / (margins.std() / np.sqrt(len(margins)) + 1e-9))
     return int(np.argmax(statistics))
-
-
-def _fit_choice(scores: Probabilities, path: NDArray[np.int64], num_steps: int = 20) -> Probabilities:
-    """Fit a conditional logit model of the offsets in the path by Newton's method; return log-probabilities (N, 11).
-
-    Args:
-        scores: (N, 11, number of scores).
-        path: (N,): index of the offset of each row.
-        num_steps: maximum number of steps of Newton's method; a step that does not help is halved.
-    """
-    rows = np.arange(len(scores))
-    chosen = scores[rows, path]  # (N, number of scores)
-
-    def log_likelihood(weights: Probabilities) -> float:
-        return float(_log_softmax(scores @ weights)[rows, path].sum() - 0.5 * weights @ weights)
-
-    weights, best = np.zeros(scores.shape[-1]), -np.inf
-    step = weights
-    for _ in range(num_steps):
-        if (value := log_likelihood(weights + step)) <= best:
-            step = step / 2
-            continue
-        weights, best = weights + step, value
-        probs = np.exp(_log_softmax(scores @ weights))
-        mean = np.einsum("nk,nkf->nf", probs, scores)
-        covariance = np.einsum("nk,nkf,nkg->fg", probs, scores, scores) - mean.T @ mean
-        step = np.linalg.solve(covariance + np.eye(len(weights)), (chosen - mean).sum(axis=0) - weights)
-    log_probs = _log_softmax(scores @ np.maximum(0.0, weights))
-    return np.logaddexp(np.log1p(-OUTLIERS) + log_probs, np.log(OUTLIERS / NUM_CANDIDATES))
-
-
-def _log_softmax(scores: Probabilities) -> Probabilities:
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
 def most_probable_path(log_probs: Probabilities, cost: float) -> NDArray[np.int64]:

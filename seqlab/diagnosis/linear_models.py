@@ -1,0 +1,92 @@
+"""Ridge regression in one pass over the rows, and a conditional logit model of choices among candidates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.diagnosis.row_features import Matrix
+
+Probabilities = NDArray[np.float64]
+RIDGE = 1.0
+"""Weight of the squared norm of a linear model, as a multiple of the mean variance of a feature times the rows."""
+OUTLIERS = 0.05
+"""Share of rows that are assumed to have an arbitrary target, so that no row alone decides."""
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Prediction of target features from source features."""
+
+    weights: Matrix  # (src D, tgt D), scaled by the precision of the target features
+    src_mean: Matrix
+    tgt_mean: Matrix
+
+    def predict(self, src: Matrix) -> Matrix:
+        """Compute the weighted predictions (N, tgt D) of the target features minus their means."""
+        return (src - self.src_mean) @ self.weights
+
+
+class Moments:
+    """Sums of products of source and target features."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.src = self.tgt = self.src_src = self.src_tgt = self.tgt_squares = np.zeros(())
+
+    def add(self, src: Matrix, tgt: Matrix) -> None:
+        """Add rows."""
+        self.count += len(src)
+        self.src = self.src + src.sum(axis=0)
+        self.tgt = self.tgt + tgt.sum(axis=0)
+        self.tgt_squares = self.tgt_squares + (tgt**2).sum(axis=0)
+        self.src_src = self.src_src + src.T @ src
+        self.src_tgt = self.src_tgt + src.T @ tgt
+
+    def fit(self) -> LinearModel:
+        """Fit the ridge regression of the targets."""
+        src_mean, tgt_mean = self.src / self.count, self.tgt / self.count
+        covariance = self.src_src / self.count - np.outer(src_mean, src_mean)
+        ridge = np.float32(RIDGE * np.trace(covariance) / len(covariance) + 1e-6)
+        cross = self.src_tgt / self.count - np.outer(src_mean, tgt_mean)
+        variance = self.tgt_squares / self.count - tgt_mean**2
+        weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance), dtype=np.float32), cross)
+        weights /= variance + variance.mean() + 1e-6
+        return LinearModel(*(each.astype(np.float32) for each in (weights, src_mean, tgt_mean)))
+
+
+def fit_choice(scores: Probabilities, chosen: NDArray[np.int64], num_steps: int = 20) -> Probabilities:
+    """Fit a conditional logit model of choices by Newton's method; return log-probabilities (N, K) of the candidates.
+
+    A share of `OUTLIERS` of the choices is assumed to be arbitrary.
+
+    Args:
+        scores: (N, K, F): scores of each candidate.
+        chosen: (N,): index of the candidate of each row.
+        num_steps: maximum number of steps of Newton's method; a step that does not help is halved.
+    """
+    rows = np.arange(len(scores))
+    scores_of_chosen = scores[rows, chosen]  # (N, F)
+
+    def log_likelihood(weights: Probabilities) -> float:
+        return float(log_softmax(scores @ weights)[rows, chosen].sum() - 0.5 * weights @ weights)
+
+    weights, best = np.zeros(scores.shape[-1]), -np.inf
+    step = weights
+    for _ in range(num_steps):
+        if (value := log_likelihood(weights + step)) <= best:
+            step = step / 2
+            continue
+        weights, best = weights + step, value
+        probs = np.exp(log_softmax(scores @ weights))
+        mean = np.einsum("nk,nkf->nf", probs, scores)
+        covariance = np.einsum("nk,nkf,nkg->fg", probs, scores, scores) - mean.T @ mean
+        step = np.linalg.solve(covariance + np.eye(len(weights)), (scores_of_chosen - mean).sum(axis=0) - weights)
+    log_probs = log_softmax(scores @ np.maximum(0.0, weights))
+    return np.logaddexp(np.log1p(-OUTLIERS) + log_probs, np.log(OUTLIERS / scores.shape[1]))
+
+
+def log_softmax(scores: Probabilities) -> Probabilities:
+    """Compute the logarithm of the softmax over the last dimension of (N, K)."""
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
