@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, Batch, LabelledBatch, TextBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import Learner, sample_rows
@@ -26,6 +26,9 @@ MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
 MAX_FIRST_LOSS, FIRST_LOSS_MARGIN = 1.5, 0.5
 """Largest first loss: this factor times the loss of uniform outputs, plus a margin in nats."""
+MIN_POSITIONS = 8
+MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
+"""Range of the gradient of early positions, relative to that of late ones, in untrained healthy models."""
 EXPLODED = 1e3
 """Norm of the gradient per unit that no healthy training has."""
 
@@ -88,6 +91,26 @@ def check_padding(lab: Experiments) -> Iterator[Finding]:
             f"units) to {float(after.total):.4g} (over {float(after.count):.0f} units)"
         )
         yield Finding("padding_in_loss", evidence, 0.98)
+        return
+    yield from _check_ignored(learner, batch)
+
+
+def _check_ignored(learner: Learner, batch: Any) -> Iterator[Finding]:
+    """Take the targets of half of the rows away: the loss must be that of the other rows alone."""
+    half = len(batch.indices) // 2
+    if not isinstance(learner.model, Stepper) or half == 0:
+        return
+    tgt_out = batch.tgt_out.clone()
+    tgt_out[half:] = IGNORE
+    masked = replace(batch, tgt_out=tgt_out, num_tgt_tokens=int((tgt_out != IGNORE).sum()))
+    with torch.no_grad():
+        alone, together = (_loss(learner, each) for each in (batch.select(torch.arange(half)), masked))
+    if _differs(float(alone.total), float(together.total)) or _differs(float(alone.count), float(together.count)):
+        evidence = (
+            f"rows without targets, only with padding, changed the loss from {float(alone.total):.4g} (over "
+            f"{float(alone.count):.0f} units) to {float(together.total):.4g} (over {float(together.count):.0f} units)"
+        )
+        yield Finding("padding_in_loss", evidence, 0.98)
 
 
 def check_gradients(lab: Experiments) -> Iterator[Finding]:
@@ -143,6 +166,57 @@ def _check_layers(lab: Experiments, gradients: dict[str, Tensor], silent: set[st
             f"(root mean squares {layers[smallest]:.2g} and {layers[largest]:.2g})"
         )
         yield Finding("vanishing_gradient", evidence, 0.92)
+
+
+def check_positions(lab: Experiments) -> Iterator[Finding]:
+    """Compare the gradients of the inputs of early and of late positions, of the loss at the last position."""
+    learner = lab.fresh()
+    embedded: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: embedded.append(output))
+        for module in learner.model.modules()
+        if isinstance(module, nn.Embedding)
+    ]
+    batch = _with_last_target(_longest(lab.bench.train_rows))
+    try:
+        loss = _loss(learner, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    outputs = [each for each in embedded if each.requires_grad and each.dim() == 3 and each.size(1) >= MIN_POSITIONS]
+    if not outputs:
+        raise LeftOut("the model has no embeddings of a sequence")
+    [gradient] = torch.autograd.grad(loss.total, outputs[:1], allow_unused=True)
+    if gradient is None:
+        return
+    norms = gradient.norm(dim=2).mean(0)  # (T,)
+    quarter = len(norms) // 4
+    early, late = float(norms[:quarter].mean()), float(norms[-quarter:].mean())
+    ratio = early / max(late, 1e-30)
+    evidence = (
+        f"in the untrained model the gradient of the last loss is {early:.2g} at the first quarter of {len(norms)} "
+        f"positions and {late:.2g} at the last one"
+    )
+    if ratio > MAX_GROWTH or not np.isfinite(ratio):
+        yield Finding("exploding_gradient", evidence, 0.95)
+    elif ratio < MIN_GROWTH:
+        yield Finding("vanishing_gradient", evidence, 0.93)
+
+
+def _longest(rows: Sequence[Batch]) -> Any:
+    """Return rows of similar, large length."""
+    return max(rows, key=lambda batch: batch.num_targets / len(batch.indices)).select(torch.arange(8))
+
+
+def _with_last_target(batch: Any) -> Any:
+    """Return a batch whose loss is only that of the last target of each row, if its rows have several."""
+    if not isinstance(batch, TextBatch | LabelledBatch) or batch.tgt_out is None:
+        return batch
+    last = (batch.tgt_out != IGNORE).sum(1, keepdim=True).clamp_min(1) - 1
+    tgt_out = torch.full_like(batch.tgt_out, IGNORE).scatter(1, last, batch.tgt_out.gather(1, last))
+    if isinstance(batch, TextBatch):
+        return replace(batch, tgt_out=tgt_out, num_tgt_tokens=len(tgt_out), continues=False)
+    return replace(batch, tgt_out=tgt_out, num_tgt_tokens=len(tgt_out))
 
 
 def check_first_loss(lab: Experiments) -> Iterator[Finding]:
@@ -245,7 +319,7 @@ def _add_padding(batch: Batch, count: int, codecs: tuple[Any, Any]) -> Batch:
             continue
         fill = IGNORE if name == "tgt_out" else TextSide(codecs[name != "src"]).pad_id
         changes[name] = torch.cat([value, value.new_full((len(value), count), fill)], 1)
-    if not changes or ("positions" in names and batch.positions is not None):
+    if not changes or (isinstance(batch, TextBatch) and batch.positions is not None):
         raise LeftOut("the rows have no padding")
     return replace(batch, **changes)  # type: ignore[type-var]
 
@@ -282,6 +356,7 @@ QUESTIONS: Sequence[tuple[str, Any]] = (
     ("does the model read its targets?", check_targets_as_inputs),
     ("does padding change the loss?", check_padding),
     ("do all parameters and units get a gradient?", check_gradients),
+    ("do gradients vanish or explode over the positions?", check_positions),
     ("what is the loss of an untrained model?", check_first_loss),
     ("do small updates lower the loss?", check_direction),
     ("do the statistics of batch normalization fit?", check_batch_norm),

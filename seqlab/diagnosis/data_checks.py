@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.diagnosis.alignment import UNSHIFTED, Alignment, align, align_tokens
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.row_features import BagsOfTokens, RowFeatures, Standardized, features_of_targets
 from seqlab.diagnosis.rows import Rows, features, row_keys
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit, cross_fit_numbers
 from seqlab.objectives import TextSide
@@ -19,8 +21,11 @@ MAX_SIMPLE_ROWS = 2000
 """Rows for simple models."""
 MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
 MIN_ERRORS = 3.0
-MIN_CONFIDENT = 100
-"""Rows that a linear model must be sure of in the search for wrong labels."""
+MIN_FIT = 0.02
+"""Nats by which the targets of other rows must be worse for a source than its own."""
+MAX_ALIGNED_ROWS = 6000
+MIN_SURE_ROWS, MIN_OVERCONFIDENCE, MAX_NOISY_ACCURACY = 30, 0.15, 0.85
+"""Labels are wrong if a linear model is right for fewer of its surest rows than it expects. It needs so many rows."""
 MIN_SCALE, MAX_SCALE, MAX_VALUE = 0.005, 20.0, 1000.0
 """Range of the root mean square of the inputs of a first layer, and its largest value, in healthy runs."""
 MIN_AREA = 0.7
@@ -85,21 +90,19 @@ def _check_labels(rows: Rows, lab: Experiments) -> Iterator[Finding]:
 
 
 def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> Iterator[Finding]:
-    """Estimate the share of wrong labels from confident predictions of another label."""
-    probs = np.exp(log_probs)
-    own = probs[np.arange(len(labels)), labels]
-    is_confident = probs.max(1) > 0.8
-    contradicted = (probs.argmax(1) != labels) & is_confident & (own < 0.05)
-    if is_confident.sum() < MIN_CONFIDENT:
-        raise LeftOut("a linear model is too unsure for the search for wrong labels")
-    share = float(contradicted.sum() / is_confident.sum())
-    expected = float((1 - probs.max(1))[is_confident].mean())
-    if share > max(0.12, 2.5 * expected):
+    """Compare confidence and accuracy of the tenth of the rows that a model of the other rows is most sure of."""
+    confidence, is_right = np.exp(log_probs.max(1)), log_probs.argmax(1) == labels
+    surest = np.argsort(-confidence)[: len(labels) // 10]
+    if len(surest) < MIN_SURE_ROWS:
+        raise LeftOut("there are too few rows for the search for wrong labels")
+    accuracy, expected = float(is_right[surest].mean()), float(confidence[surest].mean())
+    error = (accuracy * (1 - accuracy) / len(surest)) ** 0.5
+    if expected - accuracy > max(MIN_OVERCONFIDENCE, MIN_ERRORS * error) and accuracy < MAX_NOISY_ACCURACY:
         evidence = (
-            f"{100 * share:.0f}% of the rows that a linear model of the other rows is sure of have another label; it "
-            f"expects {100 * expected:.0f}%"
+            f"of the tenth of the rows that a linear model of other rows is most sure of, {100 * accuracy:.0f}% have the "
+            f"label that it predicts; it expects {100 * expected:.0f}%"
         )
-        yield Finding("label_noise", evidence, 0.85)
+        yield Finding("label_noise", evidence, 0.9)
 
 
 def _check_numbers(rows: Rows) -> Iterator[Finding]:
@@ -119,6 +122,71 @@ def _check_numbers(rows: Rows) -> Iterator[Finding]:
             f"(gain {gain.mean():+.2g} ± {error:.1g})"
         )
         yield Finding("shuffled_labels", evidence, 0.75)
+
+
+def check_alignment(lab: Experiments) -> Iterator[Finding]:
+    """Compare how well inputs fit the targets of their own row and of the rows before and after it."""
+    rows = lab.rows.take(np.arange(min(len(lab.rows), MAX_ALIGNED_ROWS)))
+    alignment = _align(rows)
+    for shift in alignment.shifts()[:1]:
+        location = lab.bench.task.locate(lab.bench.data, int(rows.indices[shift.start]))
+        direction = "after" if shift.offset > 0 else "before"
+        advantage = shift.advantage / (shift.stop - shift.start)
+        evidence = (
+            f"from {location} on, inputs fit the targets {abs(shift.offset)} rows {direction} them better than their "
+            f"own: by {advantage:.2g} nats per row over {shift.stop - shift.start} rows"
+        )
+        yield Finding("shifted_pairs", evidence, 0.97)
+        return
+    gain = alignment.log_probs[:, UNSHIFTED] + np.log(alignment.log_probs.shape[1])
+    error = gain.std() / len(gain) ** 0.5
+    if rows.target_kind == "tokens" and rows.are_ids and gain.mean() < max(MIN_FIT, MIN_ERRORS * error):
+        evidence = (
+            f"sources fit their own targets no better than those of other rows ({gain.mean():+.3f} ± {error:.3f} nats)"
+        )
+        yield Finding("shuffled_labels", evidence, 0.9)
+
+
+def _align(rows: Rows) -> Alignment:
+    """Compute the offsets of the targets of rows; raise LeftOut for rows without targets of their own."""
+    if not rows.inputs[0].size or rows.target_kind == "labels of positions":
+        raise LeftOut("the rows have no targets of their own")
+    if rows.are_ids and rows.target_kind == "tokens":
+        return align_tokens(rows.inputs, rows.targets)
+    inputs: RowFeatures = BagsOfTokens(rows.inputs) if rows.are_ids else Standardized(features(rows))
+    if rows.target_kind == "tokens":
+        return align(inputs, BagsOfTokens(rows.targets))
+    return align(inputs, features_of_targets(rows.labels() if rows.target_kind == "label" else rows.numbers()))
+
+
+def check_sides(lab: Experiments) -> Iterator[Finding]:
+    """Compare the characters of the sources and targets of training and validation rows."""
+    if lab.rows.target_kind != "tokens" or not lab.rows.are_ids or not lab.rows.inputs[0].size:
+        raise LeftOut("the rows are not pairs of texts")
+    profiles = []
+    for rows in (lab.rows.sample(MAX_SIMPLE_ROWS), lab.valid_array_rows.sample(MAX_SIMPLE_ROWS)):
+        for codec, ids in zip(lab.bench.codecs, (rows.inputs, rows.targets), strict=True):
+            profiles.append(_trigrams(TextSide(codec).to_texts([row.tolist() for row in ids])))
+    src, tgt, valid_src, valid_tgt = profiles
+    straight = _similarity(src, valid_src) + _similarity(tgt, valid_tgt)
+    crossed = _similarity(src, valid_tgt) + _similarity(tgt, valid_src)
+    if crossed > straight:
+        evidence = (
+            f"the character trigrams of training sources are those of validation targets, and the other way round "
+            f"(similarity {crossed / 2:.2f}; of the same sides {straight / 2:.2f})"
+        )
+        yield Finding("swapped_sides", evidence, 0.97)
+
+
+def _trigrams(lines: Sequence[str]) -> Counter[str]:
+    return Counter(line[i : i + 3] for line in lines for i in range(len(line) - 2))
+
+
+def _similarity(first: Counter[str], second: Counter[str]) -> float:
+    """Return the cosine of two vectors of counts."""
+    product = sum(count * second[key] for key, count in first.items())
+    norms = [sum(count * count for count in each.values()) ** 0.5 for each in (first, second)]
+    return product / max(1e-9, norms[0] * norms[1])
 
 
 def check_scales(lab: Experiments) -> Iterator[Finding]:
@@ -266,6 +334,8 @@ def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (
     ("are rows repeated, within training or in validation?", check_repeated_rows),
+    ("do the inputs fit the targets of their own rows?", check_alignment),
+    ("are source and target exchanged?", check_sides),
     ("do the inputs say anything about the targets?", check_association),
     ("do the inputs have a scale of about 1?", check_scales),
     ("can training and validation rows be told apart?", check_split),

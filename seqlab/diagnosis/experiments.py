@@ -30,6 +30,8 @@ MIN_UPDATES, MAX_UPDATES = 12, 400
 WANTED_UPDATES, MIN_SHARE_OF_STEP = 60, 1 / 16
 """If there is no time for as many updates, their steps are smaller than those of the run."""
 TIMED_UPDATES = 2
+MIN_ERRORS, MIN_SHARE_OF_UNIFORM = 3.0, 0.02
+"""A loss has changed if the change exceeds so many standard errors, and this share of the loss of uniform outputs."""
 
 Start = Literal["trained", "fresh"]
 
@@ -58,21 +60,16 @@ class Difference:
     standard_error: float
     before: float
     after: float
+    uniform: float
+    """Loss of uniform outputs."""
 
-    def is_below(self, share: float, min_errors: float = 3.0) -> bool:
-        """Return whether the loss fell by more than a share of itself, and by so many standard errors."""
-        return self.value < -max(share * abs(self.before), min_errors * self.standard_error)
+    def is_below(self, share: float) -> bool:
+        """Return whether the loss fell by more than a share of itself, and clearly more than by chance."""
+        least = max(share * abs(self.before), MIN_SHARE_OF_UNIFORM * self.uniform, MIN_ERRORS * self.standard_error)
+        return self.value < -least
 
     def __str__(self) -> str:
         return f"from {self.before:.3g} to {self.after:.3g} ({self.value:+.2g} ± {self.standard_error:.1g})"
-
-
-def compare(before: Losses, after: Losses) -> Difference:
-    """Compare two measurements of the same groups of rows; the standard error is that of paired groups."""
-    if not (np.isfinite(before.mean) and np.isfinite(after.mean)):
-        return Difference(after.mean - before.mean, 0.0, before.mean, after.mean)
-    paired = Losses(after.totals - before.totals, before.counts)
-    return Difference(after.mean - before.mean, paired.standard_error, before.mean, after.mean)
 
 
 @dataclass
@@ -148,6 +145,14 @@ class Experiments:
         if rows.target_kind == "tokens":
             return float(np.log(self.bench.codecs[1].vocab_size))
         return float(np.log(max(2, len(np.unique(np.concatenate(rows.targets))))))
+
+    def compare(self, before: Losses, after: Losses) -> Difference:
+        """Compare two measurements of the same groups of rows; the standard error is that of paired groups."""
+        value = after.mean - before.mean
+        is_finite = np.isfinite(value)
+        paired = Losses(after.totals - before.totals, before.counts) if is_finite else None
+        error = 0.0 if paired is None else paired.standard_error
+        return Difference(value, error, before.mean, after.mean, self.uniform_loss)
 
     @cached_property
     def scores_fell(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from seqlab.diagnosis.changes import larger, less_regularized, more_regularized, without_clipping
-from seqlab.diagnosis.experiments import Experiments, compare
+from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import sample_rows
 
@@ -14,6 +14,8 @@ MIN_DROP = 0.07
 """Share of a loss by which a change must lower it."""
 LOW_RATE, ENDED_SHARE = 0.01, 0.3
 """A schedule has ended early if the rate was below this share of its peak in this share of the steps."""
+FEW_ROWS = 300
+"""Number of training rows below which a gap between training and validation has an obvious cause."""
 LARGE_STEP = 0.1
 """Share of the training rows in a step from which its size is questioned."""
 
@@ -21,10 +23,10 @@ LARGE_STEP = 0.1
 def check_length(lab: Experiments) -> Iterator[Finding]:
     """Train on from the weights of the run, with its rate and a tenfold one: the validation loss must not fall much."""
     same, tenfold = lab.run("trained"), lab.run("trained", lr_factor=10.0)
-    gain = compare(lab.final.valid, same.valid)
-    faster = compare(same.valid, tenfold.valid)
+    gain = lab.compare(lab.final.valid, same.valid)
+    faster = lab.compare(same.valid, tenfold.valid)
     ended = _ended_share(lab)
-    if faster.is_below(MIN_DROP) and compare(lab.final.valid, tenfold.valid).is_below(2 * MIN_DROP):
+    if faster.is_below(MIN_DROP) and lab.compare(lab.final.valid, tenfold.valid).is_below(2 * MIN_DROP):
         evidence = (
             f"{same.num_updates} more updates with ten times the learning rate instead of the same changed the "
             f"validation loss {faster}"
@@ -45,7 +47,7 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
 def _check_batch_size(lab: Experiments, same: Any, evidence: str) -> Iterator[Finding]:
     """Compare updates on an eighth of the rows of a step with those on all of them."""
     small = lab.run("trained", share_of_step=1 / 8)
-    difference = compare(same.valid, small.valid)
+    difference = lab.compare(same.valid, small.valid)
     if difference.value < MIN_DROP * abs(same.valid.mean):
         text = (
             f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; as many updates on an "
@@ -63,7 +65,7 @@ def check_high_rate(lab: Experiments) -> Iterator[Finding]:
         lower = lab.run("fresh", lr_factor=factor)
         if lower.has_diverged:
             continue
-        difference = compare(same.train, lower.train)
+        difference = lab.compare(same.train, lower.train)
         if same.has_diverged or difference.is_below(2 * MIN_DROP):
             reached = "a loss that is not finite" if same.has_diverged else f"{same.train.mean:.3g}"
             evidence = (
@@ -83,7 +85,7 @@ def check_clipping(lab: Experiments) -> Iterator[Finding]:
     if limit is not None and norms and np.median(norms) < 2 * limit:
         return
     same, free = lab.run("trained"), lab.run("trained", "without clipping", without_clipping)
-    difference = compare(same.train, free.train)
+    difference = lab.compare(same.train, free.train)
     if difference.is_below(MIN_DROP):
         shown = f" (the median norm is {np.median(norms):.2g}, the limit {limit:.2g})" if limit and norms else ""
         evidence = (
@@ -99,7 +101,7 @@ def check_regularization(lab: Experiments) -> Iterator[Finding]:
     if change(lab.bench.config) == lab.bench.config:
         raise LeftOut("the run has no regularization")
     same, free = lab.run("trained"), lab.run("trained", "without regularization", change)
-    train, valid = compare(same.train, free.train), compare(same.valid, free.valid)
+    train, valid = lab.compare(same.train, free.train), lab.compare(same.valid, free.valid)
     if valid.is_below(MIN_DROP) and train.is_below(MIN_DROP):
         evidence = (
             f"{same.num_updates} more updates without dropout and weight decay instead of with them "
@@ -111,9 +113,9 @@ def check_regularization(lab: Experiments) -> Iterator[Finding]:
 def check_size(lab: Experiments) -> Iterator[Finding]:
     """Train a model with twice the width: it must not beat the run on training and validation rows."""
     wide = lab.run("fresh", "larger", larger)
-    train, valid = compare(lab.final.train, wide.train), compare(lab.final.valid, wide.valid)
+    train, valid = lab.compare(lab.final.train, wide.train), lab.compare(lab.final.valid, wide.valid)
     same = lab.run("trained")
-    longer = compare(same.valid, wide.valid)
+    longer = lab.compare(same.valid, wide.valid)
     if train.is_below(MIN_DROP) and valid.is_below(MIN_DROP) and longer.is_below(MIN_DROP):
         evidence = (
             f"a model of twice the width reaches in {wide.num_updates} updates a lower loss than the run: training "
@@ -132,11 +134,12 @@ def check_generalization(lab: Experiments) -> Iterator[Finding]:
     facts = f"the training loss is {train.mean:.3g}, the validation loss {valid.mean:.3g} (+{gap:.2g} ± {error:.1g})"
     every, half = lab.run("fresh"), lab.run("fresh", "half", rows=lab.half[0])
     more = lab.run("fresh", "more regularization", more_regularized)
-    by_data, by_rules = compare(half.valid, every.valid), compare(every.valid, more.valid)
+    by_data, by_rules = lab.compare(half.valid, every.valid), lab.compare(every.valid, more.valid)
     rising = _rise(lab)
-    if by_data.is_below(2 * MIN_DROP) and len(lab.rows) < 2000:
-        evidence = f"{facts}; all rows instead of half of them changed the validation loss {by_data}"
-        yield Finding("too_little_data", evidence, 0.8)
+    if by_data.is_below(MIN_DROP) or len(lab.rows) < FEW_ROWS:
+        count = len(lab.rows)
+        evidence = f"{facts}; all {count} training rows instead of half of them changed the validation loss {by_data}"
+        yield Finding("too_little_data", evidence, 0.82 if count < FEW_ROWS else 0.6)
     if by_rules.is_below(MIN_DROP) or rising > 0.1:
         shown = f"; after its minimum the validation loss rose by {100 * rising:.0f}%" if rising > 0.1 else ""
         evidence = f"{facts}{shown}; more regularization changed the validation loss {by_rules}"
