@@ -49,7 +49,7 @@ def watched(objective: ObjectiveConfig) -> ObjectiveConfig:
         def build_for(self: Any, model: Any, factory: ModelFactory | None = None) -> WatchedObjective:
             return WatchedObjective(base.build_for(self, model, factory), model)
 
-        members = {"__annotations__": {"family": Literal[name]}, "family": name, "build_for": build_for}  # type: ignore[valid-type]
+        members: dict[str, Any] = {"__annotations__": {"family": Literal[name]}, "family": name, "build_for": build_for}
         members |= {"__doc__": f"The objective `{objective.family}`, watched.", "__module__": __name__}
         config = type(f"Watched{base.__name__}", (base,), members)
         seqlab.register("objective")(dataclass(frozen=True, kw_only=True, config=SETTINGS)(config))

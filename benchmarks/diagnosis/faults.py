@@ -140,8 +140,8 @@ def part(section: str, fault: str, settings: Settings | None = None) -> ChangeCo
 def recurrent_explosion(config: Config, data_set: DataSet, variant: int) -> Config:
     """Take a tanh RNN with large recurrent matrices, without clipping."""
     family = {"labels": "rnn_labeller", "language_model": "rnn_lm", "translation": "rnn"}[data_set.name]
-    values = {"model.hidden_size": 96, "optim.max_grad_norm": None}
-    config = override(config, as_overrides({"model.family": family, **values}))
+    settings: Settings = {"model.family": family, "model.hidden_size": 96, "optim.max_grad_norm": None}
+    config = override(config, as_overrides(settings))
     return part("model", "exploding_gradient")(config, data_set, variant)
 
 

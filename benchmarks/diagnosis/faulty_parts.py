@@ -185,7 +185,7 @@ def _register_model(base: type[ModelConfig], fault: str, change: Change) -> None
         return model
 
     name = f"{base.family}_{fault}"
-    members = {"__annotations__": {"family": Literal[name]}, "family": name, "build": build}  # type: ignore[valid-type]
+    members: dict[str, Any] = {"__annotations__": {"family": Literal[name]}, "family": name, "build": build}
     members |= {"__doc__": f"The model `{base.family}` with the fault `{fault}`.", "__module__": __name__}
     config = type(f"Faulty{base.__name__}{fault}", (base,), members)
     seqlab.register("model")(dataclass(frozen=True, kw_only=True, config=SETTINGS)(config))
@@ -218,6 +218,7 @@ class PaddedLoss:
         """Compute the loss of a batch."""
         assert batch.tgt_in is not None
         assert batch.tgt_out is not None
+        assert context.sides is not None, "training sets the sides"
         pad_id = context.sides[1].pad_id
         padding = (0, max(0, PADDED_LENGTH - batch.tgt_in.size(1)))
         targets = F.pad(batch.tgt_out, padding, value=pad_id)

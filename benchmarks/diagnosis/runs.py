@@ -67,15 +67,21 @@ def read_scores(run_dir: Path, metric: str) -> dict[str, Any]:
     validations = [line for line in lines if line["kind"] == "valid"]
     if not (losses and validations):
         return {}
-    tenth = max(1, len(losses) // 10)
+    tenth, valid_losses = max(1, len(losses) // 10), [_valid_loss(line) for line in validations]
     return {
         "valid": validations[-1].get(metric),
-        "valid_loss": validations[-1].get("loss", validations[-1].get("nll")),
-        "best_valid_loss": min(line.get("loss", line.get("nll", 0)) for line in validations),
+        "valid_loss": valid_losses[-1],
+        "best_valid_loss": min(valid_losses),
         "first_loss": losses[0],
         "train_loss": sum(losses[-tenth:]) / tenth,
         "minutes": lines[-1]["minutes"],
     }
+
+
+def _valid_loss(line: dict[str, Any]) -> float:
+    """Return the validation loss of a line of metrics.jsonl, whose name depends on the task."""
+    [loss] = [float(value) for name, value in line.items() if name == "loss" or name.startswith("nll")]
+    return loss
 
 
 def planned_runs(
@@ -106,7 +112,7 @@ def train_all(work_dir: Path, planned: Sequence[tuple[PlannedRun, Fault | None]]
 
 
 HEADER = ("data set", "cause", "variant", "seed", "validation", "test", "first loss", "last loss", "validation loss")
-MARGINS = {"nll_per_char": -0.05}
+MARGINS = {"nll_per_tgt_token": -0.05}
 """Metric -> difference that matters, negative if lower values are better; percentages have a margin of 2."""
 
 

@@ -91,11 +91,11 @@ def _config(folder: Path, model: ModelConfig, lr: float) -> Config:
 
 
 def _small(folder: Path) -> Config:
-    return _config(folder, MlpConfig(hidden_sizes=(128,), dropout=0.4, input_dropout=0.1), 2e-3)
+    return _config(folder, MlpConfig(hidden_sizes=(256,), dropout=0.4, input_dropout=0.1), 1e-2)
 
 
 def _normalized(folder: Path) -> Config:
-    return _config(folder, MlpConfig(hidden_sizes=(96, 96), dropout=0.4, input_dropout=0.1, norm="batch"), 2e-3)
+    return _config(folder, MlpConfig(hidden_sizes=(128, 128), dropout=0.2, input_dropout=0.1, norm="batch"), 1e-2)
 
 
 def _score(run_dir: Path, rows: Sequence[Row]) -> float:

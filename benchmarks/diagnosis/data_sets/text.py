@@ -100,7 +100,7 @@ TEXT = DataSet(
     (_transformer, _gru),
     _score,
     ("batch_tokens", "micro_batch_tokens"),
-    "nll_per_char",
+    "nll_per_tgt_token",
     _mismatch,
     _upper_case_and_carriage_return,
     {

@@ -16,8 +16,8 @@ from seqlab.runs.config import Config
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 
-MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august")
-MONTHS += ("september", "october", "november", "december")
+MONTHS = {"january", "february", "march", "april", "may", "june", "july"}
+MONTHS |= {"august", "september", "october", "november", "december"}
 MAX_WORDS = 5
 """Maximum length of an English phrase: short phrases need few steps."""
 NUM_VALID = 300
@@ -59,8 +59,10 @@ def _config(folder: Path, model: ModelConfig, lr: float, max_steps: int) -> Conf
 
 
 def _transformer(folder: Path) -> Config:
-    sizes = {"d_model": 64, "d_ff": 256, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
-    return _config(folder, TransformerConfig(**sizes, dropout=0.1), 4e-3, 800)
+    model = TransformerConfig(
+        d_model=64, d_ff=256, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, dropout=0.1
+    )
+    return _config(folder, model, 4e-3, 800)
 
 
 def _gru(folder: Path) -> Config:
@@ -74,7 +76,7 @@ def _score(run_dir: Path, rows: Sequence[Row]) -> float:
 def _mismatch(splits: Splits) -> Splits:
     """Train on numbers and times, and validate on dates with a month."""
     rows = splits.train + splits.valid
-    has_month = [any(month in src.lower() for month in MONTHS) for src, _ in rows]
+    has_month = [not MONTHS.isdisjoint(src.lower().replace(",", "").split()) for src, _ in rows]
     train = [row for row, is_date in zip(rows, has_month, strict=True) if not is_date]
     valid = [row for row, is_date in zip(rows, has_month, strict=True) if is_date]
     return replace(splits, train=train, valid=valid[:NUM_VALID])
