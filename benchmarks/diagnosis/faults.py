@@ -148,7 +148,7 @@ def recurrent_explosion(config: Config, data_set: DataSet, variant: int) -> Conf
 def vanishing(config: Config, data_set: DataSet, variant: int) -> Config:
     """Take ten sigmoid layers, or recurrent layers whose gates forget the state."""
     if data_set.name in ("table", "images"):
-        deep = {"model.hidden_sizes": [64] * 10, "model.activation": "sigmoid", "model.dropout": 0.0}
+        deep: Settings = {"model.hidden_sizes": [64] * 10, "model.activation": "sigmoid", "model.dropout": 0.0}
         return override(config, as_overrides(deep))
     return part("model", "vanishing_gradient")(config, data_set, variant)
 
