@@ -21,6 +21,8 @@ MIN_TARGETS = 4
 TOLERANCE = 1e-3
 """Relative change of a loss that rounding and convolutions do not reach."""
 MIN_DEAD_SHARE = 0.5
+EMBEDDINGS = ("embedding", "positions", "embeddings")
+"""Names of modules with a weight for each id or position."""
 MIN_LAYER_UNITS = 8
 MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
@@ -83,6 +85,7 @@ def check_padding(lab: Experiments) -> Iterator[Finding]:
     batch = sample_rows(lab.bench.train_rows, 8)[0]
     padded = _add_padding(batch, 5, lab.bench.codecs)
     learner = lab.trained
+    _refuse_random(learner, batch)
     with torch.no_grad():
         before, after = (_loss(learner, each) for each in (batch, padded))
     if _differs(float(before.total), float(after.total)) or _differs(float(before.count), float(after.count)):
@@ -278,7 +281,9 @@ def _decoder_batch(lab: Experiments) -> Any:
     )
     if batch.tgt_out.size(1) < MIN_TARGETS:
         raise LeftOut("the targets are too short")
-    return replace(batch, continues=False) if batch.continues else batch
+    batch = replace(batch, continues=False) if batch.continues else batch
+    _refuse_random(lab.trained, batch)
+    return batch
 
 
 def _other_ids(ids: Tensor, codec: Any) -> Tensor:
@@ -293,6 +298,17 @@ def _loss(learner: Learner, batch: Batch) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return learner.objective(learner.model, batch, learner.bench.context)
+
+
+def _refuse_random(learner: Learner, batch: Batch) -> None:
+    """Raise LeftOut if the loss of a batch is random in evaluation mode."""
+    totals = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            totals.append(float(learner.objective(learner.model.eval(), batch, learner.bench.context).total))
+    if _differs(*totals):
+        raise LeftOut("the loss is random")
 
 
 def _total(learner: Learner, batch: Batch) -> float:
@@ -341,13 +357,13 @@ def _gradients(learner: Learner, lab: Experiments) -> dict[str, Tensor]:
 
 
 def _layer_gradients(model: nn.Module, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the gradients of weight matrices and convolutions; not of embeddings, most of whose rows are unused."""
+    """Return the gradients of weight matrices and convolutions; not of embeddings, whose rows may be unused."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     parameters = dict(model.named_parameters())
     return {
         name: gradient
         for name, gradient in gradients.items()
-        if gradient.dim() > 1 and id(parameters[name]) not in embeddings
+        if gradient.dim() > 1 and id(parameters[name]) not in embeddings and not set(EMBEDDINGS) & set(name.split("."))
     }
 
 

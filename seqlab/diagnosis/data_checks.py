@@ -99,8 +99,8 @@ def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]
     error = (accuracy * (1 - accuracy) / len(surest)) ** 0.5
     if expected - accuracy > max(MIN_OVERCONFIDENCE, MIN_ERRORS * error) and accuracy < MAX_NOISY_ACCURACY:
         evidence = (
-            f"of the tenth of the rows that a linear model of other rows is most sure of, {100 * accuracy:.0f}% have the "
-            f"label that it predicts; it expects {100 * expected:.0f}%"
+            f"of the tenth of the rows that a linear model of other rows is most sure of, {100 * accuracy:.0f}% have "
+            f"the label that it predicts; it expects {100 * expected:.0f}%"
         )
         yield Finding("label_noise", evidence, 0.9)
 
