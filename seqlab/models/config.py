@@ -192,6 +192,13 @@ class ModelConfig(Part):
         """Return the config with defaults filled in that depend on the data section."""
         return self
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of tokens, labels or classes among which a new model chooses with similar probabilities.
+
+        None, the default, if it is unknown or other for each prediction. `tgt` is the target side, as in `build`.
+        """
+        return None
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained with this `data` section."""
 
@@ -220,6 +227,10 @@ class ModelConfig(Part):
 
 class LanguageModelConfig(ModelConfig):
     """Base class of the configs of autoregressive language models."""
+
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of tokens in the vocabulary."""
+        return int(tgt.vocab_size)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the data section masks tokens."""

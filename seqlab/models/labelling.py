@@ -54,6 +54,10 @@ class LabellerConfig(ModelConfig):
     # Label ids depend on the frequencies of labels, and the rows of n-grams on the corpus.
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of labels."""
+        return int(tgt.num_labels)
+
     def resolve(self, data: Any) -> Self:
         """Set the default pooling for labels of lines; raises ValueError for pooling with labels of words."""
         if data.labels_of == "lines":

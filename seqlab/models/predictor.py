@@ -42,6 +42,10 @@ class PredictorConfig(ModelConfig):
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "squared_error"
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of classes, numbers or labels."""
+        return int(tgt.size)
+
     def check_inputs(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if the model does not support examples of this shape."""
 

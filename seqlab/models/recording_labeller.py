@@ -3,7 +3,7 @@
 Shapes: B recordings, F frames of M bands, L labels.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,10 @@ class RecordingLabellerConfig(FrameEncoderConfig):
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "softmax"
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("project.",)
+
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of labels."""
+        return int(tgt.size)
 
     def build(self, src: FrameSide, tgt: TargetSide) -> "RecordingLabeller":
         """Build the model."""

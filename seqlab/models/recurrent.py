@@ -116,6 +116,10 @@ class RecurrentConfig(ModelConfig):
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return name if name.startswith("decoder.") else None
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of tokens in the vocabulary of the target."""
+        return int(tgt.vocab_size)
+
     def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentTranslator":
         """Build the model."""
         return RecurrentTranslator(

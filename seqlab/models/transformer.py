@@ -71,6 +71,10 @@ class TransformerConfig(TransformerEncoderConfig):
     task: ClassVar[str] = "translation"
     attends_to_source: ClassVar[bool] = True
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of tokens in the vocabulary of the target."""
+        return int(tgt.vocab_size)
+
     def build(self, src: TokenSide, tgt: TokenSide) -> "Transformer":
         """Build the model."""
         return Transformer(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids)

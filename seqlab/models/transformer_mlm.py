@@ -34,6 +34,10 @@ class TransformerMlmConfig(TransformerEncoderConfig):
 
     data_defaults: ClassVar[dict[str, float]] = {"mask_share": 0.15}
 
+    def num_choices(self, tgt: Any) -> int | None:
+        """Return the number of tokens in the vocabulary."""
+        return int(tgt.vocab_size)
+
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerMlm":
         """Build the model."""
         return TransformerMlm(self, tgt.vocab_size, pad_id=tgt.pad_id)

@@ -10,7 +10,7 @@ from seqlab.base.bounds import NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TextLayout, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext, first_cross_entropy_range
 
 GUIDED_WIDTH = 0.2
 """Default of `guided_width`."""
@@ -52,6 +52,13 @@ class CrossEntropyConfig(ObjectiveConfig):
     def build(self) -> "CrossEntropy":
         """Build the objective."""
         return CrossEntropy(self)
+
+    def first_loss_range(self, num_outputs: int | None) -> tuple[float, float] | None:
+        """Return a range around ln V for V outputs; None with label smoothing or another term."""
+        has_other_terms = self.label_smoothing or self.activation_penalty or self.slowness_penalty
+        if num_outputs is None or has_other_terms or self.guided_attention:
+            return None
+        return first_cross_entropy_range(num_outputs)
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
         """Return the fields of the penalties that the model does not support."""

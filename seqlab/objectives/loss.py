@@ -1,5 +1,6 @@
 """Interface of objectives and their configs: `Loss`, `StepContext`, `Objective` and `ObjectiveConfig`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -232,6 +233,16 @@ class ModelFactory:
         return self.config.build(src or self.src, tgt or self.tgt)
 
 
+def first_cross_entropy_range(num_outputs: int) -> tuple[float, float]:
+    """Return the range of the cross entropy, in nats, of a model with random weights.
+
+    It is ln V for V outputs of equal probability, and larger by half of the variance of the logits. Those of the
+    recipes are from 0.9 ln V to ln V + 1.1.
+    """
+    expected = math.log(num_outputs)
+    return expected / 2, 1.5 * expected + 2
+
+
 class ObjectiveConfig(Part):
     """Base class of objective configs: a config builds its objective and checks it against the other sections."""
 
@@ -271,6 +282,16 @@ class ObjectiveConfig(Part):
         `factory` builds further models; it is None outside of a training run.
         """
         return self.build()
+
+    def first_loss_range(self, num_outputs: int | None) -> tuple[float, float] | None:
+        """Return the lowest and highest loss per unit of a model with random weights; None, the default, if unknown.
+
+        A training warns if its first loss is outside.
+
+        Args:
+            num_outputs: number of tokens, labels or classes among which the model chooses; None if it is unknown.
+        """
+        return None
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
         """Return the fields that have no effect for a model, given its config; none unless overridden."""

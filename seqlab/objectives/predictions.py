@@ -16,7 +16,7 @@ from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, ValueBatch
 from seqlab.models.interfaces import Predictor
-from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext, first_cross_entropy_range
 
 
 class PredictionLossConfig(ObjectiveConfig):
@@ -78,6 +78,10 @@ class SquaredErrorConfig(PredictionLossConfig):
     """Name of the objective."""
     predicts: ClassVar[str] = "numbers"
 
+    def first_loss_range(self, num_outputs: int | None) -> tuple[float, float] | None:
+        """Return a range above 1, the variance of standardized targets; few large ones may be absent from a batch."""
+        return 0.0, 30.0
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square()
 
@@ -122,6 +126,10 @@ class SoftmaxConfig(PredictionLossConfig):
     predicts: ClassVar[str] = "class"
     tasks: ClassVar[tuple[str, ...]] = ("prediction", "recording_labels")
 
+    def first_loss_range(self, num_outputs: int | None) -> tuple[float, float] | None:
+        """Return a range around ln O for O classes; None with label smoothing."""
+        return None if num_outputs is None or self.label_smoothing else first_cross_entropy_range(num_outputs)
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=self.label_smoothing)
 
@@ -133,6 +141,10 @@ class SigmoidConfig(PredictionLossConfig):
     family: Literal["sigmoid"] = "sigmoid"
     """Name of the objective."""
     predicts: ClassVar[str] = "labels"
+
+    def first_loss_range(self, num_outputs: int | None) -> tuple[float, float] | None:
+        """Return a range around ln 2: each label has a probability of 0.5."""
+        return first_cross_entropy_range(2)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")

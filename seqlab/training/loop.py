@@ -14,10 +14,10 @@ from seqlab.base.number_text import short_text
 from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
+from seqlab.training.early_warnings import EarlyWarnings
 from seqlab.training.failure import StartedStep, dump_if_non_finite
-from seqlab.training.intervals import due_events, is_pace_known, note_validation_time
+from seqlab.training.intervals import due_events, note_validation_time
 from seqlab.training.progress_bar import ProgressBar
-from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, can_skip_updates, start_update
 from seqlab.training.stopping import (
@@ -26,16 +26,11 @@ from seqlab.training.stopping import (
     find_stop_reason,
     log_already_finished,
     log_early_stop,
-    warn_of_few_steps,
 )
 from seqlab.training.training_metrics import TrainingMetrics
 from seqlab.training.validation import Validation
 
 logger = logging.getLogger(__name__)
-BATCH_NORM_WARNING = (
-    "Batch norm computes its statistics separately over each of the %d micro-steps of a step: the result depends on "
-    "their size."
-)
 
 
 def fit(run: TrainingRun) -> None:
@@ -70,6 +65,7 @@ def fit(run: TrainingRun) -> None:
         step_started, started_steps = time.monotonic(), StartedSteps(run)
         warnings = EarlyWarnings(run)
         for data in prefetched:
+            warnings.before_step()
             started_steps.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
@@ -79,16 +75,16 @@ def fit(run: TrainingRun) -> None:
             is_first = progress.step == 1
             started_steps.finish(keep=0 if due or validated or is_first or stop is not None else 1)
             run.metrics.seconds += time.monotonic() - step_started
+            warnings.after_step(data)  # before the metrics are reset
             if is_first:
                 bar.show_first_step(run.metrics)
             if "log" in due:
                 _log(run, bar)
             bar.advance(progress)
-            warnings.check(data)
             if validated:
                 validation_started = progress.minutes
                 progress.counted_before_end = None if "valid" in due else progress.validations_since_best
-                averaged = _validate(run, bar)
+                averaged = _validate(run, bar, warnings)
                 read_clock()
                 note_validation_time(progress, config.training, validation_started)
                 stop = stop or request.signal_number()
@@ -106,26 +102,6 @@ def fit(run: TrainingRun) -> None:
             if stop is not None:
                 raise Interrupted(stop, progress.step)
             step_started = time.monotonic()
-
-
-class EarlyWarnings:
-    """Warnings about batch norm and the pace of training, each given at most once."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        training, progress = run.config.training, run.progress
-        self._progress, self._training = progress, training
-        self._is_fine_tuned = run.config.init_from is not None
-        self._checks_batch_norm = has_batch_norm(run.model) and progress.step == 0
-        self._checks_pace = training.max_minutes is not None and not is_pace_known(progress, training)
-
-    def check(self, data: TrainingStep[Batch]) -> None:
-        """Warn if batch norm sees only parts of a step's batch, or if `max_minutes` leaves time for few steps."""
-        if self._checks_batch_norm and len(data.micro_steps) > 1:
-            logger.warning("%s", BATCH_NORM_WARNING % len(data.micro_steps))
-            self._checks_batch_norm = False
-        if self._checks_pace and is_pace_known(self._progress, self._training):
-            warn_of_few_steps(self._progress, self._training, is_fine_tuned=self._is_fine_tuned)
-            self._checks_pace = False
 
 
 def fit_count_based(run: TrainingRun) -> None:
@@ -256,7 +232,7 @@ def _is_finished(run: TrainingRun) -> bool:
     return find_stop_reason(run.progress, run.config.training) is not None
 
 
-def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
+def _validate(run: TrainingRun, bar: ProgressBar, warnings: EarlyWarnings) -> dict[str, Tensor]:
     """Validate with the weights for inference, and return these weights."""
     training, progress = run.config.training, run.progress
     release_heap()
@@ -267,6 +243,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     run.start_average_if_stalled()
     run.metrics_logger.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **metrics)
     bar.show_validation(metrics, is_best)
+    warnings.after_validation(validation)
     return weights
 
 

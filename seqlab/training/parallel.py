@@ -108,6 +108,12 @@ def gather_shards(tensor: Tensor) -> Tensor:
     return tensor if gather is None else gather()
 
 
+def local_shard(tensor: Tensor) -> Tensor:
+    """Return this rank's shard of a sharded tensor, as a view; return other tensors unchanged."""
+    to_local = getattr(tensor, "to_local", None)  # a DTensor method
+    return tensor if to_local is None else to_local()
+
+
 def shard_like(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Shard full tensors like the tensors of the same name and shape in `like`; return the others unchanged."""
     sharded = dict(values)

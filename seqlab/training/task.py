@@ -86,6 +86,13 @@ class Task:
         """Validate the given weights. The model that is trained and the random generators stay unchanged."""
         raise NotImplementedError
 
+    def constant_scores(self, run: RunInTraining) -> dict[str, float] | None:
+        """Return the scores of a prediction that ignores the inputs, by metric; None, the default, if unknown.
+
+        Such a prediction is the most frequent label, or the mean. A training warns if its validation is no better.
+        """
+        return None
+
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction for each validation example, for JSON; the default yields nothing."""
         yield from ()

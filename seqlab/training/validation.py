@@ -25,6 +25,8 @@ from seqlab.training.device_context import DeviceContext
 
 logger = logging.getLogger(__name__)
 
+EMPTY_SHARE = "empty_share"
+"""Metric of `Validation.more`: the share of hypotheses without any token, from 0 to 1."""
 MAX_SAMPLED_REFERENCES = 1000
 """Maximum number of validation texts to check for a script without spaces."""
 MAX_ITEMS_SHOWN = 10

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -171,6 +172,11 @@ class LabellingTask(Task):
         references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
         scores = evaluate(hypotheses, [references], metrics)
         return Validation(scores, nll, "nll_per_label")
+
+    def constant_scores(self, run: RunInTraining) -> dict[str, float]:
+        """Return the accuracy of the most frequent label of the training data."""
+        most_frequent = np.bincount(run.data.train.tgt.values).argmax()
+        return {"accuracy": 100 * float((run.data.valid.tgt.values == most_frequent).mean())}
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each held-out validation line with its predicted and its target labels."""

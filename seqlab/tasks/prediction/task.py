@@ -1,6 +1,7 @@
 """Prediction task: train on random batches of examples, validate by loss and by metrics in the units of the data."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,18 @@ class PredictionTask(Task):
         predictions = target.metric_lines(target.decide(outputs))
         results = evaluate(predictions, [target.metric_lines(references)], metrics)
         return Validation(results, nll, "loss", target.fit_decisions(outputs, references))
+
+    def constant_scores(self, run: RunInTraining) -> dict[str, float] | None:
+        """Return R2 of the mean, or the accuracy of the most frequent class; None for labels."""
+        if _data_config(run.config).predicts == "numbers":
+            return {"r2": 0.0}
+        if _data_config(run.config).predicts == "labels":
+            return None
+        train, valid, target = run.data.train, run.data.valid, run.codecs[1]
+        classes = target.metric_lines(train.read_references(np.arange(len(train))))
+        [(most_frequent, _)] = Counter(classes).most_common(1)
+        references = target.metric_lines(valid.read_references(np.arange(len(valid))))
+        return {"accuracy": 100 * references.count(most_frequent) / len(references)}
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction, the target and the location of each validation example."""

@@ -1,6 +1,7 @@
 """Recording classification task: train on batches of similar length, validate by accuracy and macro F1."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,6 +173,11 @@ class RecordingLabelsTask(Task):
         names = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
         metrics = [name for name in names if name != "nll"]
         return Validation(evaluate(list(map(str, best.tolist())), [references], metrics), nll, "loss")
+
+    def constant_scores(self, run: RunInTraining) -> dict[str, float]:
+        """Return the accuracy of the most frequent label of the training data."""
+        [(most_frequent, _)] = Counter(run.data.labels[i] for i in run.data.train.tolist()).most_common(1)
+        return {"accuracy": 100 * float(np.mean([run.data.labels[i] == most_frequent for i in run.data.valid]))}
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted label of each recording of the test fold or, without one, of the validation split."""

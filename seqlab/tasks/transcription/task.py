@@ -35,7 +35,14 @@ from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
 from seqlab.training.task import Codecs, Split, Task, rows_of
-from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_word_metric
+from seqlab.training.validation import (
+    EMPTY_SHARE,
+    RunInTraining,
+    Validation,
+    inference_model,
+    mean_nll,
+    warn_of_word_metric,
+)
 
 logger = logging.getLogger(__name__)
 CER_WEIGHT = 1e-9
@@ -134,12 +141,10 @@ class TranscriptionTask(Task):
         hypotheses = run.device_context.world.map_rows([len(each) for each in waveforms], transcribe)
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty_share = sum(not text for text in hypotheses) / len(hypotheses)
-        if empty_share == 1 and any(references) and run.device_context.world.is_main:
-            logger.warning("validation: the model outputs only blanks, so that all transcripts are empty")
         names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
         metrics = [name for name in names if name != "nll"]
         scores = evaluate(hypotheses, [references], metrics)
-        return TranscriptValidation(scores, nll, more={"empty_share": empty_share})
+        return TranscriptValidation(scores, nll, more={EMPTY_SHARE: empty_share})
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted transcript of each recording of the test fold, or without one of the validation split."""
