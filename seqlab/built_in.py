@@ -10,6 +10,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "list corpora, show their data cards, get them",
         ),
         "info": ("seqlab.cli.info:INFO", "describe a run"),
+        "replay": ("seqlab.cli.replay:REPLAY", "find where a loss or gradient became infinite or NaN"),
     },
     "use a trained model": {
         "translate": ("seqlab.tasks.translation.commands.translate:TRANSLATE", "translate lines"),

@@ -164,12 +164,8 @@ class Accumulator:
                 if batch.continues and self.carry is not None:
                     rows = slice(first_row, first_row + len(batch.indices))
                     carry = {name: value[rows] for name, value in self.carry.items()}
-                seed = self._seed(context.step, index)
-                with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
-                    micro_context = replace(
-                        context, generator=generator, carry=carry, collected=collected and collected[index]
-                    )
-                    micro_sums, carry = self.module(batch, micro_context)
+                micro_context = replace(context, carry=carry, collected=collected and collected[index])
+                micro_sums, carry = self.forward(batch, index, micro_context)
                 if batch.num_targets:  # an idle micro-step repeats rows of another rank
                     carries.append(carry)
                     first_row += len(batch.indices)
@@ -182,6 +178,16 @@ class Accumulator:
             assert parameter.grad is not None
             parameter.grad.mul_(mask)
         return sums
+
+    def forward(self, batch: Batch, index: int, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
+        """Run the forward pass of the micro-step with number `index` of its step, with its random numbers.
+
+        Returns the sums of `Loss.sums`, whose totals are differentiable, and the hidden state after the batch.
+        """
+        seed = self._seed(context.step, index)
+        with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
+            result: tuple[dict[str, Tensor], Carry | None] = self.module(batch, replace(context, generator=generator))
+            return result
 
     def _backward(self, sums: dict[str, Tensor]) -> None:
         """Accumulate the gradient of the loss in the parameters, and those of added losses apart from it."""

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
 from seqlab.registry import Parts, import_target
-from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
+from seqlab.runs.checkpoint import CHECKSUMS, WEIGHTS, read_state, read_tensors, write_checkpoint
+from seqlab.runs.load import named_buffers, named_weights
 from seqlab.runs.migrate import migrate_tag
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate, StartedUpdate
 
-BATCHES, CARRY = "batches", "carry"
+BATCHES, CARRY, OBJECTIVE = "batches", "carry", "objective"
+FORMAT, DUMP_FORMAT = "dump_format", 1
+"""Key of state.json, and version of the dump. Older dumps have none, and lack the objective, ranks and precision."""
 
 
 class FailedStep(ArithmeticError):
@@ -33,6 +36,8 @@ class Failure(NamedTuple):
     micro_steps: list[Batch]
     carry: Carry
     """The hidden state before the step, for `Accumulator.restore_carry`; empty if there is none."""
+    objective: dict[str, Tensor]
+    """Weights and buffers of the objective; empty if it has none."""
 
 
 @dataclass
@@ -59,18 +64,26 @@ def dump_if_non_finite(run: TrainingRun, started: StartedStep) -> Iterator[None]
             chain(*run.device_context.world.gather(started.data.micro_steps))
         )  # in the order of the ranks
         run.accumulator.carry = started.carry
-        tensors = {
+        tensors: dict[str, dict[str, Tensor]] = {
             WEIGHTS: run.gather_on_main(run.weights() | run.buffers()),
             BATCHES: _tensors_of(micro_steps),
             CARRY: run.accumulator.gather_carry(),
         }
-        state = {"reason": str(error), "data_kind": run.config.data.kind}
+        if isinstance(run.objective, nn.Module):
+            own = named_weights(run.objective) | named_buffers(run.objective)
+            tensors[OBJECTIVE] = run.gather_on_main(own)
+        state = {
+            **{FORMAT: DUMP_FORMAT, "reason": str(error), "data_kind": run.config.data.kind},
+            "world_size": run.device_context.world.world_size,
+            "dtype": str(run.device_context.dtype).removeprefix("torch."),
+        }
         written = run.device_context.world.call_on_main(lambda: _write(run, step, tensors, state))
         rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
             f"Step {step} has a non-finite loss or gradient ({error}). Its {len(rows)} {run.task.unit} "
-            f"(the first: {shown}) and the weights that gave it are in {written}. A lower `optim.optimizer.lr`, a "
+            f"(the first: {shown}) and the weights that gave it are in {written}: "
+            "`seqlab replay` shows where the value arose. A lower `optim.optimizer.lr`, a "
             "longer `optim.schedule.warmup_steps` or `training.precision: fp32` may help; a custom model or objective "
             "may have a fault."
         ) from error
@@ -100,11 +113,12 @@ def read_failure(folder: str | Path) -> Failure:
     for name, value in tensors.items():
         number, _, item = name.partition(".")
         micro_steps.setdefault(int(number), {})[item] = value
-    task = import_target(
-        Parts("task")[migrate_tag("data.kind", read_state(folder).get("data_kind", "parallel"))].task_name
-    )
+    state = read_state(folder)
+    task = import_target(Parts("task")[migrate_tag("data.kind", state.get("data_kind", "parallel"))].task_name)
     batches = []
     for _, values in sorted(micro_steps.items()):
         numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}
         batches.append(task.batch_type(**values | numbers))
-    return Failure(read_tensors(folder, WEIGHTS), batches, read_tensors(folder, CARRY))
+    has_objective = OBJECTIVE in state.get(CHECKSUMS, {})
+    objective = read_tensors(folder, OBJECTIVE) if has_objective else {}
+    return Failure(read_tensors(folder, WEIGHTS), batches, read_tensors(folder, CARRY), objective)

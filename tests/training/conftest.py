@@ -58,7 +58,7 @@ def advancing_clock(seconds: float) -> Callable[[], float]:
 
 def replay_failure(config: Config, failure: Path, step: int) -> tuple[list[Any], dict[str, torch.Tensor], str]:
     """Repeat a failed step from its saved files; return its micro-steps, its carried state and the error."""
-    weights, micro_steps, carry = read_failure(failure)
+    weights, micro_steps, carry, _ = read_failure(failure)
     model = config.model.build(*load_tokenizers(RunFolder(failure.parents[1]))).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])

@@ -48,8 +48,8 @@ def test_a_non_finite_gradient_is_reported_with_step_and_pairs_and_can_be_replay
     assert messages[0] == messages[1]
     found = re.match(
         r"Step (\d+) has a non-finite loss or gradient \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
-        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights that gave it are in (\S+)\. "
-        r"A lower `optim\.optimizer\.lr`",
+        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights that gave it are in (\S+): "
+        r"`seqlab replay` shows where the value arose\. A lower `optim\.optimizer\.lr`",
         messages[0],
     )
     assert found is not None, messages[0]
@@ -73,7 +73,7 @@ def test_deferred_metrics_report_the_same_failed_step(
         with pytest.raises(FailedStep) as raised:
             train(tiny_config(corpus, optim=optim), run_dir)
         [step] = checkpoint_steps(run_dir / "failures")
-        weights, micro_steps, _ = read_failure(run_dir / "failures" / checkpoint_name(step))
+        weights, micro_steps, *_ = read_failure(run_dir / "failures" / checkpoint_name(step))
         found.append((step, str(raised.value).replace(str(run_dir), ""), weights, micro_steps))
     (step, message, weights, micro_steps), (*deferred, deferred_weights, deferred_micro_steps) = found
     assert deferred == [step, message]

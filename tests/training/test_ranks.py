@@ -112,7 +112,7 @@ def test_a_failed_step_is_saved_with_the_pairs_of_all_ranks(corpus: Path, tmp_pa
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
     [folder] = (tmp_path / "run" / "failures").iterdir()
-    weights, micro_steps, _ = read_failure(folder)
+    weights, micro_steps, *_ = read_failure(folder)
     assert all(value.isfinite().all() for value in weights.values())
     pairs = [index for batch in micro_steps for index in batch.indices.tolist()]
     assert f"Its {len(pairs)} pairs" in found[0].message
