@@ -58,6 +58,8 @@ class Replay:
         lines.append(f"the first value that is infinite or NaN arose {self.first.text}")
         if self.rows:
             lines += [f"row: {row}" for row in self.rows]
+            if len(self.rows) == MAX_ROWS:
+                lines.append(f"only the first {MAX_ROWS} rows that give such a value are searched")
         elif self.rows is not None:
             lines.append("rows: no single row gives such a value, only several together")
         if self.is_finite_in_fp32 is not None:
