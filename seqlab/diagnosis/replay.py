@@ -1,7 +1,7 @@
 """Replay of a failed step: find where its first infinite or NaN value arose, from the dump that training wrote."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,13 +222,11 @@ class _RepeatedStep:
 
 
 def select_rows(batch: Batch, rows: Tensor) -> Batch | None:
-    """Return a batch with some rows (n,) of another; None if it has a tensor that is not divided into rows."""
-    values = {item.name: getattr(batch, item.name) for item in fields(batch)}  # type: ignore[arg-type]
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    if any(not value.dim() or value.size(0) != len(batch.indices) for value in tensors.values()):
+    """Return a batch with some rows (n,) of another; None if its class cannot select rows, as one of a plugin."""
+    try:
+        return batch.select(rows)
+    except (AttributeError, NotImplementedError):
         return None
-    selected: Batch = replace(batch, **{name: value[rows] for name, value in tensors.items()})  # type: ignore[type-var]
-    return selected
 
 
 def _locate(config: Config, codecs: tuple[Any, Any], run: RunFolder, index: int) -> str:
