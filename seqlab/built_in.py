@@ -43,6 +43,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
             "count search errors and model errors of a translator",
         ),
+        "compare": ("seqlab.cli.compare:COMPARE", "compare runs on the same validation set"),
+        "report": ("seqlab.cli.report:REPORT", "write a page about runs: curves, errors, attention, data, config"),
         "plot": ("seqlab.cli.plot:PLOT", "draw training curves, the attention of a translation, or a transcript"),
     },
     "find out what is wrong": {

@@ -37,6 +37,15 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": target}'): COLUMN,
     ("tasks/translation/task.py", 'yield {"src": src, "prediction": translation.text, "target": tgt}'): COLUMN,
     (
+        "tasks/translation/task.py",
+        'yield {"src": src, "prediction": translation.text, "target": tgt, "pieces": pieces}',
+    ): COLUMN,
+    (
+        "tasks/prediction/task.py",
+        'yield {"example": data.locate(row), "prediction": prediction, "target": reference}',
+    ): (COLUMN),
+    ("tasks/language_modelling/task.py", 'yield {"prediction": sample.text}'): COLUMN,
+    (
         "recipes/distilled.py",
         "assert isinstance(config.data, TranslationConfig)",
     ): "a recipe that changes the config of another recipe, which trains a translator",

@@ -197,6 +197,15 @@ def folder_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
         os.close(descriptor)
 
 
+def is_locked(folder: Path) -> bool:
+    """Check whether another process holds the lock on a folder; False on systems that cannot lock folders."""
+    try:
+        with folder_lock(folder, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
 def temporary_path(path: Path) -> Path:
     """Return the temporary path of a file or folder that is being written."""
     return path.with_name(path.name + TEMPORARY_SUFFIX)

@@ -24,7 +24,13 @@ from seqlab.data.ragged import RaggedArray
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.row_encoder import RowEncoder, RowStatus
 from seqlab.data.survey import PreparationProgress, Survey, find_duplicates, no_progress
-from seqlab.data.validation_files import VALID_FILE, open_references, read_references, write_references
+from seqlab.data.validation_files import (
+    VALID_FILE,
+    open_references,
+    read_held_out_pairs,
+    read_references,
+    write_references,
+)
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer
@@ -104,6 +110,15 @@ def open_prepared(config: TokensConfig, tokenizers: Sequence[Tokenizer], folder:
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, config.encoder(tokenizers))
     return _open(config, folder, key, content_hashes)
+
+
+def read_valid_pairs(config: TokensConfig, tokenizers: Sequence[Tokenizer], folder: Path) -> list[tuple[str, str]]:
+    """Read the raw source and target of each validation pair from a cache; the errors are those of `open_prepared`."""
+    if (folder / VALID_FILE).is_file():
+        return read_held_out_pairs(folder)
+    valid = open_prepared(config, tokenizers, folder).valid
+    texts = [text.texts() for text in (valid.src_text, valid.tgt_text) if text is not None]
+    return [(src, tgt) for src, tgt in zip(*texts, strict=True)]
 
 
 def _encode(

@@ -21,6 +21,8 @@ Split = Literal["train", "valid"]
 Codecs = tuple[Any, Any]
 """Source and target codec: the same object for a joint vocabulary or data without separate sources and targets. The
 codec of text is a `Tokenizer`."""
+OutputKind = Literal["text", "label", "labels of words", "set of labels", "numbers"]
+"""What a line of output holds: a text, one label, a label for each word, any number of labels, or numbers."""
 
 
 def rows_of(data: Any, split: Split) -> Any:
@@ -95,6 +97,31 @@ class Task:
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction for each validation example, for JSON; the default yields nothing."""
+        yield from ()
+
+    def output_kind(self, config: Config) -> OutputKind:
+        """Return what predictions and targets of `validation_predictions` hold; reports analyze them accordingly."""
+        return "text"
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the outputs of a checkpoint for some validation examples, for reports; the default yields nothing.
+
+        Args:
+            run_dir: the run folder.
+            checkpoint: `best`, `last` or a step number.
+            rows: indices among the records of `validation_predictions`.
+
+        Yields:
+            Records of `validation_predictions`. A translator with attention adds `pieces`: for each segment of the
+            source its tokens `src`, the output tokens `tgt` and their attention `weights` (T, S).
+        """
+        yield from ()
+
+    def training_texts(self, run_dir: Path) -> Iterator[str]:
+        """Yield the training texts whose words a report counts: targets of text, sources of labels of words.
+
+        The default yields nothing: then outputs are not grouped by the frequency of their words.
+        """
         yield from ()
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,21 @@ from seqlab.data.labels import (
     warn_of_labels,
 )
 from seqlab.data.parallel_text import has_tabs
-from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.prepare import PreparedData, open_prepared, prepare, read_valid_pairs
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
-from seqlab.data.validation_files import read_held_out_pairs
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.models.interfaces import Labeller
+from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
 from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
 from seqlab.text import Tokenizer, label_names
-from seqlab.training.task import Codecs, Split, Task, rows_of
+from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen
 
 logger = logging.getLogger(__name__)
@@ -179,12 +179,37 @@ class LabellingTask(Task):
         return {"accuracy": 100 * float((run.data.valid.tgt.values == most_frequent).mean())}
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield each held-out validation line with its predicted and its target labels."""
-        pairs = read_held_out_pairs(RunFolder(run_dir).cache)
-        device = read_config(RunFolder(run_dir)).training.device
-        predictions = load_labeller(run_dir, device=device).label([line for line, _ in pairs])
-        for (line, target), prediction in zip(pairs, predictions, strict=True):
-            yield {"src": line, "prediction": prediction, "target": target}
+        """Yield each validation line with its predicted and its target labels."""
+        yield from _label_pairs(run_dir, "best", slice(None))
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the labels of some validation lines."""
+        yield from _label_pairs(run_dir, checkpoint, rows)
+
+    def output_kind(self, config: Config) -> OutputKind:
+        """Return whether lines or their words have labels."""
+        return "label" if _data_config(config).labels_of == "lines" else "labels of words"
+
+    def training_texts(self, run_dir: Path) -> Iterator[str]:
+        """Yield the training lines, from the cache of the run."""
+        folder = RunFolder(run_dir)
+        data = _data_config(read_config(folder))
+        tokenizers = load_codecs_for(folder, data)
+        for row in open_prepared(data, tokenizers, folder.cache).train.src:
+            yield from tokenizers[0].decode([row.tolist()])
+
+
+def _label_pairs(run_dir: Path, checkpoint: str, rows: Sequence[int] | slice) -> Iterator[dict[str, Any]]:
+    """Yield validation lines with their predicted and their target labels."""
+    folder = RunFolder(run_dir)
+    config = read_config(folder)
+    data = _data_config(config)
+    pairs = read_valid_pairs(data, load_codecs_for(folder, data), folder.cache)
+    chosen = pairs[rows] if isinstance(rows, slice) else [pairs[row] for row in rows]
+    labeller = load_labeller(run_dir, checkpoint, config.training.device)
+    predictions = labeller.label([line for line, _ in chosen])
+    for (line, target), prediction in zip(chosen, predictions, strict=True):
+        yield {"src": line, "prediction": prediction, "target": target}
 
 
 def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> int:

@@ -1,8 +1,9 @@
 """Language modelling task: train language models and masked models, validate by likelihood."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,10 +20,15 @@ from seqlab.models.spelling import SpellingModel
 from seqlab.runs.codecs import save_spelling
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import Tokenizer, load_tokenizer
 from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll
+
+SAMPLE_TOKENS = 60
+"""Maximum number of tokens of a sampled text in a report."""
 
 
 def _data_config(config: Config) -> LanguageModellingConfig:
@@ -99,6 +105,15 @@ class LanguageModellingTask(Task):
         run.model.fit(documents, _data_config(run.config).documents)
         for length, level in enumerate(run.model.trie, start=1):
             yield f"{length}-grams: {len(level.keys):,}"
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield one sampled text for each row; its seed is the row. A masked model generates nothing."""
+        if _data_config(read_config(RunFolder(run_dir))).mask_share:
+            return
+        model = load_language_model(run_dir, checkpoint)
+        for row in rows:
+            [[sample]] = model.generate(seed=row, max_length=SAMPLE_TOKENS)
+            yield {"prediction": sample.text}
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Compute the negative log-likelihood of the validation text.

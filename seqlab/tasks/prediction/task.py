@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
 from seqlab.tasks.prediction.augment import AugmentedStep
-from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
+from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig, Predicts
 from seqlab.tasks.prediction.examples import (
     EncodedExamples,
     PreparedExamples,
@@ -33,7 +33,7 @@ from seqlab.tasks.prediction.examples import (
     prepare_examples,
     read_examples,
 )
-from seqlab.training.task import Codecs, Split, Task, rows_of
+from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ VALID_BATCH_ROWS = 4096
 """Examples per validation batch."""
 EXAMPLE_AUGMENTATION_STREAM = 1
 """Seed component of the random numbers for the augmentation of a step."""
+KINDS_OF_OUTPUT: dict[Predicts, OutputKind] = {"numbers": "numbers", "class": "label", "labels": "set of labels"}
 
 
 def _data_config(config: Config) -> PredictionConfig:
@@ -171,19 +172,33 @@ class PredictionTask(Task):
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction, the target and the location of each validation example."""
-        run = load_run(run_dir, model_noun=PREDICTOR)
-        data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
-        target, indices = run.codecs[1], np.arange(len(data.valid))
-        with torch.inference_mode():
-            outputs = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
-        predictions = target.lines(target.decide(np.concatenate(outputs)))
-        references = target.lines(data.valid.read_references(indices))
-        for row, prediction, reference in zip(data.valid.rows.tolist(), predictions, references, strict=True):
-            yield {"example": data.locate(row), "prediction": prediction, "target": reference}
+        yield from _predictions(run_dir, "best")
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the predictions for some validation examples."""
+        records = list(_predictions(run_dir, checkpoint))
+        yield from (records[row] for row in rows)
+
+    def output_kind(self, config: Config) -> OutputKind:
+        """Return what the target holds."""
+        return KINDS_OF_OUTPUT[_data_config(config).predicts]
 
     def locate(self, data: PreparedExamples, index: int) -> str:
         """Return the location (file and line) of an example, given its row."""
         return data.locate(index)
+
+
+def _predictions(run_dir: Path, checkpoint: str) -> Iterator[dict[str, Any]]:
+    """Yield the prediction of a checkpoint, the target and the location of each validation example."""
+    run = load_run(run_dir, checkpoint, model_noun=PREDICTOR)
+    data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
+    target, indices = run.codecs[1], np.arange(len(data.valid))
+    with torch.inference_mode():
+        outputs = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
+    predictions = target.lines(target.decide(np.concatenate(outputs)))
+    references = target.lines(data.valid.read_references(indices))
+    for row, prediction, reference in zip(data.valid.rows.tolist(), predictions, references, strict=True):
+        yield {"example": data.locate(row), "prediction": prediction, "target": reference}
 
 
 def _index_batches(examples: EncodedExamples) -> list[RowIndices]:

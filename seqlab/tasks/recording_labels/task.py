@@ -36,7 +36,7 @@ from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
-from seqlab.training.task import Codecs, Split, Task, rows_of
+from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
 logger = logging.getLogger(__name__)
@@ -181,14 +181,15 @@ class RecordingLabelsTask(Task):
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted label of each recording of the test fold or, without one, of the validation split."""
-        config = read_config(RunFolder(run_dir))
-        data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
-        refuse_changed_reading(RunFolder(run_dir), data.reading)
-        indices = data.splits.test if len(data.splits.test) else data.valid
-        labeller = load_recording_labeller(run_dir, device=config.training.device)
-        results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
-        for index, each in zip(indices.tolist(), results, strict=True):
-            yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
+        yield from _predictions(run_dir, "best", slice(None))
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the predicted labels of some of these recordings."""
+        yield from _predictions(run_dir, checkpoint, list(rows))
+
+    def output_kind(self, config: Config) -> OutputKind:
+        """Return that each recording has one label."""
+        return "label"
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute accuracy and macro F1 of the test fold."""
@@ -198,6 +199,18 @@ class RecordingLabelsTask(Task):
     def locate(self, data: LabelledRecordings, index: int) -> str:
         """Return the location of a recording: the list and line that name it, or its file."""
         return data.recordings.locate(index)
+
+
+def _predictions(run_dir: Path, checkpoint: str, rows: slice | list[int]) -> Iterator[dict[str, Any]]:
+    """Yield predictions of a checkpoint for recordings of the test fold or, without one, of the validation split."""
+    config = read_config(RunFolder(run_dir))
+    data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
+    refuse_changed_reading(RunFolder(run_dir), data.reading)
+    indices = (data.splits.test if len(data.splits.test) else data.valid)[rows]
+    labeller = load_recording_labeller(run_dir, checkpoint, config.training.device)
+    results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
+    for index, each in zip(indices.tolist(), results, strict=True):
+        yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
 
 
 def _as_word(label: str) -> str:

@@ -148,14 +148,16 @@ class TranscriptionTask(Task):
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted transcript of each recording of the test fold, or without one of the validation split."""
-        config = read_config(RunFolder(run_dir))
-        data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
-        refuse_changed_reading(RunFolder(run_dir), data.reading)
-        indices = data.splits.test if len(data.splits.test) else data.valid
-        transcriber = load_transcriber(run_dir, device=config.training.device)
-        transcripts = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in indices])
-        for index, each in zip(indices.tolist(), transcripts, strict=True):
-            yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
+        yield from _predictions(run_dir, "best", slice(None))
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the predicted transcripts of some of these recordings."""
+        yield from _predictions(run_dir, checkpoint, list(rows))
+
+    def training_texts(self, run_dir: Path) -> Iterator[str]:
+        """Yield the training transcripts."""
+        data = read_transcripts(_data_config(read_config(RunFolder(run_dir))), RunFolder(run_dir).cache, None)
+        yield from (data.texts[index] for index in data.train.tolist())
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute the error rates of the test fold."""
@@ -165,6 +167,18 @@ class TranscriptionTask(Task):
     def locate(self, data: PreparedTranscripts, index: int) -> str:
         """Return the location of a recording: the list and line that name it, or its file."""
         return data.recordings.locate(index)
+
+
+def _predictions(run_dir: Path, checkpoint: str, rows: slice | list[int]) -> Iterator[dict[str, Any]]:
+    """Yield predictions of a checkpoint for recordings of the test fold or, without one, of the validation split."""
+    config = read_config(RunFolder(run_dir))
+    data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
+    refuse_changed_reading(RunFolder(run_dir), data.reading)
+    indices = (data.splits.test if len(data.splits.test) else data.valid)[rows]
+    transcriber = load_transcriber(run_dir, checkpoint, config.training.device)
+    transcripts = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in indices])
+    for index, each in zip(indices.tolist(), transcripts, strict=True):
+        yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
 
 
 def _train_tokenizer(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:

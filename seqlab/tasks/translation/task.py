@@ -1,7 +1,8 @@
 """Translation task: train on pairs of lines, validate by reference likelihood and decoded outputs."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ from torch import Tensor
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.prepare import PreparedData, open_prepared, prepare, read_valid_pairs
 from seqlab.data.sampler import Seq2SeqSampler, ordered_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
-from seqlab.data.validation_files import read_held_out_pairs
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
 from seqlab.inference.lines import replace_control_characters
+from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -148,16 +149,47 @@ class TranslationTask(Task):
         return Validation(evaluate(hypotheses, references, metrics), nll)
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield each held-out validation source with its translation and its target."""
-        pairs, training = read_held_out_pairs(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
-        run = load_translator(run_dir, device=training.device)
-        found = run.translator.translate([src for src, _ in pairs], training.valid_search, need_scores=False)
+        """Yield each validation source with its translation and its target."""
+        config, pairs = _read_config_and_pairs(run_dir)
+        run = load_translator(run_dir, device=config.training.device)
+        sources = [src for src, _ in pairs]
+        found = run.translator.translate(sources, config.training.valid_search, need_scores=False)
         for (src, tgt), translation in zip(pairs, found, strict=True):
             yield {"src": src, "prediction": translation.text, "target": tgt}
+
+    def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield the translations of some validation sources, with the attention of models that have it."""
+        config, pairs = _read_config_and_pairs(run_dir)
+        chosen = [pairs[row] for row in rows]
+        translator = load_translator(run_dir, checkpoint, config.training.device).translator
+        sources, search = [src for src, _ in chosen], config.training.valid_search
+        try:
+            found = translator.translate(sources, search, need_scores=False, need_attention=True)
+        except ValueError:  # the model has no attention
+            found = translator.translate(sources, search, need_scores=False)
+        for (src, tgt), translation in zip(chosen, found, strict=True):
+            pieces = [asdict(each) for each in translation.alignments or []]
+            yield {"src": src, "prediction": translation.text, "target": tgt, "pieces": pieces}
+
+    def training_texts(self, run_dir: Path) -> Iterator[str]:
+        """Yield the training targets, from the cache of the run."""
+        folder = RunFolder(run_dir)
+        data = _data_config(read_config(folder))
+        tokenizers = load_codecs_for(folder, data)
+        for row in open_prepared(data, tokenizers, folder.cache).train.tgt:
+            yield from tokenizers[1].decode([row.tolist()])
 
     def describe(self, data: PreparedData) -> dict[str, Any]:
         """Return the notes of the data and the output length limit."""
         return data.notes() | {"output_bound": data.output_bound}
+
+
+def _read_config_and_pairs(run_dir: Path) -> tuple[Config, list[tuple[str, str]]]:
+    """Read the config and the validation pairs of a run."""
+    folder = RunFolder(run_dir)
+    config = read_config(folder)
+    data = _data_config(config)
+    return config, read_valid_pairs(data, load_codecs_for(folder, data), folder.cache)
 
 
 def _limited_search(config: Config, data: PreparedData) -> SearchConfig:

@@ -1,0 +1,170 @@
+"""Comparison of runs: whether it is fair, the paired bootstrap of their scores, and the differences of their configs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seqlab.base.json_text import json_text
+from seqlab.base.number_text import short_text
+from seqlab.evaluation.bootstrap import Comparison, compare_statistics
+from seqlab.reports.run_contents import RunContents
+from seqlab.runs.config import Config, to_dict
+
+MAX_DIFFERENT_ROWS = 20
+"""Number of examples to show on which two runs differ."""
+UNCOMPARED_FIELDS = ("training.max_minutes", "training.device", "training.threads", "training.logger")
+"""Fields of the config that change neither the model nor its training, beside paths."""
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Comparison of a run with a baseline."""
+
+    baseline: str
+    run: str
+    scores: dict[str, Comparison]
+    """Paired bootstrap of each metric, over the same examples; empty if the task makes no predictions."""
+    validations: list[tuple[str, float | None, float | None]]
+    """Name, value of the baseline and value of the run, for each number of their best validations."""
+    config: list[tuple[str, Any, Any]]
+    """Key, value of the baseline and value of the run, for each difference of the configs."""
+    notes: list[str]
+    """What must be known to read the differences."""
+    rows: list[dict[str, Any]]
+    """Examples that one run predicts correctly and the other does not."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Render for JSON, with values unrounded."""
+        return asdict(self) | {"scores": {name: each.as_dict() for name, each in self.scores.items()}}
+
+    def lines(self) -> list[str]:
+        """Render as text: scores, best validations, config."""
+        return [f"baseline: {self.baseline}", f"system:   {self.run}", *self._lines()]
+
+    def _lines(self) -> Iterator[str]:
+        yield from (f"note: {note}" for note in self.notes)
+        for each in self.scores.values():
+            yield ""
+            yield from each.as_lines()
+        yield from ("", "best validation:")
+        rows = [(name, *("-" if x is None else short_text(x) for x in values)) for name, *values in self.validations]
+        yield from _table([("", "baseline", "system"), *rows])
+        yield from ("", "config:")
+        rows = [(key, *(json_text(value, ensure_ascii=False) for value in values)) for key, *values in self.config]
+        yield from _table([("", "baseline", "system"), *rows]) if rows else ["  no difference"]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [f"  {name:<{widths[0]}}  {a:>{widths[1]}}  {b:>{widths[2]}}" for name, a, b in rows]
+
+
+def reason_not_to_compare(baseline: RunContents, run: RunContents) -> str | None:
+    """Return why the scores of two runs cannot be compared; None if they can.
+
+    Scores are comparable on the same examples with the same references, whatever the runs were trained on. Without
+    predictions, the hashes of the data in run.json must be equal.
+    """
+    kinds = [each.config.data.kind for each in (baseline, run)]
+    if kinds[0] != kinds[1]:
+        return f"its data are of another kind: `data.kind` is {kinds[1]}, not {kinds[0]}"
+    if baseline.predictions is None or run.predictions is None:
+        missing = [each.name for each in (baseline, run) if each.predictions is None and each.failed_predictions]
+        if missing:
+            return f"there are no predictions of {' and '.join(missing)}: {baseline.failed_predictions or run.failed_predictions}"
+        return _reason_of_data(baseline, run)
+    references = [each.predictions.targets for each in (baseline, run) if each.predictions]
+    if len(references[0]) != len(references[1]):
+        return f"its validation set has {len(references[1]):,} examples, not {len(references[0]):,}"
+    pairs = enumerate(zip(*references, strict=True), start=1)
+    different = [row for row, (one, other) in pairs if one != other]
+    if different:
+        return f"its validation set has other references: {len(different):,} differ, the first in row {different[0]}"
+    return None
+
+
+def _reason_of_data(baseline: RunContents, run: RunContents) -> str | None:
+    """Return why the data of two runs without predictions differ, by their hashes and identifying fields."""
+    if sorted(baseline.description["data_sha256"]) != sorted(run.description["data_sha256"]):
+        return "it was trained and validated on other data: the hashes of the data in run.json differ"
+    for name in type(baseline.config.data).identifying_fields:
+        values = [getattr(each.config.data, name) for each in (baseline, run)]
+        if values[0] != values[1]:
+            return f"its data are others: `data.{name}` is {values[1]}, not {values[0]}"
+    return None
+
+
+def compare_runs(baseline: RunContents, run: RunContents) -> RunComparison:
+    """Compare a run with a baseline.
+
+    Raises:
+        ValueError: they cannot be compared; the message says why.
+    """
+    if reason := reason_not_to_compare(baseline, run):
+        raise ValueError(f"{run.path} cannot be compared with {baseline.path}: {reason}.")
+    scores: dict[str, Comparison] = {}
+    if baseline.predictions and run.predictions:
+        others = baseline.predictions.statistics
+        scores = {
+            name: compare_statistics(statistics, others[name])
+            for name, statistics in run.predictions.statistics.items()
+            if name in others
+        }
+    best = [each.summary.best.scores if each.summary.best else {} for each in (baseline, run)]
+    names = dict.fromkeys([*best[0], *best[1]])
+    return RunComparison(
+        baseline.name,
+        run.name,
+        scores,
+        [(name, best[0].get(name), best[1].get(name)) for name in names],
+        config_differences(baseline.config, run.config),
+        list(_notes(baseline, run)),
+        different_rows(baseline, run),
+    )
+
+
+def _notes(baseline: RunContents, run: RunContents) -> Iterator[str]:
+    first, second = baseline.description, run.description
+    if sorted(first["data_sha256"]) != sorted(second["data_sha256"]):
+        yield (
+            "the runs were trained on other data (the hashes in run.json differ), but validated on the same examples: a "
+            "difference may come from the data"
+        )
+    if first.get("tokenizer_sha256") != second.get("tokenizer_sha256"):
+        yield "the tokenizers differ: losses per token cannot be compared, scores of the outputs can"
+    if first.get("seed") == second.get("seed"):
+        return
+    yield f"the seeds differ ({first.get('seed')} and {second.get('seed')})"
+
+
+def config_differences(baseline: Config, run: Config) -> list[tuple[str, Any, Any]]:
+    """List the fields that differ, by dotted key: value of the baseline, value of the run; None for a missing field.
+
+    Paths and fields without influence on the model are left out.
+    """
+    ignored = {*UNCOMPARED_FIELDS, *(f"data.{name}" for each in (baseline, run) for name in each.data.path_fields)}
+    values = [dict(_leaves(to_dict(config))) for config in (baseline, run)]
+    keys = [key for key in dict.fromkeys([*values[0], *values[1]]) if key not in ignored]
+    pairs = [(key, values[0].get(key), values[1].get(key)) for key in keys]
+    return [(key, one, other) for key, one, other in pairs if one != other]
+
+
+def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def different_rows(baseline: RunContents, run: RunContents) -> list[dict[str, Any]]:
+    """List the first examples that exactly one of two runs predicts correctly, for JSON."""
+    if not baseline.predictions or not run.predictions:
+        return []
+    found = []
+    triples = zip(run.predictions.targets, baseline.predictions.predicted, run.predictions.predicted, strict=True)
+    for row, (target, one, other) in enumerate(triples):
+        if (one == target) != (other == target):
+            source = run.predictions.input_of(row)
+            found.append({"row": row + 1, "input": source, "target": target, "baseline": one, "run": other})
+    return found[:MAX_DIFFERENT_ROWS]
