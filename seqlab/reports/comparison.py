@@ -1,4 +1,4 @@
-"""Comparison of runs: whether it is fair, the paired bootstrap of their scores, and the differences of their configs."""
+"""Comparison of runs: whether it is fair, paired bootstrap of their scores, and differences of their configs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -69,10 +69,8 @@ def reason_not_to_compare(baseline: RunContents, run: RunContents) -> str | None
     if kinds[0] != kinds[1]:
         return f"its data are of another kind: `data.kind` is {kinds[1]}, not {kinds[0]}"
     if baseline.predictions is None or run.predictions is None:
-        missing = [each.name for each in (baseline, run) if each.predictions is None and each.failed_predictions]
-        if missing:
-            return f"there are no predictions of {' and '.join(missing)}: {baseline.failed_predictions or run.failed_predictions}"
-        return _reason_of_data(baseline, run)
+        failures = [f"{each.name}: {each.failed_predictions}" for each in (baseline, run) if each.failed_predictions]
+        return f"there are no predictions of {'; '.join(failures)}" if failures else _reason_of_data(baseline, run)
     references = [each.predictions.targets for each in (baseline, run) if each.predictions]
     if len(references[0]) != len(references[1]):
         return f"its validation set has {len(references[1]):,} examples, not {len(references[0]):,}"
@@ -127,8 +125,8 @@ def _notes(baseline: RunContents, run: RunContents) -> Iterator[str]:
     first, second = baseline.description, run.description
     if sorted(first["data_sha256"]) != sorted(second["data_sha256"]):
         yield (
-            "the runs were trained on other data (the hashes in run.json differ), but validated on the same examples: a "
-            "difference may come from the data"
+            "the runs were trained on other data (the hashes in run.json differ), but validated on the same "
+            "examples: a difference may come from the data"
         )
     if first.get("tokenizer_sha256") != second.get("tokenizer_sha256"):
         yield "the tokenizers differ: losses per token cannot be compared, scores of the outputs can"

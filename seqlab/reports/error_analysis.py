@@ -171,9 +171,7 @@ def worst_rows(predictions: Predictions, count: int) -> list[dict[str, Any]]:
 def row_errors(predictions: Predictions) -> np.ndarray:
     """Return the error of each example (rows,): wrong labels or, of numbers, the largest absolute error."""
     if predictions.kind == "numbers":
-        predicted, true = (
-            check_numbers(lines, "predictions") for lines in (predictions.predicted, predictions.targets)
-        )
+        true, predicted = _numbers(predictions)
         return np.asarray(np.abs(predicted - true).max(1))
     if predictions.kind == "label":
         return np.array([float(a != b) for a, b in zip(predictions.predicted, predictions.targets, strict=True)])
@@ -187,9 +185,14 @@ def number_pairs(predictions: Predictions) -> list[list[float]] | None:
     """Return (true, predicted) of the first number of each example, thinned evenly; None for other outputs."""
     if predictions.kind != "numbers":
         return None
-    predicted, true = (check_numbers(lines, "predictions") for lines in (predictions.predicted, predictions.targets))
+    true, predicted = _numbers(predictions)
     stride = -(-len(true) // MAX_POINTS)
     return [list(pair) for pair in zip(true[::stride, 0].tolist(), predicted[::stride, 0].tolist(), strict=True)]
+
+
+def _numbers(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the predicted numbers: (examples, numbers) each."""
+    return check_numbers(predictions.targets, "targets"), check_numbers(predictions.predicted, "predictions")
 
 
 def _row(predictions: Predictions, row: int, errors: float) -> dict[str, Any]:

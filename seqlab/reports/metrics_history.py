@@ -53,7 +53,7 @@ def read_series(folder: RunFolder, shown_logs: Sequence[str]) -> list[Series]:
     losses = [name for name in VALIDATION_LOSSES if any(name in line for line in valid)]
     found = [_series(train, "loss", LOSS, "training")]
     if any(line.get("nll") != line.get("loss") for line in train):  # for example without label smoothing
-        found.append(_series(train, "nll", LOSS, "training, without extra terms"))
+        found.append(_series(train, "nll", LOSS, "training nll"))
     found += [_series(valid, name, LOSS, "validation") for name in losses[:1]]
     scores = dict.fromkeys(name for line in valid for name in line if "." not in name and name not in OTHER_FIELDS)
     found += [_series(valid, name, f"validation {name}", "validation") for name in scores if name not in losses]

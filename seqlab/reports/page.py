@@ -31,7 +31,9 @@ style-src '{style_hash}'; base-uri 'none'; form-action 'none'">
 <a class="skip" href="#content">Skip to the content</a>
 <header><div></div></header>
 <nav aria-label="Sections"><ul></ul></nav>
-<main id="content" tabindex="-1"><noscript><p>This page is drawn by JavaScript, which is switched off here.</p></noscript></main>
+<main id="content" tabindex="-1">
+<noscript><p>This page is drawn by JavaScript, which is switched off here.</p></noscript>
+</main>
 <footer>Written by seqlab report. This file is complete: it loads nothing from elsewhere.</footer>
 <script type="application/json" id="contents">{contents}</script>
 <script>{script}</script>

@@ -1,9 +1,11 @@
 """Everything that a page shows of one run, read from its folder, as values for JSON."""
 
+import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,19 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.summary import RunSummary, summarize
 
+logger = logging.getLogger(__name__)
 DIAGNOSIS_FILE = "diagnosis.json"
 """File of a run folder with the output of `seqlab diagnose RUN --json`."""
 NUM_WORST_ROWS, NUM_SAMPLES = 25, 5
 MAX_TRAINING_TEXTS = 100_000
 """Number of training texts whose words are counted."""
+REASONS = {
+    "by_length": ("quality by length", "neither inputs nor outputs are texts of different lengths"),
+    "by_frequency": ("quality by word frequency", "there are no training texts whose words could be counted"),
+    "by_label": ("quality by label", "the outputs are not labels"),
+    "confusion": ("confusion", "the outputs are not single labels"),
+}
+"""Section of the predictions -> its title, and why a run may lack it."""
 
 
 @dataclass
@@ -113,6 +123,7 @@ class RunContents:
             "path": self.path,
             "summary": summary.as_dict(),
             "model_noun": self.config.data.model_noun,
+            "output_kind": self.config.data.task.output_kind(self.config),
             "curves": [each.as_dict() for each in self._series()],
             "samples": [{"step": step, "outputs": rows} for step, rows in sorted(self.samples.items()) if rows],
             "predictions": predictions,
@@ -134,23 +145,33 @@ class RunContents:
         if (predictions := self.predictions) is None:
             return None
         matrix = confusion_of(predictions)
-        worst = worst_rows(predictions, NUM_WORST_ROWS)
-        if predictions.kind == "text":  # only texts have attention
-            details = self._sample_outputs("best", [each["row"] - 1 for each in worst])
-            for each, record in zip(worst, details, strict=False):
-                each["pieces"] = record.get("pieces", [])
-        return {
-            "kind": predictions.kind,
-            "count": len(predictions.records),
-            "scores": score_rows(predictions),
-            "skipped": predictions.skipped,
+        sections = {
             "by_length": scores_by_length(predictions),
             "by_frequency": self._by_frequency(predictions),
-            "by_label": scores_by_label(predictions, matrix),
             "confusion": None if matrix is None else confusion_dict(matrix),
-            "worst": worst,
-            "numbers": number_pairs(predictions),
+            "by_label": scores_by_label(predictions, matrix),
         }
+        self.left_out |= {f"metric {name}": reason for name, reason in predictions.skipped.items()}
+        self.left_out |= {title: why for name, (title, why) in REASONS.items() if not sections[name]}
+        return {
+            "count": len(predictions.records),
+            "scores": score_rows(predictions),
+            "worst": self._worst_rows(predictions),
+            "numbers": number_pairs(predictions),
+            **sections,
+        }
+
+    def _worst_rows(self, predictions: Predictions) -> list[dict[str, Any]]:
+        """Return the worst examples; those of translators with the attention of the best checkpoint."""
+        worst = worst_rows(predictions, NUM_WORST_ROWS)
+        if predictions.kind != "text" or not worst:
+            return worst
+        details = self._sample_outputs("best", [each["row"] - 1 for each in worst])
+        pieces = [record.get("pieces", []) for record in details]
+        found = [{**each, "pieces": own} for each, own in zip(worst, pieces or repeat([]), strict=False)]
+        if not any(each["pieces"] for each in found):
+            self.left_out["attention"] = "the model has no attention from outputs to inputs"
+        return found
 
     def _by_frequency(self, predictions: Predictions) -> dict[str, Any] | None:
         """Return the scores of words by frequency; None, with the reason, if the training texts cannot be read."""
@@ -158,13 +179,15 @@ class RunContents:
             texts = islice(self.config.data.task.training_texts(self.folder.path), MAX_TRAINING_TEXTS)
             return scores_by_frequency(predictions, texts)
         except (OSError, ValueError) as error:
-            self.left_out["quality by word frequency"] = f"the training texts cannot be read: {error}"
+            logger.warning("%s: the training texts cannot be read: %s", self.path, error)
             return None
 
     def _read_diagnosis(self) -> dict[str, Any] | None:
         """Read the findings of `seqlab diagnose`, if they are stored in the run folder."""
         path = self.folder.path / DIAGNOSIS_FILE
         if not path.is_file():
+            run, file = shlex.quote(self.path), shlex.quote(str(path))
+            self.left_out["diagnosis"] = f"`seqlab diagnose {run} --json > {file}` finds why a model does not learn"
             return None
         diagnosis = read_json(path)
         if not isinstance(diagnosis, dict) or not isinstance(diagnosis.get("findings"), list):

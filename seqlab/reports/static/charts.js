@@ -10,7 +10,7 @@ function ticks(low, high, count = 5) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw);
   const found = [];
-  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) found.push(index * step);
+  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) found.push(index * step || 0);  // not -0
   return found;
 }
 
@@ -30,7 +30,7 @@ function scale(values, from, to, isLog = false) {
 }
 
 /**
- * Create a figure of curves. `lines`: {label, x, y, color, dash, points}; `options`: {title, xLabel, log}.
+ * Create a figure of curves. `lines`: {label, x, y, color, dash}; `options`: {title, xLabel, log(), range()}.
  * The figure draws itself in the width that it has.
  */
 function chart(lines, options) {
@@ -43,7 +43,7 @@ function chart(lines, options) {
   function draw() {
     const width = Math.max(260, figure.clientWidth);
     const isLog = options.log() && lines.every((line) => line.y.every((value) => value == null || value > 0));
-    const x = scale(positions, MARGIN.left, width - MARGIN.right);
+    const x = scale(options.range(), MARGIN.left, width - MARGIN.right);
     const finite = lines.flatMap((line) => line.y).filter((value) => value != null);
     if (!finite.length) return reading.replaceChildren("No value is finite.");
     const y = scale(finite, HEIGHT - MARGIN.bottom, MARGIN.top, isLog);
@@ -76,7 +76,7 @@ function chart(lines, options) {
     const curve = svg("path", { d: text, class: "curve", "stroke-dasharray": line.dash });
     curve.style.stroke = line.color;
     const isSparse = line.y.filter((value) => value != null).length < 40;
-    const dots = !line.points || !isSparse ? [] : line.x.flatMap((value, index) => {
+    const dots = !isSparse ? [] : line.x.flatMap((value, index) => {
       if (line.y[index] == null) return [];
       const dot = svg("circle", { cx: x.at(value).toFixed(1), cy: y.at(line.y[index]).toFixed(1), r: 3 });
       dot.style.fill = line.color;

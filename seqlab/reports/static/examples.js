@@ -9,10 +9,22 @@ function aligned(pairs, side, separator) {
   return el("span", { class: "text", dir: "auto" }, nodes.flatMap((node, index) => (index ? [separator, node] : [node])));
 }
 
+/** Show an output: numbers with few digits, other outputs as they are. */
+function output(text, kind) {
+  return quoted(kind === "numbers" ? text.split(" ").map((each) => number(Number(each), 5)).join(" ") : text);
+}
+
+/** Whether outputs are short, so that examples fit into the rows of a table. */
+const isShort = (kind) => ["label", "set of labels", "numbers"].includes(kind);
+
 /** Create the list of the worst examples of a run. */
 function worstRows(rows, kind) {
-  const unit = (row) => kind === "numbers" ? `error ${number(row.errors)}`
-    : `${number(row.errors)} wrong ${row.unit ?? "label"}${row.errors === 1 ? "" : "s"}`;
+  if (isShort(kind)) {
+    const head = ["row", "input", "target", "prediction", ...(kind === "label" ? [] : [kind === "numbers" ? "error" : "wrong labels"])];
+    return table("Examples with the largest errors", head, rows.map((row) => [row.row, quoted(row.input), output(row.target, kind),
+      output(row.predicted, kind), ...(kind === "label" ? [] : [row.errors])]));
+  }
+  const unit = (row) => `${number(row.errors)} wrong ${row.unit ?? "label"}${row.errors === 1 ? "" : "s"}`;
   return el("ol", { class: "examples" }, rows.map((row) => el("li", {},
     el("span", { class: "soft small" }, `Row ${number(row.row)}: ${unit(row)}`),
     el("dl", {},
@@ -58,8 +70,13 @@ function attention(piece) {
 }
 
 /** Create the outputs for the same inputs by each checkpoint of a run. */
-function samplesOverTime(samples) {
+function samplesOverTime(samples, kind) {
   const first = samples[samples.length - 1].outputs;
+  if (isShort(kind)) {
+    const head = ["input", "target", ...samples.map((sample) => `step ${number(sample.step)}`)];
+    return table("Outputs of each checkpoint", head, first.map((record, row) => [quoted(record.src ?? record.audio ?? record.example ?? `row ${row + 1}`),
+      output(record.target, kind), ...samples.map((sample) => (sample.outputs[row] ? output(sample.outputs[row].prediction, kind) : "–"))]));
+  }
   return el("ol", { class: "examples" }, first.map((record, row) => {
     const input = record.src ?? record.audio ?? record.example;
     const fields = input == null ? [] : [el("dt", {}, "input"), el("dd", {}, quoted(input))];

@@ -39,12 +39,14 @@ function curves(runs) {
   const dashes = { training: "none", validation: runs.length > 1 ? "6 3" : "none" };
   const linesOf = (panel) => runs.flatMap((run, index) => run.curves.filter((each) => each.panel === panel).map((each, order) => ({
     label: runs.length > 1 ? `${run.name}, ${each.name}` : each.name, x: each[choice.axis], y: each.y,
-    color: runColor(runs.length > 1 ? index : order), dash: dashes[each.name] ?? "2 3", points: true })));
+    color: runColor(runs.length > 1 ? index : order), dash: dashes[each.name] ?? "2 3" })));
   const draw = () => {
+    const end = Math.max(...runs.flatMap((run) => run.curves.flatMap((each) => each[choice.axis])));
+    const range = () => [0, end];
     const xLabel = choice.axis === "step" ? "steps" : "minutes";
     body.replaceChildren(...order.map((panel) => {
       const lines = linesOf(panel);
-      const figure = chart(lines, { title: panel, xLabel, log: () => choice.log && panel === "loss" });
+      const figure = chart(lines, { title: panel, xLabel, log: () => choice.log && panel === "loss", range });
       if (lines.length > 1) figure.insertBefore(legend(lines), figure.children[1]);
       return figure;
     }));
@@ -62,7 +64,7 @@ function curves(runs) {
 }
 
 function samples(runs) {
-  return beside(runs, (run) => (run.samples.length ? samplesOverTime(run.samples) : null));
+  return beside(runs, (run) => (run.samples.length ? samplesOverTime(run.samples, run.output_kind) : null));
 }
 
 /** Create a table of groups with bars, one column of scores for each run. */
@@ -85,7 +87,7 @@ function groupTable(runs, key, title, nameOfGroup) {
       return el("span", { class: "number" }, number(value), el("span", { class: "bar", "aria-hidden": "true" }, bar));
     })]);
     const names = runs.length > 1 ? set.map((run) => run.name) : [own.metric];
-    const caption = runs.length > 1 && set.length === 1 ? `${own.metric}, ${set[0].name}` : own.metric;
+    const caption = `${own.metric} by ${nameOfGroup(own)}`;
     return table(caption, [nameOfGroup(own), "count", ...names], rows);
   }));
 }
@@ -93,7 +95,7 @@ function groupTable(runs, key, title, nameOfGroup) {
 function quality(runs) {
   const parts = [
     groupTable(runs, "by_length", "By length", (own) => own.unit),
-    groupTable(runs, "by_frequency", "By frequency of the word in the training data", () => "occurrences"),
+    groupTable(runs, "by_frequency", "By frequency of the word in the training data", () => "occurrences in training"),
     labels(runs),
     beside(runs, (run) => (run.predictions?.numbers ? scatter(run.predictions.numbers) : null)),
   ].filter((part) => part != null);
@@ -135,23 +137,30 @@ function worst(runs) {
   return beside(runs, (run) => {
     if (!run.predictions) return null;
     if (!run.predictions.worst.length) return el("p", {}, "No example is wrong.");
-    return worstRows(run.predictions.worst, run.predictions.kind);
+    return worstRows(run.predictions.worst, run.output_kind);
   });
+}
+
+/** Write a value of JSON as one line of text. */
+function inline(value) {
+  if (value == null || value === "") return "–";
+  if (typeof value === "number") return number(value);
+  if (Array.isArray(value)) return value.map(inline).join(value.some((each) => typeof each === "object") ? "; " : ", ") || "–";
+  if (typeof value === "object") return Object.entries(value).map(([key, each]) => `${key.replaceAll("_", " ")} ${inline(each)}`).join(", ") || "–";
+  return String(value);
 }
 
 /** Show a value of JSON: a list of objects as a table, an object as fields, other values as text. */
 function generic(value, name) {
-  if (value === null || typeof value !== "object") return quoted(typeof value === "number" ? number(value) : value ?? "–");
-  const isFlat = (each) => each === null || typeof each !== "object";
+  if (value === null || typeof value !== "object") return quoted(inline(value));
   if (Array.isArray(value)) {
     if (!value.length) return null;
-    if (value.every(isFlat)) return quoted(value.map((each) => (typeof each === "number" ? number(each) : each)).join(", "));
     if (value.every((each) => each && typeof each === "object" && !Array.isArray(each))) {
       const columns = [...new Set(value.flatMap(Object.keys))];
-      const rows = value.map((each) => columns.map((key) => (typeof each[key] === "number" ? each[key] : generic(each[key] ?? null, key) ?? "–")));
+      const rows = value.map((each) => columns.map((key) => (typeof each[key] === "number" ? each[key] : quoted(inline(each[key])))));
       return table(name.replaceAll("_", " "), columns.map((key) => key.replaceAll("_", " ")), rows);
     }
-    return el("span", {}, value.map((each, index) => [index ? "; " : "", generic(each, name)]).flat());
+    return quoted(inline(value));
   }
   const entries = Object.entries(value).map(([key, each]) => [key, generic(each, key)]).filter(([, node]) => node != null);
   if (!entries.length) return null;
@@ -220,9 +229,9 @@ function comparison(each) {
   const rows = scores.map((score) => {
     const reach = Math.max(...score.interval.map(Math.abs), Math.abs(score.difference));
     return [score.system.name, score.baseline.value, score.system.value, score.difference,
-      el("span", {}, `${number(score.interval[0])} to ${number(score.interval[1])}`), interval(score, reach), score.p_value, verdict(score)];
+      el("span", {}, `${number(score.interval[0])} to ${number(score.interval[1])}`), interval(score, reach), el("span", { class: "number" }, score.p_value.toFixed(4)), verdict(score)];
   });
-  const head = ["metric", each.baseline, each.run, "difference", "95% interval", "", "p", each.run];
+  const head = ["metric", each.baseline, each.run, "difference", "95% interval", "", "p", "verdict"];
   const same = (values) => values.map((value) => (value === null ? "–" : el("code", {}, JSON.stringify(value))));
   return el("div", {}, el("h3", {}, `${each.run} against ${each.baseline}`),
     each.notes.map((note) => el("p", {}, `Note: ${note}.`)),
