@@ -165,7 +165,12 @@ def worst_rows(predictions: Predictions, count: int) -> list[dict[str, Any]]:
         ]
     errors = row_errors(predictions)
     order = [row for row in np.argsort(-errors, kind="stable")[:count].tolist() if errors[row] > 0]
-    return [_row(predictions, row, float(errors[row])) for row in order]
+    found = [_row(predictions, row, float(errors[row])) for row in order]
+    if predictions.kind == "labels of words":
+        for each in found:
+            pairs = zip(each["target"].split(), each["predicted"].split(), strict=False)
+            each |= {"unit": "label", "alignment": [list(pair) for pair in pairs], "separator": " "}
+    return found
 
 
 def row_errors(predictions: Predictions) -> np.ndarray:
