@@ -1,1 +1,1 @@
-"""Figures of measurements and run folders; nothing is trained here."""
+"""Figures and pages of measurements and run folders; nothing is trained here."""
