@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class Batch(Protocol):
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy all tensors to `device`."""
         ...
+
+
+@runtime_checkable
+class DivisibleBatch(Batch, Protocol):
+    """Protocol of batches whose rows can be selected, which the experiments of `seqlab.diagnosis` need."""
 
     def select(self, rows: Tensor) -> Self:
         """Return a batch of some of the rows: (B',) int64 numbers of rows, or (B,) bool."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, Batch, LabelledBatch, TextBatch
+from seqlab.data.batch import IGNORE, DivisibleBatch, LabelledBatch, TextBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import Learner, sample_rows
@@ -206,7 +206,7 @@ def check_positions(lab: Experiments) -> Iterator[Finding]:
         yield Finding("vanishing_gradient", evidence, 0.93)
 
 
-def _longest(rows: Sequence[Batch]) -> Any:
+def _longest(rows: Sequence[DivisibleBatch]) -> Any:
     """Return rows of similar, large length."""
     return max(rows, key=lambda batch: batch.num_targets / len(batch.indices)).select(torch.arange(8))
 
@@ -293,14 +293,14 @@ def _other_ids(ids: Tensor, codec: Any) -> Tensor:
     return first + (ids.clamp_min(first) - first + 1 + ids % (span - 1)) % span
 
 
-def _loss(learner: Learner, batch: Batch) -> Any:
+def _loss(learner: Learner, batch: DivisibleBatch) -> Any:
     learner.model.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return learner.objective(learner.model, batch, learner.bench.context)
 
 
-def _refuse_random(learner: Learner, batch: Batch) -> None:
+def _refuse_random(learner: Learner, batch: DivisibleBatch) -> None:
     """Raise LeftOut if the loss of a batch is random in evaluation mode."""
     totals = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -311,7 +311,7 @@ def _refuse_random(learner: Learner, batch: Batch) -> None:
         raise LeftOut("the loss is random")
 
 
-def _total(learner: Learner, batch: Batch) -> float:
+def _total(learner: Learner, batch: DivisibleBatch) -> float:
     with torch.no_grad():
         return float(_loss(learner, batch).total)
 
@@ -320,7 +320,7 @@ def _differs(before: float, after: float, scale: float = 0.0) -> bool:
     return abs(after - before) > TOLERANCE * max(abs(before), abs(after), scale, 1e-6)
 
 
-def _add_padding(batch: Batch, count: int, codecs: tuple[Any, Any]) -> Batch:
+def _add_padding(batch: DivisibleBatch, count: int, codecs: tuple[Any, Any]) -> DivisibleBatch:
     """Return a batch with more columns of padding; raise LeftOut if its rows have no padding."""
     names = {item.name for item in fields(batch)}  # type: ignore[arg-type]
     changes: dict[str, Tensor] = {}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.changes import Change, unchanged
 from seqlab.diagnosis.finding import LeftOut
 from seqlab.diagnosis.rows import Rows, read_rows
@@ -98,19 +98,19 @@ class Experiments:
         return self.bench.learner(change(self.bench.config))
 
     @cached_property
-    def train_sample(self) -> list[Batch]:
+    def train_sample(self) -> list[DivisibleBatch]:
         """Random training rows in groups."""
         return sample_rows(self.bench.train_rows, SAMPLE_ROWS, seed=2)
 
     @cached_property
-    def valid_sample(self) -> list[Batch]:
+    def valid_sample(self) -> list[DivisibleBatch]:
         """Random validation rows in groups; raises LeftOut if the task does not list them."""
         if not self.bench.valid_rows:
             raise LeftOut("the task does not list the validation rows")
         return sample_rows(self.bench.valid_rows, SAMPLE_ROWS, seed=2)
 
     @cached_property
-    def half(self) -> tuple[list[Batch], list[Batch]]:
+    def half(self) -> tuple[list[DivisibleBatch], list[DivisibleBatch]]:
         """Two random halves of the training rows; the second one in groups, as a sample."""
         count = sum(len(batch.indices) for batch in self.bench.train_rows)
         is_first = np.random.default_rng(3).random(count) < 0.5
@@ -192,7 +192,7 @@ class Experiments:
         change: Change = unchanged,
         *,
         lr_factor: float = 1.0,
-        rows: Sequence[Batch] | None = None,
+        rows: Sequence[DivisibleBatch] | None = None,
         share_of_step: float = 1.0,
     ) -> Outcome:
         """Train from the weights of the run or from new ones, and measure; equal trainings run once.
@@ -214,7 +214,12 @@ class Experiments:
         return self._outcomes[identity]
 
     def train(
-        self, learner: Learner, rows: Sequence[Batch], num_updates: int, lr_factor: float = 1.0, share: float = 1.0
+        self,
+        learner: Learner,
+        rows: Sequence[DivisibleBatch],
+        num_updates: int,
+        lr_factor: float = 1.0,
+        share: float = 1.0,
     ) -> None:
         """Train a learner as `Learner.train` does; raise LeftOut when the time is up."""
 
@@ -225,7 +230,12 @@ class Experiments:
         learner.train(rows, num_updates, lr_factor, share_of_step=share, before_update=check_time)
 
     def _run(
-        self, start: Start, change: Change, lr_factor: float, rows: Sequence[Batch] | None, share_of_step: float
+        self,
+        start: Start,
+        change: Change,
+        lr_factor: float,
+        rows: Sequence[DivisibleBatch] | None,
+        share_of_step: float,
     ) -> Outcome:
         count = self.num_updates
         weights = self.bench.weights if start == "trained" else None

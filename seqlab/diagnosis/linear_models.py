@@ -24,7 +24,8 @@ class LinearModel:
 
     def predict(self, src: Matrix) -> Matrix:
         """Compute the weighted predictions (N, tgt D) of the target features minus their means."""
-        return (src - self.src_mean) @ self.weights
+        predictions: Matrix = ((src - self.src_mean) @ self.weights).astype(np.float32)
+        return predictions
 
 
 class Moments:

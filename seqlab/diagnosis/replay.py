@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.base.world import World
-from seqlab.data.batch import Batch
+from seqlab.data.batch import Batch, DivisibleBatch
 from seqlab.diagnosis.non_finite import NonFinite, NonFiniteSearch
 from seqlab.objectives import ModelFactory, StepContext, TextSide
 from seqlab.runs.checkpoint import checkpoint_steps, read_state
@@ -223,10 +223,7 @@ class _RepeatedStep:
 
 def select_rows(batch: Batch, rows: Tensor) -> Batch | None:
     """Return a batch with some rows (n,) of another; None if its class cannot select rows, as one of a plugin."""
-    try:
-        return batch.select(rows)
-    except (AttributeError, NotImplementedError):
-        return None
+    return batch.select(rows) if isinstance(batch, DivisibleBatch) else None
 
 
 def _locate(config: Config, codecs: tuple[Any, Any], run: RunFolder, index: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Batch, FrameBatch, LabelledBatch, Seq2SeqBatch, TextBatch, ValueBatch
+from seqlab.data.batch import IGNORE, DivisibleBatch, FrameBatch, LabelledBatch, Seq2SeqBatch, TextBatch, ValueBatch
 from seqlab.diagnosis.finding import LeftOut
 
 MAX_FEATURES = 2048
@@ -61,7 +61,7 @@ class Rows:
         return np.stack(self.targets).astype(np.float64)
 
 
-def read_rows(batches: Sequence[Batch]) -> Rows:
+def read_rows(batches: Sequence[DivisibleBatch]) -> Rows:
     """Read the rows of batches of the types in `seqlab.data.batch`.
 
     Raises:
@@ -79,7 +79,7 @@ def read_rows(batches: Sequence[Batch]) -> Rows:
     return Rows([inputs[i] for i in order], [targets[i] for i in order], indices[order], kind)
 
 
-def _append(batch: Batch, inputs: list[NDArray[Any]], targets: list[NDArray[Any]]) -> TargetKind:
+def _append(batch: DivisibleBatch, inputs: list[NDArray[Any]], targets: list[NDArray[Any]]) -> TargetKind:
     """Append the rows of a batch; return the kind of its targets."""
     if isinstance(batch, TextBatch):
         inputs += [np.zeros(0, np.int64)] * len(batch)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.base.world import SINGLE_PROCESS
-from seqlab.data.batch import Batch
+from seqlab.data.batch import DivisibleBatch
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import no_progress
 from seqlab.diagnosis.changes import without_smoothing
+from seqlab.diagnosis.finding import LeftOut
 from seqlab.objectives import ModelFactory, StepContext, TextSide
 from seqlab.optim import Parameters
 from seqlab.optim.muon import hidden_matrices
@@ -40,6 +41,7 @@ from seqlab.training.word_vectors import vector_columns
 MAX_ROWS = 20_000
 """Maximum number of rows of a split: of a larger one, blocks of neighboring rows are used."""
 NUM_BLOCKS = 200
+NUM_FIRST_STEPS = 50
 GROUP_ROWS = 16
 """Rows of a group of a sample, whose mean losses give the standard error."""
 WARMUP_SHARE = 0.1
@@ -94,15 +96,15 @@ class Workbench:
         return list(self.folder.read_metrics())
 
     @cached_property
-    def first_step(self) -> Sequence[Batch]:
+    def first_step(self) -> Sequence[DivisibleBatch]:
         """Batches of the first training step."""
-        micro_steps: Sequence[Batch] = next(
+        micro_steps: Sequence[DivisibleBatch] = next(
             self.task.steps(self.data, self.config, self.codecs, SINGLE_PROCESS, None)
         ).micro_steps
         return micro_steps
 
     @cached_property
-    def train_rows(self) -> list[Batch]:
+    def train_rows(self) -> list[DivisibleBatch]:
         """Batches of the training rows without augmentation; of a large split, of blocks of neighboring rows.
 
         A task without `Task.split_batches` gives batches of its first steps.
@@ -110,15 +112,17 @@ class Workbench:
         batches = self._split("train")
         if not batches:
             steps = self.task.steps(self.data, self.config, self.codecs, SINGLE_PROCESS, None)
-            batches = [batch for step in islice(steps, 50) for batch in step.micro_steps]
+            batches = [batch for step in islice(steps, NUM_FIRST_STEPS) for batch in step.micro_steps]
+        if not all(isinstance(batch, DivisibleBatch) for batch in batches):
+            raise LeftOut(f"a batch of type {type(batches[0]).__name__} has no method `select`")
         return batches
 
     @cached_property
-    def valid_rows(self) -> list[Batch]:
+    def valid_rows(self) -> list[DivisibleBatch]:
         """Batches of the validation rows; none for a task without `Task.split_batches`."""
         return self._split("valid")
 
-    def _split(self, split: Split) -> list[Batch]:
+    def _split(self, split: Split) -> list[DivisibleBatch]:
         """Return the batches of a split, without rows outside of the blocks of a large one."""
         batches = list(self.task.split_batches(self.data, self.config, self.codecs, split))
         count = sum(len(batch.indices) for batch in batches)
@@ -177,7 +181,7 @@ class Learner:
         tensors = named_weights(self.model) | named_buffers(self.model)
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
-    def update(self, micro_steps: Sequence[Batch], lr: float) -> Update:
+    def update(self, micro_steps: Sequence[DivisibleBatch], lr: float) -> Update:
         """Run one update as in training; raise NonFiniteUpdate for a loss or gradient that is not finite."""
         self.model.train()
         optim = self.config.optim
@@ -195,7 +199,7 @@ class Learner:
 
     def train(
         self,
-        rows: Sequence[Batch],
+        rows: Sequence[DivisibleBatch],
         num_steps: int,
         lr_factor: float = 1.0,
         *,
@@ -228,7 +232,7 @@ class Learner:
         return updates
 
     @torch.no_grad()
-    def losses(self, rows: Sequence[Batch]) -> Losses:
+    def losses(self, rows: Sequence[DivisibleBatch]) -> Losses:
         """Compute the loss of each batch in evaluation mode, without label smoothing.
 
         The random numbers are the same in each call.
@@ -245,7 +249,7 @@ class Learner:
         return Losses(np.array(totals, np.float64), np.array(counts, np.float64))
 
 
-def sample_rows(rows: Sequence[Batch], count: int, seed: int = 1) -> list[Batch]:
+def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> list[DivisibleBatch]:
     """Select about `count` random rows, at most all, in groups of rows of one batch, which have similar lengths."""
     rng = np.random.default_rng(seed)
     groups = [
@@ -258,7 +262,7 @@ def sample_rows(rows: Sequence[Batch], count: int, seed: int = 1) -> list[Batch]
     return [groups[i][0].select(groups[i][1]) for i in chosen[:num_groups]]
 
 
-def select_rows(rows: Sequence[Batch], mask: NDArray[np.bool_]) -> list[Batch]:
+def select_rows(rows: Sequence[DivisibleBatch], mask: NDArray[np.bool_]) -> list[DivisibleBatch]:
     """Select the rows of batches by a mask over all rows in their order."""
     ends = np.cumsum([len(batch.indices) for batch in rows])
     parts = np.split(mask, ends[:-1])
@@ -266,10 +270,10 @@ def select_rows(rows: Sequence[Batch], mask: NDArray[np.bool_]) -> list[Batch]:
     return list(selected)
 
 
-def random_steps(rows: Sequence[Batch], num_targets: int, seed: int) -> Iterator[list[Batch]]:
+def random_steps(rows: Sequence[DivisibleBatch], num_targets: int, seed: int) -> Iterator[list[DivisibleBatch]]:
     """Yield micro-steps with about `num_targets` targets for each step, endlessly, from batches of similar length."""
     rng = np.random.default_rng(seed)
-    step: list[Batch] = []
+    step: list[DivisibleBatch] = []
     count = 0
     while True:
         for piece in _random_pieces(rows, num_targets, rng):
@@ -280,9 +284,9 @@ def random_steps(rows: Sequence[Batch], num_targets: int, seed: int) -> Iterator
                 step, count = [], 0
 
 
-def _random_pieces(rows: Sequence[Batch], num_targets: int, rng: np.random.Generator) -> list[Batch]:
+def _random_pieces(rows: Sequence[DivisibleBatch], num_targets: int, rng: np.random.Generator) -> list[DivisibleBatch]:
     """Divide the shuffled rows of each batch into batches of at most about `num_targets` targets, in random order."""
-    pieces: list[Batch] = []
+    pieces: list[DivisibleBatch] = []
     for batch in rows:
         order = torch.from_numpy(rng.permutation(len(batch.indices)))
         targets_per_row = max(1.0, batch.num_targets / len(batch.indices))
