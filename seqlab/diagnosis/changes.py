@@ -10,7 +10,8 @@ from seqlab.runs.config import Config
 Change = Callable[[Config], Config]
 SIZE_FIELDS = ("hidden_size", "d_model", "d_ff", "channels", "hidden_sizes", "embedding_size", "embedding_dim")
 """Fields of models with the widths of their layers."""
-WIDENING = 2
+WIDENINGS = ((32, 16), (128, 4))
+"""(Width, factor): layers that are narrower than the width become wider by the factor; other layers by 2."""
 USUAL_SMOOTHING = 0.1
 MIN_DROPOUT, MAX_DROPOUT, DROPOUT_FACTOR = 0.3, 0.6, 1.5
 MIN_DECAY, DECAY_FACTOR = 1e-2, 10.0
@@ -56,12 +57,16 @@ def without_clipping(config: Config) -> Config:
 
 
 def larger(config: Config) -> Config:
-    """Return a config with layers that are twice as wide; raise LeftOut if the model has no field for the width."""
+    """Return a config with wider layers; raise LeftOut if the model has no field for the width."""
     values = {name: value for name, value in vars(config.model).items() if name in SIZE_FIELDS and value}
     if not values:
         raise LeftOut("the model has no field for the width of its layers")
     widened = {
-        name: WIDENING * value if isinstance(value, int) else type(value)(WIDENING * each for each in value)
+        name: _widened(value) if isinstance(value, int) else type(value)(_widened(each) for each in value)
         for name, value in values.items()
     }
     return replace(config, model=replace(config.model, **widened))  # type: ignore[type-var]
+
+
+def _widened(width: int) -> int:
+    return width * next((factor for limit, factor in WIDENINGS if width < limit), 2)

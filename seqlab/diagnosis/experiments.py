@@ -203,7 +203,7 @@ class Experiments:
             change: function that returns a changed config.
             lr_factor: factor of the peak learning rate.
             rows: training rows; by default all.
-            share_of_step: size of a step relative to that of other short trainings.
+            share_of_step: size of a step relative to that of other short trainings; there are as many more updates.
 
         Raises:
             LeftOut: there is no time left.
@@ -237,7 +237,7 @@ class Experiments:
         rows: Sequence[DivisibleBatch] | None,
         share_of_step: float,
     ) -> Outcome:
-        count = self.num_updates
+        count = round(self.num_updates / share_of_step)
         weights = self.bench.weights if start == "trained" else None
         learner = self.bench.learner(change(self.bench.config), weights)
         try:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from seqlab.diagnosis.changes import larger, less_regularized, more_regularized, without_clipping
-from seqlab.diagnosis.experiments import Experiments
+from seqlab.diagnosis.experiments import Experiments, Outcome
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import sample_rows
 
@@ -14,6 +14,8 @@ MIN_DROP = 0.07
 """Share of a loss by which a change must lower it."""
 LOW_RATE, ENDED_SHARE = 0.01, 0.3
 """A schedule has ended early if the rate was below this share of its peak in this share of the steps."""
+SMALLER_STEPS = 4
+HIGHER_RATES = (10.0, 100.0)
 FEW_ROWS = 300
 """Number of training rows below which a gap between training and validation has an obvious cause."""
 LARGE_STEP = 0.1
@@ -21,37 +23,42 @@ LARGE_STEP = 0.1
 
 
 def check_length(lab: Experiments) -> Iterator[Finding]:
-    """Train on from the weights of the run, with its rate and a tenfold one: the validation loss must not fall much."""
-    same, tenfold = lab.run("trained"), lab.run("trained", lr_factor=10.0)
+    """Train on from the weights of the run, with its rate and higher ones: the validation loss must not fall much."""
+    same = lab.run("trained")
     gain = lab.compare(lab.final.valid, same.valid)
-    faster = lab.compare(same.valid, tenfold.valid)
+    evidence = f"{same.num_updates} more updates with the peak learning rate changed the validation loss {gain}"
+    for factor in HIGHER_RATES:
+        higher = lab.run("trained", lr_factor=factor)
+        faster = lab.compare(same.valid, higher.valid)
+        learned = lab.compare(lab.final.train, higher.train).is_below(MIN_DROP)
+        if learned and faster.is_below(MIN_DROP) and lab.compare(lab.final.valid, higher.valid).is_below(2 * MIN_DROP):
+            evidence = (
+                f"{same.num_updates} more updates with {factor:g} times the learning rate instead of the same changed "
+                f"the validation loss {faster}"
+            )
+            yield Finding("lr_too_low", evidence, 0.85, _option(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            return
+    if not (gain.is_below(MIN_DROP) and lab.compare(lab.final.train, same.train).is_below(MIN_DROP)):
+        return
     ended = _ended_share(lab)
-    if faster.is_below(MIN_DROP) and lab.compare(lab.final.valid, tenfold.valid).is_below(2 * MIN_DROP):
-        evidence = (
-            f"{same.num_updates} more updates with ten times the learning rate instead of the same changed the "
-            f"validation loss {faster}"
-        )
-        yield Finding("lr_too_low", evidence, 0.85, _option(lab, "optim.optimizer.lr", 10 * _lr(lab)))
-    elif gain.is_below(MIN_DROP):
-        evidence = f"{same.num_updates} more updates with the peak learning rate changed the validation loss {gain}"
-        if ended > ENDED_SHARE:
-            text = f"the learning rate was below 1% of its peak in the last {100 * ended:.0f}% of the steps; {evidence}"
-            yield Finding("schedule_ended", text, 0.9)
-        elif _share_of_step(lab) > LARGE_STEP:
-            yield from _check_batch_size(lab, same, evidence)
-        else:
-            steps = 4 * lab.bench.config.training.num_steps
-            yield Finding("too_few_steps", evidence, 0.8, _option(lab, "training.max_steps", steps))
+    if ended > ENDED_SHARE:
+        text = f"the learning rate was below 1% of its peak in the last {100 * ended:.0f}% of the steps; {evidence}"
+        yield Finding("schedule_ended", text, 0.9)
+    elif _share_of_step(lab) > LARGE_STEP:
+        yield from _check_batch_size(lab, same, evidence)
+    else:
+        steps = 4 * lab.bench.config.training.num_steps
+        yield Finding("too_few_steps", evidence, 0.8, _option(lab, "training.max_steps", steps))
 
 
-def _check_batch_size(lab: Experiments, same: Any, evidence: str) -> Iterator[Finding]:
-    """Compare updates on an eighth of the rows of a step with those on all of them."""
-    small = lab.run("trained", share_of_step=1 / 8)
+def _check_batch_size(lab: Experiments, same: Outcome, evidence: str) -> Iterator[Finding]:
+    """Train on as many rows in smaller steps, and thus with more updates."""
+    small = lab.run("trained", share_of_step=1 / SMALLER_STEPS)
     difference = lab.compare(same.valid, small.valid)
     if difference.value < MIN_DROP * abs(same.valid.mean):
         text = (
-            f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; as many updates on an "
-            f"eighth of the rows changed it to {small.valid.mean:.3g}"
+            f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; {small.num_updates} updates "
+            f"on a quarter of the rows of a step changed it to {small.valid.mean:.3g}"
         )
         yield Finding("batch_too_large", text, 0.82)
     else:
@@ -107,18 +114,19 @@ def check_regularization(lab: Experiments) -> Iterator[Finding]:
             f"{same.num_updates} more updates without dropout and weight decay instead of with them "
             f"changed the training loss {train} and the validation loss {valid}"
         )
-        yield Finding("too_much_regularization", evidence, 0.86)
+        is_main = abs(valid.value) > abs(lab.compare(lab.final.valid, same.valid).value)
+        yield Finding("too_much_regularization", evidence, 0.86 if is_main else 0.5)
 
 
 def check_size(lab: Experiments) -> Iterator[Finding]:
-    """Train a model with twice the width: it must not beat the run on training and validation rows."""
+    """Train a model that is wider: it must not beat the run on training and validation rows."""
     wide = lab.run("fresh", "larger", larger)
     train, valid = lab.compare(lab.final.train, wide.train), lab.compare(lab.final.valid, wide.valid)
     same = lab.run("trained")
     longer = lab.compare(same.valid, wide.valid)
     if train.is_below(MIN_DROP) and valid.is_below(MIN_DROP) and longer.is_below(MIN_DROP):
         evidence = (
-            f"a model of twice the width reaches in {wide.num_updates} updates a lower loss than the run: training "
+            f"a wider model reaches in {wide.num_updates} updates a lower loss than the run: training "
             f"{train}, validation {valid}"
         )
         yield Finding("model_too_small", evidence, 0.84)
