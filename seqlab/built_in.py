@@ -49,6 +49,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "find out what is wrong": {
         "diagnose": ("seqlab.cli.diagnose", "find out by experiments why a model does not learn"),
+        "loss-surface": (
+            "seqlab.cli.loss_surface:LOSS_SURFACE",
+            "tell a minimum from a saddle, draw slices of the loss and the path between two runs",
+        ),
     },
     "exchange with other programs": {
         "export": ("seqlab.cli.export", "write a run for another engine"),

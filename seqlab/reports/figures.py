@@ -35,11 +35,15 @@ def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[A
 
 
 def save_panels(
-    path: str | Path, inches: tuple[float, float], num_panels: int, draw: Callable[[list[Axes]], None]
+    path: str | Path,
+    inches: tuple[float, float],
+    num_panels: int,
+    draw: Callable[[list[Axes]], None],
+    share_x: bool = True,
 ) -> None:
-    """Save a figure of stacked panels with a common horizontal axis as PNG or SVG, by the extension of its path.
+    """Save a figure of stacked panels as PNG or SVG, by the extension of its path.
 
-    Equal figures give equal bytes.
+    Equal figures give equal bytes. `share_x`: whether the panels have a common horizontal axis.
 
     Raises:
         ValueError: the path has another extension, or matplotlib is not installed.
@@ -49,7 +53,7 @@ def save_panels(
         raise ValueError(f"The path of a figure must end in .png or .svg, but is {path} instead.")
     figure = _require_figure()(figsize=inches, layout="constrained")
     with _fonts_for_all_scripts():
-        draw(list(figure.subplots(num_panels, sharex=True, squeeze=False)[:, 0]))
+        draw(list(figure.subplots(num_panels, sharex=share_x, squeeze=False)[:, 0]))
         figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
 

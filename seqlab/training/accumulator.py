@@ -102,7 +102,7 @@ class Accumulator:
             model.compile()
         self.model, self.objective = model, objective
         self.module = parallelize(LossModule(model, objective), device_context)
-        self._trained_row_masks = trained_row_masks(model, frozen or {})
+        self.trained_row_masks = trained_row_masks(model, frozen or {})
         self.carry: Carry | None = None
         """Hidden state after the last step, for the next step of the same text: the rows of this rank."""
         self._added_gradients: dict[int, list[Tensor]] = {}
@@ -118,7 +118,7 @@ class Accumulator:
     @property
     def partly_frozen(self) -> list[nn.Parameter]:
         """Parameters with frozen rows."""
-        return [parameter for parameter, _ in self._trained_row_masks]
+        return [parameter for parameter, _ in self.trained_row_masks]
 
     @property
     def num_passes(self) -> int:
@@ -174,7 +174,7 @@ class Accumulator:
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         self.carry = concat_carries(carries)
         sums = self._join_added(self._sum_of_ranks(sums))
-        for parameter, mask in self._trained_row_masks:
+        for parameter, mask in self.trained_row_masks:
             assert parameter.grad is not None
             parameter.grad.mul_(mask)
         return sums

@@ -49,6 +49,7 @@ WORKING_ARGUMENTS: dict[str, Sequence[str]] = {
     "calibration": (TRANSLATOR, *PAIRS),
     "exposure": (TRANSLATOR, *PAIRS),
     "search-errors": (TRANSLATOR, *PAIRS, "--beam_sizes", "1", "2"),
+    "loss-surface": ("runs/mlp", "--rows", "8", "--points", "3"),
     "plot": ("corpora/test_lines.txt", "--out", "plot.png"),
     "export": ("runs/ngram_lm", "--format", "arpa", "--out", "exported", "--overwrite"),
     "import": ("corpora/lm.arpa", "--run_dir", "runs/imported", "--overwrite"),
