@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import Batch
-from seqlab.diagnosis.workbench import Learner, Losses, split_rows
+from seqlab.diagnosis.workbench import Learner, Losses
 from seqlab.nn import reference_kernels
 from seqlab.objectives.loss import CollectingObjective
 from seqlab.training.accumulator import seeded
@@ -49,7 +49,8 @@ class MeanLoss:
                 f"`objective.family: {learner.config.objective.family}` trains on samples or episodes that change with "
                 "the weights: its loss is not a function of the weights alone and has no surface."
             )
-        self.rows = [batch.to(self._device) for batch in split_rows(rows, rows_per_pass) if batch.num_targets]
+        parts = [batch.select(part) for batch in rows for part in torch.arange(len(batch.indices)).split(rows_per_pass)]
+        self.rows = [batch.to(self._device) for batch in parts if batch.num_targets]
         masks = dict(learner.accumulator.trained_row_masks)
         kept = [masks.get(p, torch.ones_like(p)).flatten() for p in self.parameters]
         self._is_trained = torch.cat(kept).bool() if masks else None
@@ -104,7 +105,9 @@ class MeanLoss:
         total, weighted, squares = torch.zeros_like(weights := self.weights), torch.zeros_like(weights), 0.0
         for number, count in enumerate(counts):
             with reference_kernels():
-                gradient = self.flatten(torch.autograd.grad(self._total(number), self.parameters, **UNUSED))
+                gradient = self.flatten(
+                    torch.autograd.grad(self._total(number), self.parameters, materialize_grads=True)
+                )
             total += gradient
             weighted += count * gradient
             squares += float(gradient.double().square().sum())
@@ -154,7 +157,11 @@ class MeanLoss:
         if not used:  # the loss is linear in the weights
             return [torch.zeros_like(parameter) for parameter in self.parameters]
         gradients, parts = zip(*used, strict=True)
-        return torch.autograd.grad(gradients, self.parameters, parts, retain_graph=retain, **UNUSED)
+        try:
+            return torch.autograd.grad(gradients, self.parameters, parts, retain, materialize_grads=True)
+        except NotImplementedError as error:  # a layer of a plugin, such as nn.EmbeddingBag
+            family = self.learner.config.model.family
+            raise ValueError(f"`model.family: {family}` has a layer without second derivatives: {error}") from None
 
     def _total(self, number: int) -> Tensor:
         """Compute the differentiable summed loss of a batch, in units of its first term."""
@@ -175,7 +182,3 @@ class MeanLoss:
         """Concatenate tensors of the shapes of the parameters, without frozen elements: (P,)."""
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
         return flat if self._is_trained is None else flat[self._is_trained]
-
-
-UNUSED = {"allow_unused": True, "materialize_grads": True}
-"""Options of `torch.autograd.grad` that return 0 for a parameter that the loss does not use."""

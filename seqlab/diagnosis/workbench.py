@@ -24,6 +24,7 @@ from seqlab.data.survey import no_progress
 from seqlab.diagnosis.changes import without_smoothing
 from seqlab.diagnosis.finding import LeftOut
 from seqlab.objectives import ModelFactory, StepContext, TextSide
+from seqlab.objectives.loss import CollectingObjective
 from seqlab.optim import Parameters
 from seqlab.optim.muon import hidden_matrices
 from seqlab.runs.codecs import load_codecs_for
@@ -163,7 +164,9 @@ class Learner:
             factory = ModelFactory(model_config, *bench.codecs)
             self.objective = config.objective.build_for(self.model, factory)
             # Losses are compared between configs, so that label smoothing must not be a part of them.
-            self.measured = without_smoothing(config).objective.build_for(self.model, factory)
+            is_fixed = not isinstance(self.objective, CollectingObjective)  # others refuse unused fields
+            measured = without_smoothing(config).objective if is_fixed else config.objective
+            self.measured = measured.build_for(self.model, factory)
         self.accumulator = Accumulator(self.model, self.objective, bench.device_context, config.seed, frozen)
         self.optimizer = config.optim.optimizer.build(
             Parameters(self.accumulator.parameters, self.accumulator.partly_frozen, hidden_matrices(self.model))

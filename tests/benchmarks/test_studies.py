@@ -8,7 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.studies import batch_sizes, control, curves, policy_gradient, regularisation, rewards, surfaces
+from benchmarks.studies import (
+    batch_sizes,
+    control,
+    curves,
+    loss_surface,
+    policy_gradient,
+    regularisation,
+    rewards,
+    surfaces,
+)
 from benchmarks.studies.__main__ import main
 from benchmarks.studies.study import first_below, smooth_losses
 from seqlab.optim import AdamConfig, SgdConfig
@@ -124,6 +133,15 @@ def test_the_study_of_policy_gradients_measures_each_variant(tmp_path: Path, mon
     assert [*study.curves["panels"]["all"]] == [*chosen]
     [(_, gain), *_] = policy_gradient.gains_of(tmp_path, 1)
     assert gain == 0  # the first samples are those of the start
+
+
+@pytest.mark.learning
+def test_the_study_of_the_loss_surface_keeps_the_function_of_rescaled_networks(tmp_path: Path) -> None:
+    sharpness, ratios = loss_surface.run(tmp_path, quick=True).tables
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in sharpness.split("\n")[2:]]
+    assert rows[0][3] == rows[1][3]  # the loss
+    assert rows[0][4] != rows[1][4]  # the highest eigenvalue
+    assert ratios.count("\n") == 3
 
 
 @pytest.mark.learning

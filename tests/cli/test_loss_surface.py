@@ -35,7 +35,9 @@ def test_json_has_the_point_and_lines_and_the_run_is_unchanged(seqlab, run: Path
 
 def test_text_of_lanczos_runs(seqlab, trained_row) -> None:
     """The model has more weights than all eigenvalues are computed for."""
-    lines = seqlab("loss-surface", trained_row("transformer").run, "--compute", "point", *QUICK).out.decode().split("\n")
+    lines = (
+        seqlab("loss-surface", trained_row("transformer").run, "--compute", "point", *QUICK).out.decode().split("\n")
+    )
     starts = ("kind of point: ", "gradient norm: ", "lowest eigenvalue: ", "highest eigenvalue: ", "minimum ratio: ")
     for line, start in zip(lines[1:], starts, strict=False):
         assert line.startswith(start)
@@ -57,19 +59,19 @@ def test_plane_and_path(seqlab, run: Path, tmp_path: Path) -> None:
 def test_runs_of_other_models_and_vocabularies_are_refused(seqlab, run: Path, trained_row) -> None:
     other = trained_row("mlp, batch norm, moving average").run
     result = seqlab("loss-surface", run, other, *QUICK)
-    assert result.status == 1
+    assert result.status == 2
     assert "different vocabularies or encoders" in result.err
 
 
 def test_count_based_models_have_no_surface(seqlab, trained_row) -> None:
     result = seqlab("loss-surface", trained_row("gaussian_classifier").run, *QUICK)
-    assert result.status == 1
+    assert result.status == 2
     assert "`model.family: gaussian_classifier` has no weights that gradients train" in result.err
 
 
 def test_objectives_of_samples_have_no_surface(seqlab, trained_row) -> None:
     result = seqlab("loss-surface", trained_row("transformer, moving mean of rewards").run, *QUICK)
-    assert result.status == 1
+    assert result.status == 2
     assert "`objective.family: policy_gradient` trains on samples or episodes" in result.err
 
 

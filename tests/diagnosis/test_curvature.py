@@ -129,3 +129,14 @@ def test_rows_without_targets_and_models_without_weights_are_refused(inputs: Ten
     loss.learner.model.requires_grad_(False)
     with pytest.raises(ValueError, match="counting` has no weights that gradients train"):
         MeanLoss(loss.learner, loss.rows)
+
+
+def test_layers_without_second_derivatives_are_named() -> None:
+    """The gradient of `nn.EmbeddingBag` cannot be differentiated."""
+    model = nn.EmbeddingBag(7, 1, mode="sum")
+    ids = torch.arange(N)[:, None] % 7
+    loss = fixed_loss(model, ids, ids[:, 0].double(), squared_error)
+    with pytest.raises(
+        ValueError, match=r"`model.family: test` has a layer without second derivatives: .*embedding_bag"
+    ):
+        loss.hessian_product(loss.weights)

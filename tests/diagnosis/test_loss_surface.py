@@ -105,7 +105,9 @@ def test_a_negative_curvature_of_a_few_rows_only_is_no_saddle(saddle: MeanLoss) 
 
 def test_the_best_step_of_a_quadratic_is_near_its_minimum() -> None:
     """Lengths double, so that the loss is at most that of a step of the wrong length by a factor of the root of 2."""
-    loss = fixed_loss(nn.Linear(1, 1, bias=False), torch.ones(2, 1), torch.full((2,), 5.0), squared_error)
+    loss = fixed_loss(
+        nn.Linear(1, 1, bias=False), torch.ones(2, 1, dtype=torch.float64), torch.full((2,), 5.0), squared_error
+    )
     before = loss.losses().mean
     step = search_line(loss, torch.tensor([1.0], dtype=torch.float64))
     assert step.decrease > before * (1 - (math.sqrt(2) - 1) ** 2) or step.relative_length == pytest.approx(0.8192)

@@ -25,9 +25,9 @@ def fixed_loss(
     learner: Any = SimpleNamespace(
         model=model,
         objective=objective,
-        config=SimpleNamespace(seed=1),
+        config=SimpleNamespace(seed=1, model=SimpleNamespace(family="test")),
         bench=SimpleNamespace(context=StepContext(0), device_context=SimpleNamespace(device=torch.device("cpu"))),
         accumulator=SimpleNamespace(trained_row_masks=[]),
     )
     rows = torch.arange(len(inputs))
-    return MeanLoss(learner, [ValueBatch(inputs.double(), torch.ones_like(rows), targets, rows, len(rows))], **options)
+    return MeanLoss(learner, [ValueBatch(inputs, torch.ones_like(rows), targets, rows, len(rows))], **options)

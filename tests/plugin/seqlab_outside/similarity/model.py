@@ -67,6 +67,13 @@ class PairBatch:
         """Return the batch without targets: its loss is 0."""
         return replace(self, num_targets=0)
 
+    def select(self, rows: Tensor) -> "PairBatch":
+        """Return a batch of some of the pairs: (B',) int64 numbers of rows, or (B,) bool."""
+        numbers = (rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows).tolist()
+        sides = ((self.left, self.left_starts), (self.right, self.right_starts))
+        left, right = (ids.tensor_split(starts[1:].cpu()) for ids, starts in sides)
+        return PairBatch.of([left[i] for i in numbers], [right[i] for i in numbers], self.indices[numbers].tolist())
+
 
 class TwoEncoders(Protocol):
     """Protocol of models that encode the texts of each side as vectors."""
