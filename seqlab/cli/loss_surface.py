@@ -212,7 +212,7 @@ def point_lines(point: dict[str, Any]) -> list[str]:
     spectrum, other = point["spectrum"], point["lowest_on_other_rows"]
     lowest, highest, negative = spectrum["lowest"], spectrum["highest"], spectrum["negative"]
     on_others = "" if other is None else f"; on other rows {other['value']:.3g} ± {other['standard_error']:.2g}"
-    error = f" ± {negative['standard_error']:.1%}" if negative["standard_error"] else ""
+    error = f" ± {negative['standard_error']:.2%}" if negative["standard_error"] else ""
     return [
         f"kind of point: {KINDS[point['kind']]}",
         f"gradient norm: {point['gradient_norm']:.3g} ± {point['gradient_standard_error']:.2g}",

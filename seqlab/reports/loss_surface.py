@@ -50,7 +50,7 @@ def draw_density(axes: Axes, point: Result) -> None:
     corners = np.sinh(edges) * tolerance
     axes.stairs(heights, corners, fill=True, alpha=0.6)
     axes.axvline(0, color="grey", linewidth=0.8)
-    axes.set_xscale("symlog", linthresh=tolerance)
+    axes.set_xscale("symlog", linthresh=tolerance, linscale=2)
     positive = heights[heights > 0]
     axes.set_yscale("log")
     axes.set_ylim(positive.min() / 2, 2.0)
