@@ -57,8 +57,8 @@ def _check_batch_size(lab: Experiments, same: Outcome, evidence: str) -> Iterato
     difference = lab.compare(same.valid, small.valid)
     if difference.value < MIN_DROP * abs(same.valid.mean):
         text = (
-            f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; {small.num_updates} updates "
-            f"on a quarter of the rows of a step changed it to {small.valid.mean:.3g}"
+            f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; {small.num_updates} "
+            f"updates on a quarter of the rows of a step changed it to {small.valid.mean:.3g}"
         )
         yield Finding("batch_too_large", text, 0.82)
     else:
