@@ -168,7 +168,7 @@ def gradient_variance(config: Config, run_dir: Path, num_draws: int, critic_step
 
 def _train_critic(objective: Any, model: Any, batches: Sequence[Any], context: StepContext) -> None:
     """Train the parameters of the objective, and let it observe its samples; the model stays as it is."""
-    parameters = [*objective.parameters()]
+    parameters = [each for each in objective.parameters() if each.requires_grad]  # not those of the start
     optimizer = torch.optim.Adam(parameters, CRITIC_LR) if parameters else None
     for step, batch in enumerate(batches if optimizer is not None else batches[:10]):
         loss = _loss(objective, model, batch, replace(context, step=step))

@@ -32,6 +32,9 @@ MIN_AREA = 0.7
 """Area under the ROC curve from which a classifier tells training and validation rows apart."""
 SURE_AREA = 0.9
 """Area from which the rows differ, whatever the losses are."""
+UNKNOWN_FACTOR, MIN_UNKNOWN = 1.5, 0.05
+"""Unknown tokens come from another writing if they exceed the rare tokens of training by this factor and share."""
+MIN_WRITING_CHANGE = 0.02
 MIN_LOST_CATEGORIES = 0.2
 """Share of the categories of training rows that validation rows lack, from which they are written differently."""
 
@@ -226,7 +229,9 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
     train, valid = lab.rows.sample(MAX_SIMPLE_ROWS // 2), lab.valid_array_rows.sample(MAX_SIMPLE_ROWS // 2)
     targets = [*train.targets, *valid.targets]
     texts = [*train.inputs, *valid.inputs] if train.inputs[0].size else targets  # of a language model
-    joined = Rows(texts, targets, np.arange(len(targets)), train.target_kind)
+    unk_id = _unk_id(lab) if train.are_ids else None
+    known = texts if unk_id is None else [row[row != unk_id] for row in texts]  # training rows have no unknown tokens
+    joined = Rows(known, targets, np.arange(len(targets)), train.target_kind)
     inputs = features(joined)
     is_valid = np.arange(len(joined)) >= len(train)
     log_probs = cross_fit(inputs, is_valid.astype(np.int64), 2).log_probs
@@ -263,26 +268,45 @@ def _loss_of_split(lab: Experiments) -> tuple[bool, str]:
 
 def _reading_difference(lab: Experiments, train: Rows, valid: Rows) -> str:
     """Return how the writing of the validation text differs from that of the training text; "" if it does not."""
-    if not train.are_ids:
+    unk_id = _unk_id(lab)
+    if not train.are_ids or unk_id is None:
         return ""
-    try:
-        side = TextSide(lab.bench.codecs[0 if train.inputs[0].size else 1])
-        texts = [
-            side.to_texts([row.tolist() for row in (rows.inputs if rows.inputs[0].size else rows.targets)])
-            for rows in (train, valid)
-        ]
-        unk_id = side.unk_id
-    except (ValueError, AttributeError):
-        return ""
-    shares = [{name: _share(lines, test) for name, test in WRITING.items()} for lines in texts]
-    for rows, share in zip((train, valid), shares, strict=True):
-        ids = np.concatenate(rows.inputs if rows.inputs[0].size else rows.targets)
-        share["unknown tokens"] = float((ids == unk_id).mean())
-    for name in shares[0]:
+    rare, unknown = _share_of_rare(lab.rows), float((np.concatenate(_texts(valid)) == unk_id).mean())
+    if unknown > UNKNOWN_FACTOR * rare + MIN_UNKNOWN:
+        return (
+            f"{100 * unknown:.1f}% of the validation tokens are unknown, but only {100 * rare:.1f}% of the training "
+            "tokens are in no other row"
+        )
+    side = TextSide(lab.bench.codecs[0 if train.inputs[0].size else 1])
+    shares = []
+    for rows in (train, valid):
+        lines = side.to_texts([row[row != unk_id].tolist() for row in _texts(rows)])
+        shares.append({name: _share(lines, test) for name, test in WRITING.items()})
+    for name in WRITING:
         before, after = shares[0][name], shares[1][name]
-        if abs(after - before) > 0.02 and (min(before, after) < 0.25 * max(before, after)):
+        if abs(after - before) > MIN_WRITING_CHANGE and min(before, after) < max(before, after) / 4:
             return f"{100 * before:.1f}% of the training text are {name}, but {100 * after:.1f}% of the validation text"
     return ""
+
+
+def _texts(rows: Rows) -> list[NDArray[Any]]:
+    """Return the ids of the sources, or those of the targets of a language model."""
+    return rows.inputs if rows.inputs[0].size else rows.targets
+
+
+def _unk_id(lab: Experiments) -> int | None:
+    """Return the id of unknown tokens; None if the text has none."""
+    try:
+        return TextSide(lab.bench.codecs[0]).unk_id
+    except AttributeError:
+        return None
+
+
+def _share_of_rare(rows: Rows) -> float:
+    """Return the share of tokens that are in no other row: of unknown tokens in new rows of the same kind."""
+    counts = Counter(index for row in _texts(rows) for index in set(row.tolist()))
+    tokens = Counter(index for row in _texts(rows) for index in row.tolist())
+    return sum(tokens[index] for index, count in counts.items() if count == 1) / max(1, sum(tokens.values()))
 
 
 def _lost_categories(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], train: Rows) -> str:

@@ -1,4 +1,4 @@
-"""Gradient, Hessian-vector products and Hessian of a mean loss: analytic ones, and those of torch.autograd.functional."""
+"""Gradient, Hessian-vector products and Hessian of a mean loss: analytic ones, and those of torch."""
 
 from types import SimpleNamespace
 from typing import Any
