@@ -4,6 +4,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "train and describe": {
         "train": ("seqlab.cli.train", "train a model"),
         "lr-find": ("seqlab.cli.lr_find", "find a learning rate by a range test"),
+        "inspect-data": (
+            "seqlab.cli.inspect_data",
+            "find duplicates, wrong encodings, languages, pairs, labels",
+        ),
         "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, result"),
         "corpora": (
             "seqlab.cli.corpora:CORPORA_COMMAND",

@@ -10,7 +10,7 @@ from seqlab.commands import AsArgument, Command
 from seqlab.inference.options import SETTINGS
 
 Shell = Literal["bash", "zsh", "fish"]
-TRAINING_COMMANDS = ("train", "lr-find")
+TRAINING_COMMANDS = ("train", "lr-find", "inspect-data")
 """Commands that also take recipes and the fields of a config."""
 RELOAD = f"{shlex.quote(sys.executable)} -m seqlab completion bash --fields 2>/dev/null"
 """Shell command that prints the fields of the config: listing them imports torch, too slow for the start of a shell."""

@@ -44,27 +44,35 @@ class Moments:
         self.src_src = self.src_src + src.T @ src
         self.src_tgt = self.src_tgt + src.T @ tgt
 
-    def fit(self) -> LinearModel:
-        """Fit the ridge regression of the targets."""
+    def __add__(self, other: "Moments") -> "Moments":
+        total = Moments()
+        for name in vars(total):
+            setattr(total, name, getattr(self, name) + getattr(other, name))
+        return total
+
+    def fit(self, *, scaled: bool = True) -> LinearModel:
+        """Fit the ridge regression of the targets; `scaled` divides each prediction by the variance of its target."""
         src_mean, tgt_mean = self.src / self.count, self.tgt / self.count
         covariance = self.src_src / self.count - np.outer(src_mean, src_mean)
         ridge = np.float32(RIDGE * np.trace(covariance) / len(covariance) + 1e-6)
         cross = self.src_tgt / self.count - np.outer(src_mean, tgt_mean)
         variance = self.tgt_squares / self.count - tgt_mean**2
         weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance), dtype=np.float32), cross)
-        weights /= variance + variance.mean() + 1e-6
+        if scaled:
+            weights /= variance + variance.mean() + 1e-6
         return LinearModel(*(each.astype(np.float32) for each in (weights, src_mean, tgt_mean)))
 
 
-def fit_choice(scores: Probabilities, chosen: NDArray[np.int64], num_steps: int = 20) -> Probabilities:
+def fit_choice(
+    scores: Probabilities, chosen: NDArray[np.int64], num_steps: int = 20, outliers: float = OUTLIERS
+) -> Probabilities:
     """Fit a conditional logit model of choices by Newton's method; return log-probabilities (N, K) of the candidates.
-
-    A share of `OUTLIERS` of the choices is assumed to be arbitrary.
 
     Args:
         scores: (N, K, F): scores of each candidate.
         chosen: (N,): index of the candidate of each row.
         num_steps: maximum number of steps of Newton's method; a step that does not help is halved.
+        outliers: share of the choices that are assumed to be arbitrary.
     """
     rows = np.arange(len(scores))
     scores_of_chosen = scores[rows, chosen]  # (N, F)
@@ -84,7 +92,9 @@ def fit_choice(scores: Probabilities, chosen: NDArray[np.int64], num_steps: int 
         covariance = np.einsum("nk,nkf,nkg->fg", probs, scores, scores) - mean.T @ mean
         step = np.linalg.solve(covariance + np.eye(len(weights)), (scores_of_chosen - mean).sum(axis=0) - weights)
     log_probs = log_softmax(scores @ np.maximum(0.0, weights))
-    return np.logaddexp(np.log1p(-OUTLIERS) + log_probs, np.log(OUTLIERS / scores.shape[1]))
+    if not outliers:
+        return log_probs
+    return np.logaddexp(np.log1p(-outliers) + log_probs, np.log(outliers / scores.shape[1]))
 
 
 def log_softmax(scores: Probabilities) -> Probabilities:

@@ -1,0 +1,198 @@
+"""Checks of text corpora: one function for each kind of finding, or for several that are computed together."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.diagnosis.alignment import align, align_tokens
+from seqlab.diagnosis.findings import Hits
+from seqlab.diagnosis.label_noise import MIN_RATIO, NUM_FOLDS, label_ratios
+from seqlab.diagnosis.languages import (
+    MIN_DEVIATION,
+    MIN_RATIO_PER_CHARACTER,
+    deviations,
+    other_column_ratio,
+    score_columns,
+)
+from seqlab.diagnosis.near_duplicates import Hashes, first_of_equal, near_duplicates, shingles_of_texts
+from seqlab.diagnosis.row_features import BagsOfTokens, OneHot
+from seqlab.diagnosis.text_quality import character_fault, mojibake
+from seqlab.diagnosis.text_rows import LenientColumn, TextRows, Texts
+
+MAX_LABELS = 200
+MIN_ROWS_PER_LABEL = 10
+SMOOTHING_CHARS = 10
+"""Number of characters added to both lengths of a length ratio, as short lines have more extreme ratios."""
+MAX_LENGTH_DEVIATION = 8.0
+"""Deviation of the logarithm of a length ratio, in robust standard deviations, from which on it is reported."""
+MAX_LENGTH_FACTOR = 2.5
+"""Factor between a length ratio and the median, at least."""
+
+
+def label_numbers(texts: Texts) -> NDArray[np.int64] | None:
+    """Return the class number of each text, -1 for an empty one; None if the texts are not labels of lines.
+
+    They are labels if there are few different ones, each a word without spaces.
+    """
+    values, first, inverse = np.unique(texts.hashes, return_index=True, return_inverse=True)
+    if len(values) > min(MAX_LABELS, len(texts) / MIN_ROWS_PER_LABEL):
+        return None
+    if any(len(texts[row].split()) > 1 for row in first.tolist()):
+        return None
+    return np.where(texts.hashes == 0, -1, inverse)
+
+
+def check_encoding(rows: TextRows) -> Iterator[Hits]:
+    """Find lines that are not UTF-8."""
+    found = {}
+    start = 0
+    for corpus, size in zip(rows.corpora, rows.sizes, strict=True):
+        for column in corpus.columns:
+            for line, note in (column.undecodable() if isinstance(column, LenientColumn) else {}).items():
+                found[start + line - 1] = (start + line - 1, 1.0, note)
+        start += size
+    yield Hits.of_notes("encoding", rows.split, found.values())
+
+
+def check_empty(rows: TextRows) -> Iterator[Hits]:
+    """Find rows with an empty column."""
+    yield Hits.of_mask("empty", rows.split, rows.is_empty, np.ones(len(rows)), lambda row: rows.show(row))
+
+
+def check_duplicates(splits: Mapping[str, TextRows]) -> Iterator[Hits]:
+    """Find rows that equal an earlier one of their split, and training rows in another split."""
+    for split, rows in splits.items():
+        first = first_of_equal(rows.hashes)
+        is_copy = (first != np.arange(len(rows))) & ~rows.is_empty
+        yield Hits.of_mask("duplicate", split, is_copy, np.ones(len(rows)), _note_equal(rows, rows, first))
+    train = splits["train"]
+    for other in (rows for split, rows in splits.items() if split != "train" and len(rows)):
+        order = np.argsort(other.hashes, kind="stable")
+        position = np.minimum(np.searchsorted(other.hashes[order], train.hashes), len(other) - 1)
+        match = order[position]
+        is_leak = (other.hashes[match] == train.hashes) & ~train.is_empty
+        yield Hits.of_mask("leak", "train", is_leak, np.ones(len(train)), _note_equal(train, other, match))
+
+
+def _note_equal(rows: TextRows, other: TextRows, match: NDArray[np.int64]) -> Callable[[int], str]:
+    return lambda row: f"equal to {other.locate(int(match[row]))}: {rows.show(row)}"
+
+
+def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) -> Iterator[Hits]:
+    """Find training rows that are nearly equal to an earlier one, or to a row of another split, but not equal."""
+    train = splits["train"]
+    parts = [rows for split, rows in splits.items() if split != "train"] + [train]
+    index = [
+        (part, row)
+        for part, rows in enumerate(parts)
+        for row in np.flatnonzero((first_of_equal(rows.hashes) == np.arange(len(rows))) & ~rows.is_empty).tolist()
+    ]
+
+    def shingles(start: int, stop: int) -> list[Hashes]:
+        texts = (parts[part].texts(row) for part, row in index[start:stop])
+        return shingles_of_texts(["\t".join(each if with_targets else each[:1]) for each in texts])
+
+    found: dict[str, list[tuple[int, float, str]]] = {"near_duplicate": [], "near_leak": []}
+    for pair in near_duplicates(len(index), shingles):
+        (part, row), (other, earlier) = index[pair.row], index[pair.earlier]
+        if parts[part] is not train:
+            continue
+        if pair.similarity == 1.0 and train.hashes[row] == parts[other].hashes[earlier]:
+            continue  # a leak
+        kind = "near_duplicate" if parts[other] is train else "near_leak"
+        where = f"{pair.similarity:.0%} like {parts[other].locate(earlier)}"
+        found[kind].append((row, pair.similarity, f"{where}: {train.show(row)} <> {parts[other].show(earlier)}"))
+    yield from (Hits.of_notes(kind, "train", notes) for kind, notes in found.items())
+
+
+def check_characters(rows: TextRows) -> Iterator[Hits]:
+    """Find mojibake, and replacement, invisible and escaped characters."""
+    found: dict[str, list[tuple[int, float, str]]] = {"mojibake": [], "character": []}
+    undecodable = {row for hits in check_encoding(rows) for row in hits.rows.tolist()}
+    for row in range(len(rows)):
+        for text in rows.texts(row):
+            if text.isascii() and text.isprintable() and "&" not in text:
+                continue
+            if (original := mojibake(text)) is not None:
+                found["mojibake"].append((row, 1.0, f"{text:.60} was probably {original:.60}"))
+            if row not in undecodable and (fault := character_fault(text)) is not None:
+                found["character"].append((row, 1.0, f"{fault}: {text:.60}"))
+    for kind, notes in found.items():
+        yield Hits.of_notes(kind, rows.split, {row: (row, score, note) for row, score, note in notes}.values())
+
+
+def check_languages(rows: TextRows, columns: Sequence[Texts]) -> Iterator[Hits]:
+    """Find exchanged sides, and texts in another language than most of their column."""
+    folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
+    trusted = ~rows.is_empty
+    for _ in range(2):  # the second models are trained without the rows that the first ones reject
+        scores = score_columns(columns, folds, trusted)
+        unusual = [deviations(each, number) for number, each in enumerate(scores)]
+        others = [np.full(len(rows), -np.inf)] * len(columns)
+        if len(columns) == 2:
+            others = [other_column_ratio(each, number, 1 - number) for number, each in enumerate(scores)]
+        is_other = [each >= MIN_RATIO_PER_CHARACTER for each in others]
+        trusted = ~rows.is_empty & ~np.logical_or.reduce([*is_other, *(each >= MIN_DEVIATION for each in unusual)])
+    swapped = np.logical_and.reduce(is_other) & (len(columns) == 2)
+    yield Hits.of_mask("swapped", rows.split, swapped, np.minimum.reduce(others), rows.show)
+    score = np.maximum.reduce([*unusual, *(MIN_DEVIATION * each / MIN_RATIO_PER_CHARACTER for each in others)])
+    yield Hits.of_mask("language", rows.split, (score >= MIN_DEVIATION) & ~swapped, score, rows.show)
+
+
+def check_length_ratios(rows: TextRows) -> Iterator[Hits]:
+    """Find pairs whose ratio of characters differs much from the median."""
+    deviation = length_deviations(rows)
+    yield Hits.of_mask(
+        "length_ratio", rows.split, deviation >= MAX_LENGTH_DEVIATION, deviation, lambda row: (
+            f"{len(rows.src[row])} and {len(rows.tgt[row])} characters: {rows.show(row)}"
+        )
+    )  # fmt: skip
+
+
+def length_deviations(rows: TextRows) -> NDArray[np.float64]:
+    """Compute the deviation of each log length ratio from the median; 0 for a factor below `MAX_LENGTH_FACTOR`."""
+    src, tgt = (column.lengths + SMOOTHING_CHARS for column in (rows.src, rows.tgt))
+    ratio = np.log(tgt / src)
+    if not len(ratio):
+        return np.zeros(0)
+    difference = np.abs(ratio - np.median(ratio[~rows.is_empty] if (~rows.is_empty).any() else ratio))
+    spread = max(1.4826 * float(np.median(difference)), 0.05)
+    return np.where((difference >= np.log(MAX_LENGTH_FACTOR)) & ~rows.is_empty, difference / spread, 0.0)
+
+
+def check_shift(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[Hits]:
+    """Find ranges of rows whose targets or labels belong to other sources, within each corpus."""
+    start = 0
+    for size in rows.sizes:
+        src, tgt = (column.token_ids()[start : start + size] for column in (rows.src, rows.tgt))
+        if labels is None:
+            alignment = align_tokens(src, tgt)
+        else:
+            alignment = align(BagsOfTokens(src), OneHot(labels[start : start + size]))
+        for shift in alignment.shifts():
+            first, stop = start + shift.start, start + shift.stop
+            what = f"{abs(shift.offset)} target(s) {'missing' if shift.offset < 0 else 'too many'}"
+            first_note = f"{what} before or at this row; the pairs are shifted up to {rows.locate(stop - 1)}"
+            notes = ((row, 0.0, rows.show(row)) for row in range(first + 1, stop))
+            yield Hits.of_notes("shift", rows.split, [(first, shift.advantage, first_note), *notes])
+        start += size
+
+
+def check_labels(rows: TextRows, labels: NDArray[np.int64]) -> Iterator[Hits]:
+    """Find inputs with several labels, and labels that contradict a simple model."""
+    first = first_of_equal(rows.src.hashes)
+    is_conflict = (labels != labels[first]) & (rows.src.hashes != 0)
+    yield Hits.of_mask(
+        "label_conflict", rows.split, is_conflict, np.ones(len(rows)), lambda row: (
+            f"{rows.tgt[row]}, but {rows.tgt[int(first[row])]} in {rows.locate(int(first[row]))}: {rows.src[row]:.60}"
+        )
+    )  # fmt: skip
+    folds = (rows.src.hashes % np.uint64(NUM_FOLDS)).astype(np.int64)
+    ratios, best = label_ratios(BagsOfTokens(rows.src.token_ids()), labels, folds)
+    names = {int(label): row for row, label in enumerate(labels.tolist())}
+    yield Hits.of_mask(
+        "label_noise", rows.split, ratios >= MIN_RATIO, ratios, lambda row: (
+            f"{rows.tgt[row]}, but rather {rows.tgt[names[int(best[row])]]}: {rows.src[row]:.80}"
+        )
+    )  # fmt: skip
