@@ -2,20 +2,29 @@
 
 It reads all rows and reports, with file and line: duplicates and near-duplicates within and across splits, empty rows,
 encodings, mojibake, swapped or wrong languages, pairs that are shifted from a line on, lengths that do not fit, and
-labels that contradict a simple model. Config fields are options, as in `seqlab train`. Nothing is changed.
+labels that contradict a simple model. For a run, it also lists the training rows with the highest out-of-fold loss.
+Config fields are options, as in `seqlab train`. Nothing is changed.
 """
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from seqlab.base.json_text import json_text
 from seqlab.cli.config_options import ConfigParser, overrides_of
 from seqlab.cli.parser import Parser
-from seqlab.cli.train_config import find_target, make_config
+from seqlab.cli.train_config import find_target, make_config, names_corpus
+
+if TYPE_CHECKING:
+    from seqlab.runs.config import Config
+    from seqlab.runs.overrides import Override
 
 logger = logging.getLogger(__name__)
+MAX_LOSSES = 1000
+"""Number of rows with the highest out-of-fold losses in JSON."""
 FOUND = 3
 """Exit status if there is a finding of a kind of `--fail-on`."""
 
@@ -33,6 +42,16 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--fail-on", nargs="+", default=[], metavar="KIND", help="end with status 3 if a finding has one of these kinds"
     )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=200,
+        metavar="N",
+        help="of a run: steps of each training for the out-of-fold losses; 0 leaves them out (default: 200)",
+    )
+    parser.add_argument(
+        "--folds", type=int, default=3, metavar="N", help="of a run: number of these trainings (default: 3)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all rows")
     return parser
 
@@ -49,9 +68,47 @@ def run(arguments: argparse.Namespace) -> int:
         overrides = overrides_of(arguments)
         recipe, run_dir = find_target(arguments.target, overrides, None)
         is_run = recipe is None and arguments.target is not None
-        config = make_config(recipe, overrides, run_dir if is_run else Path(folder))
+        config = _make_config(recipe, overrides, run_dir if is_run else Path(folder))
         inspection = inspect(config, Path(folder), kinds, lambda name: logger.info("checking %s", name))
+        losses = _highest_losses(run_dir, Path(folder), arguments) if is_run and arguments.steps else []
         if arguments.drop is not None:
             logger.info("%s", write_rest(inspection, Path(arguments.drop)))
-        print(json_text(inspection.to_json()) if arguments.json else "\n".join(inspection.lines(arguments.rows)))
+        if arguments.json:
+            print(json_text(inspection.to_json() | {"out_of_fold_losses": losses}))
+        else:
+            print("\n".join(inspection.lines(arguments.rows)))
+            shown = losses[: arguments.rows]
+            if shown:
+                print("highest out-of-fold losses, in nats per unit:")
+            print("".join(f"  {each['location']}: {each['loss']:.3g}\n" for each in shown), end="")
     return FOUND if any(inspection.findings.count(kind) for kind in arguments.fail_on) else 0
+
+
+def _make_config(recipe: str | None, overrides: "Sequence[Override]", folder: Path) -> "Config":
+    """Build the config; that of a corpus with lines that are not UTF-8, which cannot be read, has default settings."""
+    from seqlab.diagnosis.inspect_data import has_undecodable_lines
+    from seqlab.recipes.find import task_of
+    from seqlab.training.config_builder import config_from_defaults
+
+    try:
+        return make_config(recipe, overrides, folder)
+    except ValueError:
+        if recipe is not None or not names_corpus(overrides):
+            raise
+        config = config_from_defaults([("data.kind", task_of(overrides).kind), *overrides])
+        if not has_undecodable_lines(config):
+            raise
+        return config
+
+
+def _highest_losses(run_dir: Path, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the location and the loss of the training rows with the highest out-of-fold losses."""
+    from seqlab.diagnosis.fold_losses import out_of_fold_losses
+    from seqlab.diagnosis.workbench import open_run
+
+    bench = open_run(run_dir, folder)
+    found = out_of_fold_losses(
+        bench, arguments.folds, arguments.steps, lambda fold: logger.info("training %d/%d", fold, arguments.folds)
+    )
+    highest = found.highest(max(MAX_LOSSES, arguments.rows))
+    return [{"location": bench.task.locate(bench.data, index), "loss": loss} for index, loss in highest]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from seqlab.data.batch import Batch, ValueBatch
 from seqlab.diagnosis.alignment import align
 from seqlab.diagnosis.findings import Hits
-from seqlab.diagnosis.label_noise import MIN_RATIO, NUM_FOLDS, label_ratios
+from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.near_duplicates import duplicate_rows, first_of_equal
 from seqlab.diagnosis.row_features import Standardized, features_of_targets
 
@@ -105,6 +105,6 @@ def _check_labels(rows: ArrayRows) -> Iterator[Hits]:
         )
     )  # fmt: skip
     ratios, best = label_ratios(Standardized(rows.features), rows.targets, first % NUM_FOLDS)
-    yield Hits.of_mask("label_noise", rows.split, ratios >= MIN_RATIO, ratios, lambda row: (
+    yield Hits.of_mask("label_noise", rows.split, ratios >= min_ratio(len(rows)), ratios, lambda row: (
         f"class {rows.targets[row]}, but rather class {best[row]}"
     ))  # fmt: skip

@@ -21,7 +21,7 @@ from seqlab.diagnosis.text_checks import (
     check_shift,
     label_numbers,
 )
-from seqlab.diagnosis.text_rows import TextRows
+from seqlab.diagnosis.text_rows import LenientColumn, TextRows
 from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -79,6 +79,12 @@ class Inspection:
 
     def _locate(self, hits: Hits, number: int) -> str:
         return self.splits[hits.split].locate(int(hits.rows[number]))
+
+
+def has_undecodable_lines(config: Config) -> bool:
+    """Return whether a plain text file of a config has lines that are not UTF-8."""
+    corpora = config.data.corpora("train") if isinstance(config.data, TokensConfig) else []
+    return any(isinstance(LenientColumn.of(column), LenientColumn) for corpus in corpora for column in corpus.columns)
 
 
 def inspect(

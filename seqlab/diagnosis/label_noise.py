@@ -15,8 +15,15 @@ BLOCK_ROWS = 4096
 MAX_BLOCKS = 20
 """Number of blocks, at equal distances, that the model is trained on."""
 MIN_ROWS = 100
-MIN_RATIO = float(np.log(1000.0))
-"""Log-likelihood ratio from which on a label is reported."""
+CHANCE_ROWS = 5.0
+"""Number of rows that are reported by chance if the probabilities of the model are right."""
+MIN_ODDS = 100.0
+"""Smallest odds of another label that are reported."""
+
+
+def min_ratio(num_rows: int) -> float:
+    """Return the log-likelihood ratio from which on a label is reported."""
+    return float(np.log(max(MIN_ODDS, num_rows / CHANCE_ROWS)))
 
 
 def label_ratios(

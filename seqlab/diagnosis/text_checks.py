@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from seqlab.diagnosis.alignment import align, align_tokens
 from seqlab.diagnosis.findings import Hits
-from seqlab.diagnosis.label_noise import MIN_RATIO, NUM_FOLDS, label_ratios
+from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.languages import (
     MIN_DEVIATION,
     MIN_RATIO_PER_CHARACTER,
@@ -125,7 +125,10 @@ def check_characters(rows: TextRows) -> Iterator[Hits]:
 def check_languages(rows: TextRows, columns: Sequence[Texts]) -> Iterator[Hits]:
     """Find exchanged sides, and texts in another language than most of their column."""
     folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
-    trusted = ~rows.is_empty
+    usable = ~rows.is_empty
+    for hits in check_characters(rows):
+        usable[hits.rows] = False
+    trusted = usable
     for _ in range(2):  # the second models are trained without the rows that the first ones reject
         scores = score_columns(columns, folds, trusted)
         unusual = [deviations(each, number) for number, each in enumerate(scores)]
@@ -133,11 +136,11 @@ def check_languages(rows: TextRows, columns: Sequence[Texts]) -> Iterator[Hits]:
         if len(columns) == 2:
             others = [other_column_ratio(each, number, 1 - number) for number, each in enumerate(scores)]
         is_other = [each >= MIN_RATIO_PER_CHARACTER for each in others]
-        trusted = ~rows.is_empty & ~np.logical_or.reduce([*is_other, *(each >= MIN_DEVIATION for each in unusual)])
-    swapped = np.logical_and.reduce(is_other) & (len(columns) == 2)
+        trusted = usable & ~np.logical_or.reduce([*is_other, *(each >= MIN_DEVIATION for each in unusual)])
+    swapped = np.logical_and.reduce([*is_other, usable]) & (len(columns) == 2)
     yield Hits.of_mask("swapped", rows.split, swapped, np.minimum.reduce(others), rows.show)
     score = np.maximum.reduce([*unusual, *(MIN_DEVIATION * each / MIN_RATIO_PER_CHARACTER for each in others)])
-    yield Hits.of_mask("language", rows.split, (score >= MIN_DEVIATION) & ~swapped, score, rows.show)
+    yield Hits.of_mask("language", rows.split, (score >= MIN_DEVIATION) & usable & ~swapped, score, rows.show)
 
 
 def check_length_ratios(rows: TextRows) -> Iterator[Hits]:
@@ -192,7 +195,7 @@ def check_labels(rows: TextRows, labels: NDArray[np.int64]) -> Iterator[Hits]:
     ratios, best = label_ratios(BagsOfTokens(rows.src.token_ids()), labels, folds)
     names = {int(label): row for row, label in enumerate(labels.tolist())}
     yield Hits.of_mask(
-        "label_noise", rows.split, ratios >= MIN_RATIO, ratios, lambda row: (
+        "label_noise", rows.split, ratios >= min_ratio(len(rows)), ratios, lambda row: (
             f"{rows.tgt[row]}, but rather {rows.tgt[names[int(best[row])]]}: {rows.src[row]:.80}"
         )
     )  # fmt: skip

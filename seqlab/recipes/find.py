@@ -78,18 +78,18 @@ def config_for(fields: Fields) -> Config:
 
 def choose_config(overrides: Sequence[Override]) -> Config:
     """Choose a config for the training data that the overrides name; raises the errors of `config_for`."""
-    chosen: Config = import_target(_task(overrides).zero_config_name)(overrides)
+    chosen: Config = import_target(task_of(overrides).zero_config_name)(overrides)
     return chosen
 
 
 def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
     """Return the keys that must name the training data if no recipe is given."""
-    task = _task(overrides)
+    task = task_of(overrides)
     fields = fields_of(task).items()
     return tuple(f"data.{name}" for name, field in fields if field.is_required() and name != task.tag_field)
 
 
-def _task(overrides: Sequence[Override]) -> type[DataConfig]:
+def task_of(overrides: Sequence[Override]) -> type[DataConfig]:
     """Return the task that `data.kind`, a field of only one task, or a path determines; the default task otherwise."""
     given, tasks = dict(overrides), Parts("task")
     kind = given.get("data.kind", ())
