@@ -58,8 +58,8 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Inspect the data and print the findings."""
+    from seqlab.diagnosis.data_findings import KINDS, check_kinds
     from seqlab.diagnosis.drop_rows import write_rest
-    from seqlab.diagnosis.findings import KINDS, check_kinds
     from seqlab.diagnosis.inspect_data import inspect
 
     kinds = check_kinds(arguments.kinds or KINDS)

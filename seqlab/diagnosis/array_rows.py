@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import Batch, ValueBatch
 from seqlab.diagnosis.alignment import align
-from seqlab.diagnosis.findings import Hits
+from seqlab.diagnosis.data_findings import Hits
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.near_duplicates import duplicate_rows, first_of_equal
 from seqlab.diagnosis.row_features import Standardized, features_of_targets

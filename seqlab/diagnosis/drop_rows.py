@@ -16,7 +16,7 @@ import numpy as np
 from seqlab.base.atomic_io import rename, sync_folder, temporary_path, write_json
 from seqlab.data.columns import FileColumn
 from seqlab.data.readers import open_binary
-from seqlab.diagnosis.findings import KINDS
+from seqlab.diagnosis.data_findings import KINDS
 from seqlab.diagnosis.inspect_data import Inspection
 from seqlab.diagnosis.text_rows import TextRows
 

@@ -1,12 +1,14 @@
 """Out-of-fold losses: the loss of each training row by models that were trained on other rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from seqlab.diagnosis.workbench import Workbench, select_rows, split_rows
+from seqlab.data.batch import Batch
+from seqlab.diagnosis.workbench import Workbench, select_rows
 
 NUM_FOLDS = 3
 NUM_STEPS = 200
@@ -44,7 +46,7 @@ def out_of_fold_losses(
     Raises:
         ValueError: there are too few folds, steps or rows.
     """
-    rows = split_rows(bench.train_rows, 1)
+    rows = _single_rows(bench.train_rows)
     for name, value, minimum in (("folds", num_folds, 2), ("steps", num_steps, 1)):
         if value < minimum:
             raise ValueError(f"`{name}` must be at least {minimum}, but is {value} instead.")
@@ -60,3 +62,8 @@ def out_of_fold_losses(
         found = learner.losses([rows[number] for number in numbers.tolist()])
         losses[numbers] = found.totals / np.maximum(1.0, found.counts)
     return FoldLosses(np.array([int(row.indices[0]) for row in rows], np.int64), losses)
+
+
+def _single_rows(batches: Sequence[Batch]) -> list[Batch]:
+    """Divide batches into batches of one row."""
+    return [batch.select(torch.tensor([row])) for batch in batches for row in range(len(batch.indices))]

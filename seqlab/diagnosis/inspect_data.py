@@ -8,7 +8,7 @@ from typing import Any
 from seqlab.data.config import TokensConfig
 from seqlab.data.survey import no_progress
 from seqlab.diagnosis.array_rows import ArrayRows, check_arrays
-from seqlab.diagnosis.findings import KINDS, Findings, Hits
+from seqlab.diagnosis.data_findings import KINDS, Findings, Hits
 from seqlab.diagnosis.text_checks import (
     check_characters,
     check_duplicates,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.diagnosis.alignment import align, align_tokens
-from seqlab.diagnosis.findings import Hits
+from seqlab.diagnosis.alignment import Shift, align, align_tokens
+from seqlab.diagnosis.data_findings import Hits
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.languages import (
     MIN_DEVIATION,
@@ -124,23 +124,35 @@ def check_characters(rows: TextRows) -> Iterator[Hits]:
 
 def check_languages(rows: TextRows, columns: Sequence[Texts]) -> Iterator[Hits]:
     """Find exchanged sides, and texts in another language than most of their column."""
-    folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
+    swap, unusual = language_scores(rows, columns)
+    swapped = swap >= 1
+    yield Hits.of_mask("swapped", rows.split, swapped, swap, rows.show)
+    yield Hits.of_mask("language", rows.split, (unusual >= 1) & ~swapped, unusual, rows.show)
+
+
+def language_scores(rows: TextRows, columns: Sequence[Texts]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute how clearly the sides of each row are exchanged, and how clearly a text is in another language, (N,).
+
+    A score of 1 is that from which on a row is reported. Rows with an empty column or a wrong character have the score
+    negative infinity.
+    """
     usable = ~rows.is_empty
     for hits in check_characters(rows):
         usable[hits.rows] = False
+    folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
     trusted = usable
     for _ in range(2):  # the second models are trained without the rows that the first ones reject
         scores = score_columns(columns, folds, trusted)
-        unusual = [deviations(each, number) for number, each in enumerate(scores)]
+        unusual = [deviations(each, number) / MIN_DEVIATION for number, each in enumerate(scores)]
         others = [np.full(len(rows), -np.inf)] * len(columns)
         if len(columns) == 2:
-            others = [other_column_ratio(each, number, 1 - number) for number, each in enumerate(scores)]
-        is_other = [each >= MIN_RATIO_PER_CHARACTER for each in others]
-        trusted = usable & ~np.logical_or.reduce([*is_other, *(each >= MIN_DEVIATION for each in unusual)])
-    swapped = np.logical_and.reduce([*is_other, usable]) & (len(columns) == 2)
-    yield Hits.of_mask("swapped", rows.split, swapped, np.minimum.reduce(others), rows.show)
-    score = np.maximum.reduce([*unusual, *(MIN_DEVIATION * each / MIN_RATIO_PER_CHARACTER for each in others)])
-    yield Hits.of_mask("language", rows.split, (score >= MIN_DEVIATION) & usable & ~swapped, score, rows.show)
+            others = [
+                other_column_ratio(each, number, 1 - number) / MIN_RATIO_PER_CHARACTER
+                for number, each in enumerate(scores)
+            ]
+        score = np.where(usable, np.maximum.reduce([*unusual, *others]), -np.inf)
+        trusted = usable & (score < 1)
+    return np.where(usable, np.minimum.reduce(others), -np.inf), score
 
 
 def check_length_ratios(rows: TextRows) -> Iterator[Hits]:
@@ -165,7 +177,17 @@ def length_deviations(rows: TextRows) -> NDArray[np.float64]:
 
 
 def check_shift(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[Hits]:
-    """Find ranges of rows whose targets or labels belong to other sources, within each corpus."""
+    """Find ranges of rows whose targets or labels belong to other sources."""
+    for shift, start in find_shifts(rows, labels):
+        first, stop = start + shift.start, start + shift.stop
+        what = f"{abs(shift.offset)} target(s) {'missing' if shift.offset < 0 else 'too many'}"
+        first_note = f"{what} before or at this row; the pairs are shifted up to {rows.locate(stop - 1)}"
+        notes = ((row, 0.0, rows.show(row)) for row in range(first + 1, stop))
+        yield Hits.of_notes("shift", rows.split, [(first, shift.advantage, first_note), *notes])
+
+
+def find_shifts(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[tuple[Shift, int]]:
+    """Yield the shifts within each corpus, with the index of the first row of the corpus."""
     start = 0
     for size in rows.sizes:
         src, tgt = (column.token_ids()[start : start + size] for column in (rows.src, rows.tgt))
@@ -173,12 +195,7 @@ def check_shift(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[Hi
             alignment = align_tokens(src, tgt)
         else:
             alignment = align(BagsOfTokens(src), OneHot(labels[start : start + size]))
-        for shift in alignment.shifts():
-            first, stop = start + shift.start, start + shift.stop
-            what = f"{abs(shift.offset)} target(s) {'missing' if shift.offset < 0 else 'too many'}"
-            first_note = f"{what} before or at this row; the pairs are shifted up to {rows.locate(stop - 1)}"
-            notes = ((row, 0.0, rows.show(row)) for row in range(first + 1, stop))
-            yield Hits.of_notes("shift", rows.split, [(first, shift.advantage, first_note), *notes])
+        yield from ((shift, start) for shift in alignment.shifts())
         start += size
 
 

@@ -56,6 +56,7 @@ WORKING_ARGUMENTS: dict[str, Sequence[str]] = {
     "info": (TRANSLATOR,),
     "recipes": (),
     "corpora": (),
+    "inspect-data": ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de"),
     "lr-find": ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de"),
 }
 """Command -> arguments for which it succeeds."""

@@ -11,7 +11,7 @@ import pytest
 from diagnosis.planted import pairs, write
 from system.conftest import run_in_process
 
-from seqlab.diagnosis.findings import KINDS
+from seqlab.diagnosis.data_findings import KINDS
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.built_in import COMMANDS
+from seqlab.cli.completion import TRAINING_COMMANDS
 from seqlab.cli.main import find_command
 from seqlab.runs.config import Config
 from seqlab.runs.fields import list_fields
@@ -74,7 +75,7 @@ def test_options_of_printed_commands_exist(page: Path) -> None:
                     text for action in find_command(name).make_parser()._actions for text in action.option_strings
                 }
                 known = {text.lstrip("-") for text in options} | OPTIONS_OF_FORMATS.get(name, set())
-                known |= FIELDS if name == "train" else set()
+                known |= FIELDS if name in TRAINING_COMMANDS else set()
                 unknown = {each for each in re.findall(r"(?<!\S)--([\w.]+)", rest) if each not in known}
                 assert not unknown, line
 
