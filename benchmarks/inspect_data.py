@@ -122,8 +122,9 @@ def disturb(line: str, rng: np.random.Generator) -> str:
 def plant(kind: str, columns: Columns, chosen: Sequence[int], rng: np.random.Generator, foreign: Sequence[str]) -> None:
     """Plant a fault into the chosen rows."""
     src, tgt = columns[0], columns[-1]
+    unchanged = np.setdiff1d(np.arange(len(src)), chosen)
     for number, row in enumerate(chosen):
-        other = int(rng.integers(row)) if row else 0
+        other = int(rng.choice(unchanged))
         match kind:
             case "duplicate":
                 src[row], tgt[row] = src[other], tgt[other]
@@ -170,7 +171,7 @@ PLANTED_IN = {
     "near_duplicate": ("multi30k, first half", "multi30k, second half"),
     "mojibake": ("multi30k, first half", "g2p fre", "multi30k, second half", "g2p hun", "inflection finnish"),
     "swapped": ("multi30k, first half", "g2p fre", "multi30k, second half", "g2p hun", "g2p kor"),
-    "language": ("multi30k, first half", "multi30k, second half"),
+    "language": ("multi30k, first half", "multi30k, second half", "inflection finnish", "sst2", "ud_ewt"),
     "length_ratio": ("multi30k, first half", "multi30k, second half", "inflection finnish"),
 }
 
@@ -186,6 +187,8 @@ def measure_rows(found: dict[str, Columns], seed: int) -> None:
             candidates = plantable(kind, columns)
             chosen = rng.permutation(candidates)[: max(10, int(SHARE * len(columns[0])))]
             foreign = found["asterisk it"][0] if name in SETTING else found["fillets nl"][0]
+            if kind == "language" and text_checks.label_numbers(rows_of(columns).tgt) is not None:
+                columns = columns[:1]
             plant(kind, columns, chosen.tolist(), rng, [line for line in foreign if len(line) > 30])
             scores, threshold = CHECKS[kind](rows_of(columns))
             is_planted = np.zeros(len(scores), bool)

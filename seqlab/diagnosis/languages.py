@@ -1,14 +1,19 @@
-"""Texts in another language than most of their column: interpolated character 4-gram models of each column.
+"""Texts in another language than most of their column: interpolated character 4-gram models, without other data.
 
 The models are trained on the corpus itself, in two folds: each text is scored by the models of the other fold. The fold
 depends on the text, so that equal texts are in the same one, and the order of the rows does not matter.
+
+A text can be in the language of the other column. Or it can belong to a second language in the same column: the least
+probable texts and the others train one model each, and texts move to the model that predicts them better (hard EM). A
+single text in a third language is not found.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seqlab.diagnosis.row_features import sample_indices
 
 ORDER = 4
 TABLE_SIZE = 1 << 20
@@ -18,19 +23,25 @@ PRIOR = 4.0
 NUM_CHARACTERS = 1000.0
 """Reciprocal of the probability of an unknown character."""
 BLOCK_ROWS = 5000
-MIN_RATIO = 12.0
-"""Log-likelihood ratio, in nats, from which on a text is in the language of the other column."""
-MIN_RATIO_PER_CHARACTER = 0.3
+MIN_RATIO = 10.0
+"""Log-likelihood ratio, in nats, from which on a text is in another language."""
+MIN_RATIO_OF_COLUMNS = 0.3
+"""The same per character, for the language of the other column."""
 MIN_CONTRAST = 0.5
 """Smallest median of the log-likelihood ratio per character of two columns in different languages."""
-MIN_DEVIATION = 12.0
-"""Deviation of the log-probability of a text from that of others of its length, in standard deviations."""
-MIN_DIFFERENCE = 1.0
-"""Difference of the mean log-probability of a character from the median, in nats."""
-MIN_CHARACTERS = 20
+MIN_RATIO_OF_GROUPS = 1.0
+"""The same as `MIN_RATIO_OF_COLUMNS`, for a second language in the same column."""
+MIN_CONTRAST_OF_GROUPS = 1.5
+"""Smallest mean of the log-likelihood ratio per character of the texts in a second language."""
+MIN_GROUP, MIN_CHARACTERS = 10, 20
+"""Smallest number of texts in a second language, and of characters of each."""
+FIRST_SHARE, NUM_ROUNDS, SAMPLE_ROWS = 0.05, 4, 20_000
+"""Share of the texts in the second group at first; number of rounds; number of rows that the groups are found in."""
 _START, _END = 2, 3
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 Scores = NDArray[np.float64]
+Folds = NDArray[np.int64]
+"""(N,): 0 or 1."""
 
 
 class CharacterModel:
@@ -84,73 +95,73 @@ def _counter(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (mixed >> np.uint64(44)).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class ColumnScores:
-    """Log-probabilities of the texts of a column by the model of each column, in nats."""
-
-    by_column: Scores  # (columns, N)
-    lengths: NDArray[np.int64]  # (N,): number of characters, with the end
-
-    def per_character(self, column: int) -> Scores:
-        """Return the mean log-probability of a character of each text by the model of a column."""
-        return self.by_column[column] / self.lengths
+def train_models(column: Sequence[str], folds: Folds, mask: NDArray[np.bool_]) -> list[CharacterModel]:
+    """Train a model on the masked texts of each fold."""
+    models = [CharacterModel(), CharacterModel()]
+    for fold, model in enumerate(models):
+        rows = np.flatnonzero(mask & (folds == fold))
+        for part in np.array_split(rows, max(1, len(rows) // BLOCK_ROWS)):
+            model.add([column[row] for row in part.tolist()])
+    return models
 
 
-def score_columns(
-    columns: Sequence[Sequence[str]], folds: NDArray[np.int64], trusted: NDArray[np.bool_]
-) -> list[ColumnScores]:
-    """Score each column by models of all columns that were trained on the trusted rows of the other fold.
-
-    Args:
-        columns: texts of each column, N each.
-        folds: (N,): 0 or 1.
-        trusted: (N,): whether the models are trained on a row.
-    """
-    models = [[CharacterModel() for _ in columns] for _ in range(2)]
-    count = len(folds)
-    for number, column in enumerate(columns):
-        for start, texts in _blocks(column):
-            for fold in range(2):
-                chosen = start + np.flatnonzero(((folds == fold) & trusted)[start : start + len(texts)])
-                models[fold][number].add([column[row] for row in chosen.tolist()])
-    scores = []
-    for column in columns:
-        found = np.zeros((len(columns), count))
-        for start, texts in _blocks(column):
-            part = slice(start, start + len(texts))
-            for number in range(len(columns)):
-                by_fold = [models[fold][number].log_probs(texts) for fold in range(2)]
-                found[number, part] = np.where(folds[part] == 0, by_fold[1], by_fold[0])
-        lengths = np.fromiter((len(text) + 1 for text in column), np.int64, count)
-        scores.append(ColumnScores(found, lengths))
-    return scores
-
-
-def _blocks(column: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+def score(models: Sequence[CharacterModel], column: Sequence[str], folds: Folds) -> Scores:
+    """Compute the log-probability of each text by the model of the other fold, (N,)."""
+    found = np.zeros(len(column))
     for start in range(0, len(column), BLOCK_ROWS):
-        yield start, column[start : start + BLOCK_ROWS]
+        part = slice(start, start + BLOCK_ROWS)
+        for fold, model in enumerate(models):
+            rows = start + np.flatnonzero(folds[part] != fold)
+            found[rows] = model.log_probs([column[row] for row in rows.tolist()])
+    return found
 
 
-def other_column_ratio(scores: ColumnScores, own: int, other: int) -> Scores:
-    """Compute the log-likelihood ratio per character of another column's model to its own model, (N,).
+def lengths(column: Sequence[str]) -> NDArray[np.int64]:
+    """Return the number of characters of each text, with its end."""
+    return np.fromiter((len(text) + 1 for text in column), np.int64, len(column))
 
-    It is negative infinity if the columns have no different languages, or if the whole ratio is small.
+
+def other_column_ratios(
+    columns: Sequence[Sequence[str]], folds: Folds, trusted: NDArray[np.bool_]
+) -> tuple[Scores, Scores]:
+    """Compute the log-likelihood ratio per character of the other column's language to the own one, (N,) for each side.
+
+    It is negative infinity if the columns have no different languages, or if the whole ratio is small. The models are
+    trained on the trusted rows.
     """
-    ratio = scores.by_column[other] - scores.by_column[own]
-    per_character = ratio / scores.lengths
-    if not len(ratio) or np.median(per_character) > -MIN_CONTRAST:
-        return np.full(len(ratio), -np.inf)
-    return np.where(ratio >= MIN_RATIO, per_character, -np.inf)
+    models = [train_models(column, folds, trusted) for column in columns]
+    found = []
+    for own, column in enumerate(columns):
+        ratio = score(models[1 - own], column, folds) - score(models[own], column, folds)
+        per_character = ratio / lengths(column)
+        are_different = trusted.any() and np.median(per_character[trusted]) <= -MIN_CONTRAST
+        found.append(np.where(are_different & (ratio >= MIN_RATIO), per_character, -np.inf))
+    return found[0], found[1]
 
 
-def deviations(scores: ColumnScores, own: int) -> Scores:
-    """Compute how far each text is less probable than others of its length, in robust standard deviations, (N,).
+def second_language_ratios(column: Sequence[str], folds: Folds, mask: NDArray[np.bool_]) -> Scores:
+    """Compute the log-likelihood ratio per character of a second language in a column to the first one, (N,).
 
-    It is negative infinity for short texts and for small differences per character.
+    It is negative infinity for short texts, outside the mask, or if there is no second language.
     """
-    per_character = scores.per_character(own)
-    difference = np.median(per_character) - per_character
-    scaled = difference * np.sqrt(scores.lengths)
-    spread = 1.4826 * np.median(np.abs(scaled - np.median(scaled))) or 1.0
-    is_clear = (difference >= MIN_DIFFERENCE) & (scores.lengths > MIN_CHARACTERS)
-    return np.where(is_clear, scaled / spread, -np.inf)
+    sizes = lengths(column)
+    is_long = mask & (sizes > MIN_CHARACTERS)
+    none = np.full(len(column), -np.inf)
+    sample = sample_indices(len(column), SAMPLE_ROWS)
+    texts, sample_folds, usable = [column[row] for row in sample.tolist()], folds[sample], is_long[sample]
+    if usable.sum() < MIN_GROUP:
+        return none
+    surprise = -score(train_models(texts, sample_folds, mask[sample]), texts, sample_folds) / sizes[sample]
+    in_group = usable & (surprise >= np.quantile(surprise[usable], 1 - FIRST_SHARE))
+    for _ in range(NUM_ROUNDS):
+        first = train_models(texts, sample_folds, mask[sample] & ~in_group)
+        second = train_models(texts, sample_folds, in_group)
+        ratio = score(second, texts, sample_folds) - score(first, texts, sample_folds)
+        in_group = usable & (ratio > 0)
+        if in_group.sum() < MIN_GROUP:
+            return none
+    ratio = score(second, column, folds) - score(first, column, folds)
+    is_clear = is_long & (ratio >= MIN_RATIO)
+    if is_clear.sum() < MIN_GROUP or (ratio / sizes)[is_clear].mean() < MIN_CONTRAST_OF_GROUPS:
+        return none
+    return np.where(is_clear, ratio / sizes, -np.inf)

@@ -9,11 +9,10 @@ from seqlab.diagnosis.alignment import Shift, align, align_tokens
 from seqlab.diagnosis.data_findings import Hits
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.languages import (
-    MIN_DEVIATION,
-    MIN_RATIO_PER_CHARACTER,
-    deviations,
-    other_column_ratio,
-    score_columns,
+    MIN_RATIO_OF_COLUMNS,
+    MIN_RATIO_OF_GROUPS,
+    other_column_ratios,
+    second_language_ratios,
 )
 from seqlab.diagnosis.near_duplicates import Hashes, first_of_equal, near_duplicates, shingles_of_texts
 from seqlab.diagnosis.row_features import BagsOfTokens, OneHot
@@ -140,19 +139,16 @@ def language_scores(rows: TextRows, columns: Sequence[Texts]) -> tuple[NDArray[n
     for hits in check_characters(rows):
         usable[hits.rows] = False
     folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
-    trusted = usable
-    for _ in range(2):  # the second models are trained without the rows that the first ones reject
-        scores = score_columns(columns, folds, trusted)
-        unusual = [deviations(each, number) / MIN_DEVIATION for number, each in enumerate(scores)]
-        others = [np.full(len(rows), -np.inf)] * len(columns)
-        if len(columns) == 2:
-            others = [
-                other_column_ratio(each, number, 1 - number) / MIN_RATIO_PER_CHARACTER
-                for number, each in enumerate(scores)
-            ]
-        score = np.where(usable, np.maximum.reduce([*unusual, *others]), -np.inf)
-        trusted = usable & (score < 1)
-    return np.where(usable, np.minimum.reduce(others), -np.inf), score
+    unusual = [second_language_ratios(column, folds, usable) / MIN_RATIO_OF_GROUPS for column in columns]
+    swap = np.full(len(rows), -np.inf)
+    if len(columns) == 2:
+        trusted = usable
+        for _ in range(2):  # the second models are trained without the rows that the first ones reject
+            others = [ratio / MIN_RATIO_OF_COLUMNS for ratio in other_column_ratios(columns, folds, trusted)]
+            trusted = usable & (np.maximum.reduce(others) < 1)
+        unusual += others
+        swap = np.where(usable, np.minimum.reduce(others), -np.inf)
+    return swap, np.where(usable, np.maximum.reduce(unusual), -np.inf)
 
 
 def check_length_ratios(rows: TextRows) -> Iterator[Hits]:

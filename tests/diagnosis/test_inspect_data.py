@@ -39,16 +39,13 @@ def found_kinds(report: dict[str, Any]) -> set[str]:
     return {kind for kind, count in report["counts"].items() if count}
 
 
-FRENCH = "Les enfants mangent toujours leur soupe avec beaucoup de plaisir pendant le weekend."
-
-
 def plant(src: list[str], tgt: list[str]) -> dict[str, int]:
     """Plant one fault of each kind that concerns single rows; return the line of each."""
     src[40], tgt[40] = tgt[40], src[40]
     tgt[60] = tgt[60].replace("Der", "MÃ¼ller und der")
     src[80] = ""
     src[100], tgt[100] = src[20], tgt[20]
-    tgt[120] = FRENCH
+    tgt[120] = src[121]
     src[140] = src[140].replace("The", "The\u200b")
     tgt[160] = "Der Hund."
     src[180], tgt[180] = src[30].replace("The", "A"), tgt[30]
@@ -88,6 +85,18 @@ def test_data_without_faults_has_no_findings(tmp_path: Path) -> None:
 
 DISTINCT = set(KINDS) - {"near_duplicate", "near_leak"}
 """Kinds that the templates of the corpus do not have; its sentences may be nearly equal."""
+
+
+def test_lines_in_a_third_language_are_found(tmp_path: Path) -> None:
+    src, tgt = pairs(600, seed=11)
+    rng = np.random.default_rng(11)
+    planted = sorted(rng.permutation(600)[:30].tolist())
+    words = ["enfants", "mangent", "leur", "soupe", "avec", "beaucoup", "plaisir", "pendant", "toute", "longue", "nuit"]
+    for row in planted:
+        tgt[row] = " ".join(rng.permutation(words)[:9])
+    report = inspect(write(tmp_path / "a.en", src), write(tmp_path / "a.de", tgt), "--kinds", "swapped", "language")
+    assert lines_of(report, "language") == [row + 1 for row in planted]
+    assert report["counts"]["swapped"] == 0
 
 
 def test_shifted_pairs_are_found_at_their_line(tmp_path: Path) -> None:
