@@ -124,7 +124,7 @@ def plant(kind: str, columns: Columns, chosen: Sequence[int], rng: np.random.Gen
     src, tgt = columns[0], columns[-1]
     unchanged = np.setdiff1d(np.arange(len(src)), chosen)
     for number, row in enumerate(chosen):
-        other = int(rng.choice(unchanged))
+        other = int(rng.choice(unchanged[: np.searchsorted(unchanged, row)]))
         match kind:
             case "duplicate":
                 src[row], tgt[row] = src[other], tgt[other]
@@ -147,8 +147,10 @@ def plantable(kind: str, columns: Columns) -> NDArray[np.int64]:
         case "mojibake":
             return np.array([row for row, line in enumerate(lines) if not line.isascii()])
         case "near_duplicate":
-            return np.array([row for row, line in enumerate(columns[0]) if row and len(line.split()) > 4])
-    return np.arange(1, len(lines))
+            return np.array(
+                [row for row, line in enumerate(columns[0]) if row > len(lines) // 100 and len(line.split()) > 4]
+            )
+    return np.arange(len(lines) // 100, len(lines))
 
 
 CHECKS: dict[str, Callable[[TextRows], tuple[NDArray[np.float64], float]]] = {

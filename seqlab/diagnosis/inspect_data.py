@@ -10,6 +10,7 @@ from seqlab.data.survey import no_progress
 from seqlab.diagnosis.array_rows import ArrayRows, check_arrays
 from seqlab.diagnosis.data_findings import KINDS, Findings, Hits
 from seqlab.diagnosis.text_checks import (
+    are_labels_of_words,
     check_characters,
     check_duplicates,
     check_empty,
@@ -142,7 +143,7 @@ def inspect_texts(
         (
             ("length_ratio",),
             lambda: check_length_ratios(train),
-            "there are no pairs of texts" * (not is_pair or labels is not None),
+            "there are no pairs of texts" * (not is_pair or labels is not None or are_labels_of_words(train)),
         ),
         (("shift",), lambda: check_shift(train, labels), "there are no pairs" * (not is_pair)),
         (

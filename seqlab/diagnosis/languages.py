@@ -27,8 +27,8 @@ MIN_RATIO = 10.0
 """Log-likelihood ratio, in nats, from which on a text is in another language."""
 MIN_RATIO_OF_COLUMNS = 0.3
 """The same per character, for the language of the other column."""
-MIN_CONTRAST = 0.5
-"""Smallest median of the log-likelihood ratio per character of two columns in different languages."""
+MIN_CONTRAST, MIN_SHARE = 1.0, 0.75
+"""Log-likelihood ratio per character of two columns in different languages, for a minimum share of the rows."""
 MIN_RATIO_OF_GROUPS = 1.0
 """The same as `MIN_RATIO_OF_COLUMNS`, for a second language in the same column."""
 MIN_CONTRAST_OF_GROUPS = 1.5
@@ -130,13 +130,14 @@ def other_column_ratios(
     trained on the trusted rows.
     """
     models = [train_models(column, folds, trusted) for column in columns]
-    found = []
-    for own, column in enumerate(columns):
-        ratio = score(models[1 - own], column, folds) - score(models[own], column, folds)
-        per_character = ratio / lengths(column)
-        are_different = trusted.any() and np.median(per_character[trusted]) <= -MIN_CONTRAST
-        found.append(np.where(are_different & (ratio >= MIN_RATIO), per_character, -np.inf))
-    return found[0], found[1]
+    ratios = [
+        score(models[1 - own], column, folds) - score(models[own], column, folds) for own, column in enumerate(columns)
+    ]
+    first, second = (ratio / lengths(column) for ratio, column in zip(ratios, columns, strict=True))
+    most = [np.quantile(each[trusted], MIN_SHARE) if trusted.any() else 0.0 for each in (first, second)]
+    if max(most) > -MIN_CONTRAST:
+        return (np.full(len(folds), -np.inf),) * 2
+    return np.where(ratios[0] >= MIN_RATIO, first, -np.inf), np.where(ratios[1] >= MIN_RATIO, second, -np.inf)
 
 
 def second_language_ratios(column: Sequence[str], folds: Folds, mask: NDArray[np.bool_]) -> Scores:

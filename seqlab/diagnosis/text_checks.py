@@ -1,5 +1,6 @@
 """Checks of text corpora: one function for each kind of finding, or for several that are computed together."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,10 +16,12 @@ from seqlab.diagnosis.languages import (
     second_language_ratios,
 )
 from seqlab.diagnosis.near_duplicates import Hashes, first_of_equal, near_duplicates, shingles_of_texts
-from seqlab.diagnosis.row_features import BagsOfTokens, OneHot
+from seqlab.diagnosis.row_features import BagsOfTokens, OneHot, sample_indices
 from seqlab.diagnosis.text_quality import character_fault, mojibake
 from seqlab.diagnosis.text_rows import LenientColumn, TextRows, Texts
 
+SAMPLE_ROWS, MIN_LINES_OF_CHARACTER = 20_000, 20
+"""Number of rows whose characters are counted, and of those that must have a character so that it is a known one."""
 MAX_LABELS = 200
 MIN_ROWS_PER_LABEL = 10
 SMOOTHING_CHARS = 10
@@ -40,6 +43,13 @@ def label_numbers(texts: Texts) -> NDArray[np.int64] | None:
     if any(len(texts[row].split()) > 1 for row in first.tolist()):
         return None
     return np.where(texts.hashes == 0, -1, inverse)
+
+
+def are_labels_of_words(rows: TextRows) -> bool:
+    """Return whether nearly all targets have as many words as their sources, and most have several."""
+    sample = sample_indices(len(rows), SAMPLE_ROWS).tolist()
+    counts = np.array([[len(text.split()) for text in rows.texts(row)] for row in sample]).reshape(len(sample), -1)
+    return len(counts) > 0 and (counts[:, 0] == counts[:, -1]).mean() > 0.99 and np.median(counts) > 1
 
 
 def check_encoding(rows: TextRows) -> Iterator[Hits]:
@@ -108,17 +118,27 @@ def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) ->
 def check_characters(rows: TextRows) -> Iterator[Hits]:
     """Find mojibake, and replacement, invisible and escaped characters."""
     found: dict[str, list[tuple[int, float, str]]] = {"mojibake": [], "character": []}
+    known = _frequent_characters(rows)
     undecodable = {row for hits in check_encoding(rows) for row in hits.rows.tolist()}
     for row in range(len(rows)):
         for text in rows.texts(row):
             if text.isascii() and text.isprintable() and "&" not in text:
                 continue
-            if (original := mojibake(text)) is not None:
+            if (original := mojibake(text, known)) is not None:
                 found["mojibake"].append((row, 1.0, f"{text:.60} was probably {original:.60}"))
             if row not in undecodable and (fault := character_fault(text)) is not None:
                 found["character"].append((row, 1.0, f"{fault}: {text:.60}"))
     for kind, notes in found.items():
         yield Hits.of_notes(kind, rows.split, {row: (row, score, note) for row, score, note in notes}.values())
+
+
+def _frequent_characters(rows: TextRows) -> set[str]:
+    """Return the characters above Latin Extended-A that many lines of a sample have."""
+    counts: Counter[str] = Counter()
+    for column in rows.columns:
+        for row in sample_indices(len(rows), SAMPLE_ROWS).tolist():
+            counts.update({character for character in column[row] if character > "\u017f"})
+    return {character for character, count in counts.items() if count >= MIN_LINES_OF_CHARACTER}
 
 
 def check_languages(rows: TextRows, columns: Sequence[Texts]) -> Iterator[Hits]:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from seqlab.data.readers import open_binary
@@ -30,15 +30,15 @@ _CONTROL = re.compile(
 _ENTITY = re.compile(r"&(amp|quot|apos|lt|gt|nbsp|[aeiouAEIOU]uml|szlig|#\d{2,5}|#x[0-9a-fA-F]{2,5});")
 
 
-def mojibake(text: str) -> str | None:
+def mojibake(text: str, known: Collection[str] = ()) -> str | None:
     """Return what a text probably was before UTF-8 was read as Windows-1252 or Latin-1; None if it is no mojibake.
 
-    One sequence is enough if it becomes a common character of European texts; otherwise three are needed, since a
-    letter before a quotation mark can form one.
+    One sequence is enough if it becomes a common character of European texts or one of `known`, such as those of other
+    lines; otherwise three are needed, since a letter before a quotation mark can form one.
     """
     decoded = [_decode(match[0]) for match in _SEQUENCE.finditer(text)]
     found = [character for character in decoded if character]
-    if not any(map(_is_common, found)) and len(found) < 3:
+    if len(found) < 3 and not any(_is_common(character) or character in known for character in found):
         return None
     return _SEQUENCE.sub(lambda match: _decode(match[0]) or match[0], text)
 

@@ -76,7 +76,7 @@ def test_options_of_printed_commands_exist(page: Path) -> None:
                 }
                 known = {text.lstrip("-") for text in options} | OPTIONS_OF_FORMATS.get(name, set())
                 known |= FIELDS if name in TRAINING_COMMANDS else set()
-                unknown = {each for each in re.findall(r"(?<!\S)--([\w.]+)", rest) if each not in known}
+                unknown = {each for each in re.findall(r"(?<!\S)--([\w.-]+)", rest) if each not in known}
                 assert not unknown, line
 
 
