@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.workbench import Workbench, select_rows
 
 NUM_FOLDS = 3
@@ -64,6 +64,6 @@ def out_of_fold_losses(
     return FoldLosses(np.array([int(row.indices[0]) for row in rows], np.int64), losses)
 
 
-def _single_rows(batches: Sequence[Batch]) -> list[Batch]:
+def _single_rows(batches: Sequence[DivisibleBatch]) -> list[DivisibleBatch]:
     """Divide batches into batches of one row."""
     return [batch.select(torch.tensor([row])) for batch in batches for row in range(len(batch.indices))]

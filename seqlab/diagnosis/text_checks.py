@@ -49,7 +49,7 @@ def are_labels_of_words(rows: TextRows) -> bool:
     """Return whether nearly all targets have as many words as their sources, and most have several."""
     sample = sample_indices(len(rows), SAMPLE_ROWS).tolist()
     counts = np.array([[len(text.split()) for text in rows.texts(row)] for row in sample]).reshape(len(sample), -1)
-    return len(counts) > 0 and (counts[:, 0] == counts[:, -1]).mean() > 0.99 and np.median(counts) > 1
+    return len(counts) > 0 and bool((counts[:, 0] == counts[:, -1]).mean() > 0.99 and np.median(counts) > 1)
 
 
 def check_encoding(rows: TextRows) -> Iterator[Hits]:
