@@ -17,6 +17,7 @@ from seqlab.base.json_text import json_text
 from seqlab.cli.config_options import ConfigParser, overrides_of
 from seqlab.cli.parser import Parser
 from seqlab.cli.train_config import find_target, make_config, names_corpus
+from seqlab.commands import FOUND
 
 if TYPE_CHECKING:
     from seqlab.runs.config import Config
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MAX_LOSSES = 1000
 """Number of rows with the highest out-of-fold losses in JSON."""
-FOUND = 3
-"""Exit status if there is a finding of a kind of `--fail-on`."""
 
 
 def make_parser() -> Parser:
@@ -40,7 +39,11 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--drop", metavar="OUT", help="write the training files without these rows into a new folder")
     parser.add_argument(
-        "--fail-on", nargs="+", default=[], metavar="KIND", help="end with status 3 if a finding has one of these kinds"
+        "--fail-on",
+        nargs="+",
+        default=[],
+        metavar="KIND",
+        help=f"exit with status {FOUND} after a finding of one of these kinds",
     )
     parser.add_argument(
         "--steps",

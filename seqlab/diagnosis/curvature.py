@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.workbench import Learner, Losses
 from seqlab.nn import reference_kernels
 from seqlab.objectives.loss import CollectingObjective
@@ -31,7 +31,7 @@ class MeanLoss:
     call.
     """
 
-    def __init__(self, learner: Learner, rows: Sequence[Batch], rows_per_pass: int = ROWS_PER_PASS) -> None:
+    def __init__(self, learner: Learner, rows: Sequence[DivisibleBatch], rows_per_pass: int = ROWS_PER_PASS) -> None:
         """Set the rows.
 
         Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.curvature import MeanLoss
 from seqlab.diagnosis.spectrum import Eigenpair, Spectrum, estimate_spectrum, exact_spectrum
 from seqlab.diagnosis.workbench import Learner, Losses, select_rows
@@ -110,7 +110,9 @@ class PointAnalysis:
         }
 
 
-def two_samples(rows: Sequence[Batch], count: int, seed: int = 1) -> tuple[list[Batch], list[Batch]]:
+def two_samples(
+    rows: Sequence[DivisibleBatch], count: int, seed: int = 1
+) -> tuple[list[DivisibleBatch], list[DivisibleBatch]]:
     """Select two disjoint random samples of `count` rows each; the second has what remains."""
     total = sum(len(batch.indices) for batch in rows)
     order = np.random.default_rng(seed).permutation(total)
@@ -141,7 +143,7 @@ def find_spectrum(
 
 
 def extreme_eigenvalues(
-    learner: Learner, rows: Sequence[Batch], num_steps: int = 30, seed: int = 1
+    learner: Learner, rows: Sequence[DivisibleBatch], num_steps: int = 30, seed: int = 1
 ) -> tuple[Eigenpair, Eigenpair]:
     """Return the lowest and the highest eigenvalue of the Hessian of the mean loss of rows, with their vectors.
 
@@ -152,7 +154,9 @@ def extreme_eigenvalues(
     return spectrum.lowest, spectrum.highest
 
 
-def escape(learner: Learner, rows: Sequence[Batch], direction: Tensor, other_rows: Sequence[Batch] = ()) -> Step:
+def escape(
+    learner: Learner, rows: Sequence[DivisibleBatch], direction: Tensor, other_rows: Sequence[DivisibleBatch] = ()
+) -> Step:
     """Find the step along a direction (P,), forward or backward, that lowers the mean loss of rows the most.
 
     The weights stay as they are; `moved` of a `MeanLoss` applies the step. With `other_rows`, the step found is
