@@ -20,15 +20,20 @@ from seqlab.data.corpus import Corpus
 from seqlab.diagnosis import text_checks
 from seqlab.diagnosis.alignment import MIN_ROWS
 from seqlab.diagnosis.data_findings import KINDS, Hits
+from seqlab.diagnosis.fold_losses import NUM_STEPS, out_of_fold_losses
 from seqlab.diagnosis.inspect_data import inspect_texts
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.row_features import BagsOfTokens
 from seqlab.diagnosis.text_rows import TextRows
+from seqlab.diagnosis.workbench import open_run
+from seqlab.recipes.find import choose_config
+from seqlab.training import train
 
 Columns = list[list[str]]
 SHARE = 0.02
 """Share of the rows with a planted fault."""
 LABEL_SHARE = 0.05
+TRIALS = 5
 SETTING = ("multi30k, first half", "trec", "g2p fre", "g2p eng", "inflection german", "asterisk en")
 """Corpora on which thresholds may be set."""
 
@@ -209,11 +214,10 @@ def measure_shifts(found: dict[str, Columns], seed: int) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in ("multi30k, first half", "trec", "g2p fre", "multi30k, second half", "sst2", "g2p hun", "g2p kor",
                  "inflection finnish"):  # fmt: skip
-        for size in (100, 1000, 5000):
+        for size in (100, 1000):
             rng = np.random.default_rng(seed)
             distances, wrong, false = [], 0, 0
-            trials = 10 if size < 5000 else 3
-            for _ in range(trials):
+            for _ in range(TRIALS):
                 start = int(rng.integers(max(1, len(found[name][0]) - size)))
                 src, tgt = (column[start : start + size] for column in found[name])
                 missing, at = int(rng.integers(1, 4)), int(rng.integers(0, len(src) - MIN_ROWS))
@@ -224,7 +228,7 @@ def measure_shifts(found: dict[str, Columns], seed: int) -> None:
                     distances.append(max(0, at - shifts[0][0], shifts[0][0] - at - missing))
                     wrong += shifts[0][1] != -missing
             print(
-                f"| {name}{' (setting)' * (name in SETTING)} | {size} | {trials} | {len(distances)} | "
+                f"| {name}{' (setting)' * (name in SETTING)} | {size} | {TRIALS} | {len(distances)} | "
                 f"{max(distances, default='')} | {wrong} | {false} |",
                 flush=True,
             )
@@ -240,19 +244,57 @@ def measure_labels(found: dict[str, Columns], seed: int) -> None:
     print("\n| corpus | rows | wrong labels | area under the curve | reported of the wrong | reported of the others |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in ("trec", "sst2"):
-        rng = np.random.default_rng(seed)
         rows = rows_of(found[name])
         labels = text_checks.label_numbers(rows.tgt)
         assert labels is not None
-        is_wrong = rng.random(len(labels)) < LABEL_SHARE
-        count = int(labels.max()) + 1
-        labels = np.where(is_wrong, (labels + rng.integers(1, count, len(labels))) % count, labels)
+        labels, is_wrong = wrong_labels(labels, seed)
         folds = (rows.src.hashes % np.uint64(NUM_FOLDS)).astype(np.int64)
         ratios, _ = label_ratios(BagsOfTokens(rows.src.token_ids()), labels, folds)
         hits = ratios >= min_ratio(len(labels))
         print(
             f"| {name}{' (setting)' * (name in SETTING)} | {len(labels)} | {is_wrong.sum()} | "
             f"{area_under_curve(ratios, is_wrong):.3f} | {hits[is_wrong].sum()} | {hits[~is_wrong].sum()} |",
+            flush=True,
+        )
+
+
+def wrong_labels(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Replace a share of the labels by others; return the labels, and a mask of the wrong ones."""
+    rng = np.random.default_rng(seed)
+    is_wrong = rng.random(len(labels)) < LABEL_SHARE
+    count = int(labels.max()) + 1
+    return np.where(is_wrong, (labels + rng.integers(1, count, len(labels))) % count, labels), is_wrong
+
+
+def measure_losses(found: dict[str, Columns], seed: int) -> None:
+    """Print the table of wrong labels by out-of-fold losses of the model of zero config."""
+    print("\n| corpus | rows | wrong labels | steps | area under the curve | seconds |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in ("trec", "sst2"):
+        columns = found[name]
+        labels = text_checks.label_numbers(rows_of(columns).tgt)
+        assert labels is not None
+        labels, is_wrong = wrong_labels(labels, seed)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            (folder / "src.txt").write_text("".join(f"{line}\n" for line in columns[0]), "utf-8")
+            (folder / "tgt.txt").write_text("".join(f"{label}\n" for label in labels.tolist()), "utf-8")
+            given = {
+                "data.kind": "labelling",
+                "data.train_src": str(folder / "src.txt"),
+                "data.train_tgt": str(folder / "tgt.txt"),
+                "training.max_steps": "2",
+                "training.threads": "1",
+            }
+            train(choose_config([(key, [value]) for key, value in given.items()]), folder / "run")
+            start = time.perf_counter()
+            bench = open_run(folder / "run", folder)
+            losses = out_of_fold_losses(bench, num_steps=NUM_STEPS)
+            lines = [int(bench.task.locate(bench.data, int(index)).rpartition(" ")[2]) for index in losses.indices]
+        is_planted = is_wrong[np.array(lines) - 1]
+        print(
+            f"| {name} | {len(lines)} | {is_planted.sum()} | {NUM_STEPS} | "
+            f"{area_under_curve(losses.losses, is_planted):.3f} | {time.perf_counter() - start:.0f} |",
             flush=True,
         )
 
@@ -275,8 +317,10 @@ def measure_real(found: dict[str, Columns], shown: int) -> None:
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {"rows": measure_rows, "shifts": measure_shifts, "labels": measure_labels}
-    parser.add_argument("parts", nargs="*", default=[*parts, "real"], help="rows, shifts, labels, real (default: all)")
+    parts = {"rows": measure_rows, "shifts": measure_shifts, "labels": measure_labels, "losses": measure_losses}
+    parser.add_argument(
+        "parts", nargs="*", default=[*parts, "real"], help="rows, shifts, labels, losses, real (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="number of rows to print of each kind of finding")
     arguments = parser.parse_args()

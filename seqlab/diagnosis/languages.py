@@ -27,8 +27,10 @@ MIN_RATIO = 10.0
 """Log-likelihood ratio, in nats, from which on a text is in another language."""
 MIN_RATIO_OF_COLUMNS = 0.3
 """The same per character, for the language of the other column."""
-MIN_CONTRAST, MIN_SHARE = 1.0, 0.75
+MIN_CONTRAST, MIN_SHARE = 1.5, 0.9
 """Log-likelihood ratio per character of two columns in different languages, for a minimum share of the rows."""
+NUM_ROUNDS_OF_COLUMNS = 3
+"""Number of trainings, each without the rows that the one before assigns to the other column."""
 MIN_RATIO_OF_GROUPS = 1.0
 """The same as `MIN_RATIO_OF_COLUMNS`, for a second language in the same column."""
 MIN_CONTRAST_OF_GROUPS = 1.5
@@ -122,22 +124,30 @@ def lengths(column: Sequence[str]) -> NDArray[np.int64]:
 
 
 def other_column_ratios(
-    columns: Sequence[Sequence[str]], folds: Folds, trusted: NDArray[np.bool_]
+    columns: Sequence[Sequence[str]], folds: Folds, mask: NDArray[np.bool_]
 ) -> tuple[Scores, Scores]:
     """Compute the log-likelihood ratio per character of the other column's language to the own one, (N,) for each side.
 
-    It is negative infinity if the columns have no different languages, or if the whole ratio is small. The models are
-    trained on the trusted rows.
+    It is negative infinity outside the mask, if the whole ratio is small, or if the columns are in one language.
     """
-    models = [train_models(column, folds, trusted) for column in columns]
-    ratios = [
-        score(models[1 - own], column, folds) - score(models[own], column, folds) for own, column in enumerate(columns)
-    ]
-    first, second = (ratio / lengths(column) for ratio, column in zip(ratios, columns, strict=True))
-    most = [np.quantile(each[trusted], MIN_SHARE) if trusted.any() else 0.0 for each in (first, second)]
-    if max(most) > -MIN_CONTRAST:
-        return (np.full(len(folds), -np.inf),) * 2
-    return np.where(ratios[0] >= MIN_RATIO, first, -np.inf), np.where(ratios[1] >= MIN_RATIO, second, -np.inf)
+    none = np.full(len(folds), -np.inf)
+    trusted = mask
+    for _ in range(NUM_ROUNDS_OF_COLUMNS):
+        models = [train_models(column, folds, trusted) for column in columns]
+        ratios = [
+            score(models[1 - own], column, folds) - score(models[own], column, folds)
+            for own, column in enumerate(columns)
+        ]
+        trusted = mask & (np.maximum(*ratios) < 0)
+        if not trusted.any():
+            return none, none
+    sides = [ratio / lengths(column) for ratio, column in zip(ratios, columns, strict=True)]
+    if max(np.quantile(side[mask], MIN_SHARE) for side in sides) > -MIN_CONTRAST:
+        return none, none
+    first, second = (
+        np.where(mask & (ratio >= MIN_RATIO), side, -np.inf) for ratio, side in zip(ratios, sides, strict=True)
+    )
+    return first, second
 
 
 def second_language_ratios(column: Sequence[str], folds: Folds, mask: NDArray[np.bool_]) -> Scores:

@@ -160,15 +160,10 @@ def language_scores(rows: TextRows, columns: Sequence[Texts]) -> tuple[NDArray[n
         usable[hits.rows] = False
     folds = (rows.columns[0].hashes % np.uint64(2)).astype(np.int64)
     unusual = [second_language_ratios(column, folds, usable) / MIN_RATIO_OF_GROUPS for column in columns]
-    swap = np.full(len(rows), -np.inf)
-    if len(columns) == 2:
-        trusted = usable
-        for _ in range(2):  # the second models are trained without the rows that the first ones reject
-            others = [ratio / MIN_RATIO_OF_COLUMNS for ratio in other_column_ratios(columns, folds, trusted)]
-            trusted = usable & (np.maximum.reduce(others) < 1)
-        unusual += others
-        swap = np.where(usable, np.minimum.reduce(others), -np.inf)
-    return swap, np.where(usable, np.maximum.reduce(unusual), -np.inf)
+    if len(columns) != 2:
+        return np.full(len(rows), -np.inf), np.maximum.reduce(unusual)
+    others = [ratio / MIN_RATIO_OF_COLUMNS for ratio in other_column_ratios(columns, folds, usable)]
+    return np.minimum(*others), np.maximum.reduce([*unusual, *others])
 
 
 def check_length_ratios(rows: TextRows) -> Iterator[Hits]:
@@ -198,8 +193,13 @@ def check_shift(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[Hi
         first, stop = start + shift.start, start + shift.stop
         what = f"{abs(shift.offset)} target(s) {'missing' if shift.offset < 0 else 'too many'}"
         first_note = f"{what} before or at this row; the pairs are shifted up to {rows.locate(stop - 1)}"
-        notes = ((row, 0.0, rows.show(row)) for row in range(first + 1, stop))
-        yield Hits.of_notes("shift", rows.split, [(first, shift.advantage, first_note), *notes])
+        scores = np.zeros(stop - first)
+        scores[0] = shift.advantage
+        yield Hits("shift", rows.split, np.arange(first, stop), scores, _note_shift(rows, first, first_note))
+
+
+def _note_shift(rows: TextRows, first: int, first_note: str) -> Callable[[int], str]:
+    return lambda number: rows.show(first + number) if number else first_note
 
 
 def find_shifts(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[tuple[Shift, int]]:
