@@ -11,6 +11,7 @@ import pytest
 from diagnosis.planted import pairs, write
 from system.conftest import run_in_process
 
+from seqlab.commands import FOUND
 from seqlab.diagnosis.data_findings import KINDS
 
 
@@ -202,7 +203,7 @@ def test_fail_on_sets_the_exit_status_only_for_its_kinds(tmp_path: Path) -> None
     assert run(*options)[0] == 0
     assert run(*options, "--fail-on", "shift")[0] == 0
     status, out, _ = run(*options, "--fail-on", "shift", "empty")
-    assert status == 3
+    assert status == FOUND
     assert "empty: 1 in train (an empty source, target or line)" in out
     status, _, err = run(*options, "--fail-on", "empties")
     assert (status, "There is no kind of finding 'empties'" in err) == (2, True)
