@@ -62,14 +62,15 @@ def check_association(lab: Experiments) -> Iterator[Finding]:
     """Predict held-out targets by a linear model, with their own targets and with permuted ones."""
     rows = lab.rows.sample(MAX_SIMPLE_ROWS)
     if rows.target_kind == "label":
-        yield from _check_labels(rows, lab)
+        yield from check_labels(rows)
     elif rows.target_kind == "numbers":
         yield from _check_numbers(rows)
     else:
         raise LeftOut("the targets are neither labels of rows nor numbers")
 
 
-def _check_labels(rows: Rows, lab: Experiments) -> Iterator[Finding]:
+def check_labels(rows: Rows) -> Iterator[Finding]:
+    """Compare a linear model of the labels with one of permuted labels, and look for wrong labels."""
     labels = rows.labels()
     num_classes = int(labels.max()) + 1
     inputs = features(rows)

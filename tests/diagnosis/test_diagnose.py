@@ -1,0 +1,216 @@
+"""Diagnosis: planted faults of models, objectives and data are found, and the run stays unchanged."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from contracts.trained import Trained
+from torch import Tensor, nn
+
+from benchmarks.diagnosis import faulty_parts
+from seqlab.cli.main import main
+from seqlab.data.batch import collate_values
+from seqlab.diagnosis import code_checks, data_checks
+from seqlab.diagnosis.diagnose import diagnose
+from seqlab.diagnosis.experiments import Difference, Experiments
+from seqlab.diagnosis.finding import CAUSES, Finding
+from seqlab.diagnosis.rows import Rows
+from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
+from seqlab.diagnosis.workbench import Losses, Workbench, open_run, random_steps, sample_rows
+
+
+@pytest.fixture
+def lab_of(
+    trained_row: Callable[[str], Trained], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Experiments]:
+    """Return a function that opens the run of a row for experiments."""
+    return lambda name: Experiments(open_run(trained_row(name).run, tmp_path_factory.mktemp("scratch")), minutes=5)
+
+
+def causes(findings: Any) -> set[str]:
+    return {finding.cause for finding in findings}
+
+
+def test_a_mask_that_shows_the_future_is_found(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    assert not causes(code_checks.check_later_tokens(lab))
+    faulty_parts.see_future_targets(lab.trained.model)
+    assert causes(code_checks.check_later_tokens(lab)) == {"future_visible"}
+
+
+def test_targets_that_the_model_reads_are_found(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    assert not causes(code_checks.check_targets_as_inputs(lab))
+    faulty_parts.read_targets(lab.trained.model)
+    assert causes(code_checks.check_targets_as_inputs(lab)) == {"unshifted_targets"}
+
+
+def test_padding_in_the_loss_is_found(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    assert not causes(code_checks.check_padding(lab))
+    lab.trained.objective = faulty_parts.PaddedLoss(lab.trained.objective)
+    assert causes(code_checks.check_padding(lab)) == {"padding_in_loss"}
+
+
+def change_fresh_models(monkeypatch: pytest.MonkeyPatch, change: Callable[[nn.Module], None]) -> None:
+    """Change each model that a workbench builds."""
+    build = Workbench.learner
+
+    def changed(self: Workbench, *arguments: Any, **options: Any) -> Any:
+        learner = build(self, *arguments, **options)
+        change(learner.model)
+        return learner
+
+    monkeypatch.setattr(Workbench, "learner", changed)
+
+
+@pytest.mark.parametrize(
+    ("cause", "change"),
+    [
+        ("no_gradient", lambda model: faulty_parts.detach_output("encoder", model)),
+        ("exploding_gradient", lambda model: [each.mul_(1e3) for each in weights(model, "embedding")]),
+    ],
+)
+def test_gradients_are_checked(
+    lab_of: Callable[[str], Experiments],
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str,
+    change: Callable[[nn.Module], None],
+) -> None:
+    assert not causes(code_checks.check_gradients(lab_of("transformer")))
+    change_fresh_models(monkeypatch, change)
+    assert cause in causes(code_checks.check_gradients(lab_of("transformer")))
+
+
+def weights(model: nn.Module, name: str) -> list[Tensor]:
+    """Return the matrices of modules whose names contain a word."""
+    return [each.detach() for key, each in model.named_parameters() if name in key and each.dim() > 1]
+
+
+def test_a_first_loss_that_is_too_high_is_found(
+    lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not causes(code_checks.check_first_loss(lab_of("transformer")))
+    change_fresh_models(monkeypatch, lambda model: [each.mul_(50) for each in weights(model, "embedding")] and None)
+    assert causes(code_checks.check_first_loss(lab_of("transformer"))) == {"bad_initialization"}
+
+
+def test_an_objective_with_the_wrong_sign_is_found(
+    lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not causes(code_checks.check_direction(lab_of("transformer")))
+    lab = lab_of("transformer")
+    lab.trained.measured = faulty_parts.NegatedLoss(lab.trained.measured)
+    assert causes(code_checks.check_direction(lab)) == {"wrong_sign"}
+
+
+def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
+    """Return rows of numbers whose label is the sign of the first of them, except for a share of random ones."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(count, 1, 60)).astype(np.float32)
+    labels = (inputs[:, 0, 0] > 0).astype(np.int64)
+    labels = np.where(rng.random(count) < noise, rng.integers(0, 2, count), labels)
+    return Rows(list(inputs), [label[None] for label in labels], np.arange(count), "label")
+
+
+def test_shuffled_and_noisy_labels_are_found() -> None:
+    clean, noisy, shuffled = (labelled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
+    found = [causes(data_checks.check_labels(rows)) for rows in (clean, noisy, shuffled)]
+    assert found == [set(), {"label_noise"}, {"shuffled_labels"}]
+
+
+def test_a_cross_fit_does_not_know_the_labels_of_the_rows_it_scores() -> None:
+    """With random labels its accuracy is that of guessing, although a model of all rows would fit them."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(200, 150)).astype(np.float32), rng.integers(0, 2, 200)
+    assert abs(cross_fit(features, labels, 2).accuracy(labels) - 0.5) < 0.12
+
+
+def test_the_area_under_the_roc_curve_equals_the_share_of_pairs() -> None:
+    rng = np.random.default_rng(2)
+    scores, is_positive = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.4
+    pairs = scores[is_positive][:, None] - scores[~is_positive][None]
+    assert area_under_roc(scores, is_positive) == pytest.approx(float(((pairs > 0) + 0.5 * (pairs == 0)).mean()))
+
+
+def test_the_standard_error_of_a_mean_loss_is_that_of_repeated_samples() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 9, (400, 50)).astype(float)
+    totals = counts * 2 + rng.normal(size=counts.shape) * counts**0.5
+    samples = [Losses(*pair) for pair in zip(totals, counts, strict=True)]
+    assert np.mean([each.standard_error for each in samples]) == pytest.approx(
+        np.std([each.mean for each in samples]), rel=0.15
+    )
+
+
+def test_a_difference_must_exceed_its_share_its_error_and_that_of_uniform_outputs() -> None:
+    assert Difference(-0.2, 0.01, 1.0, 0.8, 2.0).is_below(0.1)
+    assert not Difference(-0.2, 0.1, 1.0, 0.8, 2.0).is_below(0.1)
+    assert not Difference(-0.05, 0.001, 1.0, 0.95, 2.0).is_below(0.1)
+    assert not Difference(-0.03, 0.001, 0.1, 0.07, 2.0).is_below(0.1)
+
+
+def test_samples_and_random_steps_contain_each_row_once_per_pass() -> None:
+    rows = [
+        collate_values(np.zeros((count, 3), np.float32), np.zeros(count, np.int64), range(count)) for count in (37, 9)
+    ]
+    sample = sample_rows(rows, 100)
+    assert sum(len(batch) for batch in sample) == 46
+    steps = random_steps(rows, 5, seed=1)
+    seen = [index for _ in range(10) for batch in next(steps) for index in batch.indices.tolist()]
+    assert sorted(seen)[:1] == [0]
+    assert all(seen.count(index) >= 1 for index in range(37))
+
+
+def test_a_diagnosis_leaves_the_run_unchanged_and_is_complete(
+    trained_row: Callable[[str], Trained], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained_row("transformer").run
+
+    def digests() -> dict[str, str]:
+        files = (path for path in run.rglob("*") if path.is_file())
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    before = digests()
+    assert main(["diagnose", str(run), "--minutes", "0.05", "--json", "--quiet"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert digests() == before
+    assert {each["cause"] for each in result["findings"]} <= CAUSES.keys()
+    assert all(each["reason"] for each in result["left_out"])
+    assert any("time is up" in each["reason"] or "too short" in each["reason"] for each in result["left_out"])
+
+
+def test_data_that_moved_is_named_before_anything_is_trained(
+    trained_row: Callable[[str], Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diagnose", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main(["diagnose", str(trained_row("transformer").run), "--fail-on", "bad_luck"]) == 2
+    assert "shuffled_labels" in capsys.readouterr().err
+
+
+def test_questions_that_raise_are_left_out_with_the_reason(
+    trained_row: Callable[[str], Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(lab: Experiments) -> list[Finding]:
+        raise RuntimeError("a fault of a plugin")
+
+    def working(lab: Experiments) -> list[Finding]:
+        return [Finding("clipping", "a", 0.5), Finding("clipping", "b", 0.9), Finding("leakage", "c", 0.7)]
+
+    monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("first?", broken), ("second?", working)))
+    found = diagnose(trained_row("transformer").run, 1)
+    assert [(finding.cause, finding.evidence) for finding in found.findings] == [("clipping", "b"), ("leakage", "c")]
+    assert "a fault of a plugin" in found.left_out[0][1]
+
+
+def test_each_cause_has_a_section_in_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "diagnose.md").read_text("utf-8")
+    headings = {
+        line.removeprefix("### ").lower().replace(" ", "_") for line in page.split("\n") if line.startswith("### ")
+    }
+    assert {heading.lower().replace(" ", "_") for heading in headings} == CAUSES.keys()
