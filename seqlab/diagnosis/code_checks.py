@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, DivisibleBatch, LabelledBatch, TextBatch
+from seqlab.data.batch import IGNORE, DivisibleBatch, LabelledBatch, TextBatch, ValueBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import Learner, sample_rows
@@ -21,8 +21,8 @@ MIN_TARGETS = 4
 TOLERANCE = 2e-5
 """Relative change of a loss in fp32 that rounding and convolutions do not reach."""
 MIN_DEAD_SHARE = 0.5
-EMBEDDINGS = ("embedding", "positions", "embeddings")
-"""Names of modules with a weight for each id or position."""
+EMBEDDINGS = ("embedding", "positions", "embeddings", "spelling")
+"""Names of modules with a weight for each id, position or character."""
 MIN_LAYER_UNITS = 8
 MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
@@ -180,7 +180,7 @@ def check_positions(lab: Experiments) -> Iterator[Finding]:
         for module in learner.model.modules()
         if isinstance(module, nn.Embedding)
     ]
-    batch = _with_last_target(_longest(lab.bench.train_rows))
+    batch = _with_last_target(_longest(lab.bench.train_rows, 8))
     try:
         loss = _loss(learner, batch)
     finally:
@@ -206,9 +206,10 @@ def check_positions(lab: Experiments) -> Iterator[Finding]:
         yield Finding("vanishing_gradient", evidence, 0.93)
 
 
-def _longest(rows: Sequence[DivisibleBatch]) -> Any:
-    """Return rows of similar, large length."""
-    return max(rows, key=lambda batch: batch.num_targets / len(batch.indices)).select(torch.arange(8))
+def _longest(rows: Sequence[DivisibleBatch], count: int) -> Any:
+    """Return at most `count` rows of similar, large length."""
+    longest = max(rows, key=lambda batch: batch.num_targets / len(batch.indices))
+    return longest.select(torch.arange(min(count, len(longest.indices))))
 
 
 def _with_last_target(batch: Any) -> Any:
@@ -274,11 +275,9 @@ def check_batch_norm(lab: Experiments) -> Iterator[Finding]:
 
 def _decoder_batch(lab: Experiments) -> Any:
     """Return a few rows for a model that predicts from left to right; raise LeftOut for another model."""
-    if not isinstance(lab.trained.model, Stepper):
+    if not isinstance(lab.trained.model, Stepper) or lab.bench.config.model.outputs != "tokens":
         raise LeftOut("the model does not predict from left to right")
-    batch: Any = max(lab.bench.train_rows, key=lambda each: each.num_targets / len(each.indices)).select(
-        torch.arange(4)
-    )
+    batch = _longest(lab.bench.train_rows, 4)
     if batch.tgt_out.size(1) < MIN_TARGETS:
         raise LeftOut("the targets are too short")
     batch = replace(batch, continues=False) if batch.continues else batch
@@ -307,7 +306,7 @@ def _refuse_random(learner: Learner, batch: DivisibleBatch) -> None:
         for seed in (1, 2):
             torch.manual_seed(seed)
             totals.append(float(learner.objective(learner.model.eval(), batch, learner.bench.context).total))
-    if _differs(*totals):
+    if totals[0] != totals[1]:
         raise LeftOut("the loss is random")
 
 
@@ -322,6 +321,8 @@ def _differs(before: float, after: float, scale: float = 0.0) -> bool:
 
 def _add_padding(batch: DivisibleBatch, count: int, codecs: tuple[Any, Any]) -> DivisibleBatch:
     """Return a batch with more columns of padding; raise LeftOut if its rows have no padding."""
+    if isinstance(batch, ValueBatch) and len(batch.src_lengths.unique()) == 1:
+        raise LeftOut("the rows have no padding")
     names = {item.name for item in fields(batch)}  # type: ignore[arg-type]
     changes: dict[str, Tensor] = {}
     for name in ("src", "frames", "tgt_in", "tgt_out"):
