@@ -87,6 +87,10 @@ class BaseBatch:
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})  # type: ignore[type-var]
 
+
+class BaseDivisibleBatch(BaseBatch):
+    """Base class of batches whose rows can be selected."""
+
     def select(self, rows: Tensor) -> Self:
         """Return a batch of some of the rows, which keep their padding.
 
@@ -111,7 +115,7 @@ def pin_batch(batch: Batch) -> Batch:
     return replace(batch, **tensors)  # type: ignore[type-var]
 
 
-class BaseTokenBatch(BaseBatch):
+class BaseTokenBatch(BaseDivisibleBatch):
     """Base class of batches with tokens as targets."""
 
     num_tgt_tokens: int
@@ -193,7 +197,7 @@ class FrameBatch(BaseTokenBatch):
 
 
 @dataclass(frozen=True)
-class ValueBatch(BaseBatch):
+class ValueBatch(BaseDivisibleBatch):
     """Ids, frames, vectors or images as inputs, and one label or several numbers per example as targets."""
 
     src: Tensor

@@ -82,9 +82,8 @@ def check_targets_as_inputs(lab: Experiments) -> Iterator[Finding]:
 
 def check_padding(lab: Experiments) -> Iterator[Finding]:
     """Add padding to a batch: neither the loss nor its number of units must change."""
-    batch = max(sample_rows(lab.bench.train_rows, 64), key=lambda each: len(each.indices))
+    learner, batch = lab.trained, max(sample_rows(lab.bench.train_rows, 64), key=lambda each: len(each.indices))
     padded = _add_padding(batch, 5, lab.bench.codecs)
-    learner = lab.trained
     _refuse_random(learner, batch)
     with torch.no_grad():
         before, after = (_loss(learner, each) for each in (batch, padded))
@@ -173,37 +172,51 @@ def _check_layers(lab: Experiments, gradients: dict[str, Tensor], silent: set[st
 
 def check_positions(lab: Experiments) -> Iterator[Finding]:
     """Compare the gradients of the inputs of early and of late positions, of the loss at the last position."""
-    learner = lab.fresh()
+    batch = _longest(lab.bench.train_rows, 8)
+    if not isinstance(batch, TextBatch | LabelledBatch | ValueBatch):
+        raise LeftOut("the targets have positions of their own")
+    batch = _with_last_target(batch)
+    early, late, length = _position_gradients(lab.fresh(), batch)
+    evidence = (
+        f"in the untrained model the gradient of the last loss is {early:.2g} at the first quarter of {length} "
+        f"positions and {late:.2g} at the last one"
+    )
+    if not np.isfinite(early) or early > MAX_GROWTH * late:
+        yield Finding("exploding_gradient", evidence, 0.95)
+    elif early < MIN_GROWTH * late:
+        early, late, _ = _position_gradients(lab.bench.learner(weights=lab.bench.weights), batch)
+        if early < MIN_GROWTH * late:
+            yield Finding("vanishing_gradient", f"{evidence}; in the trained one {early:.2g} and {late:.2g}", 0.93)
+
+
+def _position_gradients(learner: Learner, batch: Any) -> tuple[float, float, int]:
+    """Return the mean norms of the gradient of embeddings in the first and the last quarter, and the length."""
     embedded: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda module, inputs, output: embedded.append(output))
-        for module in learner.model.modules()
-        if isinstance(module, nn.Embedding)
+        for name, module in learner.model.named_modules()
+        if isinstance(module, nn.Embedding) or name.rpartition(".")[2] in EMBEDDINGS
     ]
-    batch = _with_last_target(_longest(lab.bench.train_rows, 8))
     try:
         loss = _loss(learner, batch)
     finally:
         for hook in hooks:
             hook.remove()
-    outputs = [each for each in embedded if each.requires_grad and each.dim() == 3 and each.size(1) >= MIN_POSITIONS]
-    if not outputs:
-        raise LeftOut("the model has no embeddings of a sequence")
-    [gradient] = torch.autograd.grad(loss.total, outputs[:1], allow_unused=True)
+    outputs = [
+        each
+        for each in embedded
+        if isinstance(each, Tensor) and each.requires_grad and each.dim() == 3 and each.size(1) >= MIN_POSITIONS
+    ]
+    [gradient] = torch.autograd.grad(loss.total, outputs[:1], allow_unused=True) if outputs else [None]
     if gradient is None:
-        return
-    norms = gradient.norm(dim=2).mean(0)  # (T,)
-    quarter = len(norms) // 4
-    early, late = float(norms[:quarter].mean()), float(norms[-quarter:].mean())
-    ratio = early / max(late, 1e-30)
-    evidence = (
-        f"in the untrained model the gradient of the last loss is {early:.2g} at the first quarter of {len(norms)} "
-        f"positions and {late:.2g} at the last one"
-    )
-    if ratio > MAX_GROWTH or not np.isfinite(ratio):
-        yield Finding("exploding_gradient", evidence, 0.95)
-    elif ratio < MIN_GROWTH:
-        yield Finding("vanishing_gradient", evidence, 0.93)
+        raise LeftOut("the model has no embeddings of a sequence")
+    quarters = []
+    for norms in gradient.norm(dim=2):  # (T,) of each row, 0 after its end
+        end = int(norms.nonzero().max()) + 1 if norms.any() else len(norms)
+        quarter = max(1, end // 4)
+        quarters.append((norms[:quarter].mean(), norms[end - quarter : end].mean()))
+    early, late = (float(torch.stack(norms).mean()) for norms in zip(*quarters, strict=True))
+    return early, late, gradient.size(1)
 
 
 def _longest(rows: Sequence[DivisibleBatch], count: int) -> Any:
@@ -227,7 +240,8 @@ def check_first_loss(lab: Experiments) -> Iterator[Finding]:
     """Compare the loss of an untrained model with that of uniform outputs."""
     if lab.bench.config.init_from is not None:
         raise LeftOut("the run started from the weights of another run")
-    if lab.rows.target_kind == "tokens" and not isinstance(lab.trained.model, Stepper):
+    outputs = lab.bench.config.model.outputs
+    if lab.rows.target_kind == "tokens" and not (isinstance(lab.trained.model, Stepper) and outputs == "tokens"):
         raise LeftOut("the loss of uniform outputs is not known")
     uniform, first = lab.uniform_loss, lab.fresh().losses(lab.train_sample)
     if not np.isfinite(first.mean) or first.mean > MAX_FIRST_LOSS * uniform + FIRST_LOSS_MARGIN:

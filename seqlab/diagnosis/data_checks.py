@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -195,11 +194,9 @@ def _similarity(first: Counter[str], second: Counter[str]) -> float:
 
 def check_scales(lab: Experiments) -> Iterator[Finding]:
     """Measure the numbers that the first layer with weights receives: their scale must be about 1."""
-    received: list[tuple[str, Tensor]] = []
+    received: list[tuple[Any, ...]] = []
     hooks = [
-        module.register_forward_pre_hook(
-            lambda module, inputs, name=name: received.append((name, inputs[0])) if inputs else None
-        )
+        module.register_forward_pre_hook(lambda module, inputs, name=name: received.append((name, *inputs[:1])))
         for name, module in lab.trained.model.named_modules()
         if not [*module.children()] and any(parameter.dim() > 1 for parameter in module.parameters())
     ]
@@ -208,8 +205,9 @@ def check_scales(lab: Experiments) -> Iterator[Finding]:
     finally:
         for hook in hooks:
             hook.remove()
-    name, values = received[0] if received else ("", torch.zeros(0))
-    if not values.is_floating_point() or not values.numel():
+    name, *inputs = received[0] if received else ("",)
+    values = inputs[0] if inputs else None
+    if not (isinstance(values, Tensor) and values.is_floating_point() and values.numel()):
         raise LeftOut("the inputs of the first layer are not numbers")
     values = values.flatten(0, -2).double()
     scale, deviation = float(values.square().mean().sqrt()), float(values.std(0).square().mean().sqrt())

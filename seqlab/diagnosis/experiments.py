@@ -65,6 +65,8 @@ class Difference:
 
     def is_below(self, share: float) -> bool:
         """Return whether the loss fell by more than a share of itself, and clearly more than by chance."""
+        if np.isnan(self.standard_error):
+            return False
         least = max(share * abs(self.before), MIN_SHARE_OF_UNIFORM * self.uniform, MIN_ERRORS * self.standard_error)
         return self.value < -least
 
@@ -90,12 +92,18 @@ class Experiments:
 
     @cached_property
     def trained(self) -> Learner:
-        """A learner with the weights of the run, for measurements only."""
+        """A learner with the weights of the run, for measurements only; LeftOut for a model without gradients."""
+        self._refuse_count_based()
         return self.bench.learner(weights=self.bench.weights)
 
     def fresh(self, change: Change = unchanged) -> Learner:
-        """Return a learner with the weights at the start of a training."""
+        """Return a learner with the weights at the start of a training; raise LeftOut for a model without gradients."""
+        self._refuse_count_based()
         return self.bench.learner(change(self.bench.config))
+
+    def _refuse_count_based(self) -> None:
+        if self.bench.config.model.is_count_based:
+            raise LeftOut("the model is estimated by counting")
 
     @cached_property
     def train_sample(self) -> list[DivisibleBatch]:
@@ -171,8 +179,6 @@ class Experiments:
         Raises:
             LeftOut: the time is too short, or the model is not trained by gradients.
         """
-        if self.bench.config.model.is_count_based:
-            raise LeftOut("the model is estimated by counting")
         learner = self.fresh()
         learner.train(self.bench.train_rows, 1)
         started = time.monotonic()

@@ -45,6 +45,8 @@ NUM_BLOCKS = 200
 NUM_FIRST_STEPS = 50
 GROUP_ROWS = 16
 """Rows of a group of a sample, whose mean losses give the standard error."""
+MIN_GROUPS = 10
+"""Number of groups below which they are smaller."""
 WARMUP_SHARE = 0.1
 """Share of a short training in which the learning rate grows; then it falls to 0."""
 
@@ -255,10 +257,11 @@ class Learner:
 def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> list[DivisibleBatch]:
     """Select about `count` random rows, at most all, in groups of rows of one batch, which have similar lengths."""
     rng = np.random.default_rng(seed)
+    size = max(1, min(GROUP_ROWS, sum(len(batch.indices) for batch in rows) // MIN_GROUPS))
     groups = [
         (batch, numbers)
         for batch in rows
-        for numbers in torch.from_numpy(rng.permutation(len(batch.indices))).split(GROUP_ROWS)
+        for numbers in torch.from_numpy(rng.permutation(len(batch.indices))).split(size)
     ]
     chosen = rng.permutation(len(groups))
     num_groups = int(np.searchsorted(np.cumsum([len(groups[i][1]) for i in chosen]), count)) + 1
