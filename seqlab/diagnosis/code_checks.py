@@ -26,7 +26,7 @@ EMBEDDINGS = ("embedding", "positions", "embeddings", "spelling")
 MIN_LAYER_UNITS = 8
 MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
-MAX_FIRST_LOSS, FIRST_LOSS_MARGIN = 1.5, 0.5
+MAX_FIRST_LOSS, FIRST_LOSS_MARGIN = 1.2, 0.1
 """Largest first loss: this factor times the loss of uniform outputs, plus a margin in nats."""
 MIN_POSITIONS = 8
 MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7

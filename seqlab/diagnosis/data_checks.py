@@ -54,7 +54,7 @@ def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
         evidence = (
             f"{100 * repeated:.0f}% of the training rows repeat another one; the most frequent occurs {count} times"
         )
-        yield Finding("duplicates", evidence, 0.9 if leaked <= MIN_LEAKED else 0.6)
+        yield Finding("duplicates", evidence, 0.95 if leaked <= MIN_LEAKED else 0.6)
 
 
 def check_association(lab: Experiments) -> Iterator[Finding]:
