@@ -15,7 +15,7 @@ import numpy as np
 from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.changes import Change, unchanged
 from seqlab.diagnosis.finding import LeftOut
-from seqlab.diagnosis.rows import Rows, read_rows
+from seqlab.diagnosis.rows import Rows, rows_of_batches
 from seqlab.diagnosis.workbench import Learner, Losses, Workbench, sample_rows, select_rows
 from seqlab.evaluation.metrics import line_statistics
 from seqlab.training.step import NonFiniteUpdate
@@ -129,12 +129,12 @@ class Experiments:
     @cached_property
     def rows(self) -> Rows:
         """Training rows as arrays."""
-        return read_rows(self.bench.train_rows)
+        return rows_of_batches(self.bench.train_rows)
 
     @cached_property
     def valid_array_rows(self) -> Rows:
         """Validation rows as arrays."""
-        return read_rows(self.bench.valid_rows)
+        return rows_of_batches(self.bench.valid_rows)
 
     @cached_property
     def final(self) -> Outcome:

@@ -61,7 +61,7 @@ class Rows:
         return np.stack(self.targets).astype(np.float64)
 
 
-def read_rows(batches: Sequence[DivisibleBatch]) -> Rows:
+def rows_of_batches(batches: Sequence[DivisibleBatch]) -> Rows:
     """Read the rows of batches of the types in `seqlab.data.batch`.
 
     Raises:

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
+from reference.temporary_parts import temporary_parts
 
 from benchmarks.diagnosis import data_sets, peers
 from benchmarks.diagnosis.data_sets.data_set import Splits
@@ -29,6 +31,15 @@ from seqlab.testing.examples import token_pairs
 TABLE = data_sets.DATA_SETS["table"]
 CAUSES = {fault.cause: fault for fault in FAULTS}
 ROWS = Splits([(f"in {i}", f"out {i}") for i in range(90)], [("valid", "out")], [("test", "out")])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _faulty_parts() -> Iterator[None]:
+    """Register the parts with faults for the tests of this file only."""
+    with temporary_parts():
+        sys.modules.pop(PLUGIN, None)
+        import_module(PLUGIN)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from contracts.trained import Trained
+from reference.temporary_parts import temporary_parts
 from torch import Tensor, nn
 
-from benchmarks.diagnosis import faulty_parts
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_values
 from seqlab.diagnosis import code_checks, data_checks
@@ -21,6 +21,9 @@ from seqlab.diagnosis.finding import CAUSES, Finding
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, open_run, random_steps, sample_rows
+
+with temporary_parts():  # the module registers parts, which other tests must not see
+    from benchmarks.diagnosis import faulty_parts
 
 
 @pytest.fixture
