@@ -11,6 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from seqlab.data.padding import concatenate, pad, pad_frames, pad_targets
+
 IGNORE = -100
 """Value of `tgt_out` at positions without a target: the default `ignore_index` of torch's cross entropy."""
 TextLayout = Literal["packed", "contiguous"]
@@ -250,9 +252,9 @@ def collate_text(rows: Sequence[ArrayLike], indices: Iterable[int], *, pad_id: i
     """Collate rows of target ids; the input of a row is `start_id` and all of its ids but the last."""
     if not len(rows):
         raise ValueError("A batch needs at least one row, but `rows` is empty.")
-    flat, lengths = _concatenate(rows)
-    tgt_out, _ = _pad((flat, lengths), IGNORE)
-    tgt_in, _ = _pad((flat, lengths), pad_id, first=start_id)
+    flat, lengths = concatenate(rows)
+    tgt_out, _ = pad((flat, lengths), IGNORE)
+    tgt_in, _ = pad((flat, lengths), pad_id, first=start_id)
     keep = torch.from_numpy(np.arange(tgt_out.shape[1]) < lengths[:, None])
     tgt_in = tgt_in[:, :-1].where(keep, torch.tensor(pad_id))
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(rows)))
@@ -271,8 +273,8 @@ def collate(
     """Collate pairs of id sequences without special ids; rows may be lists, numpy arrays or tensors."""
     if not len(src_rows):
         raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
-    src, src_lengths = _pad(_concatenate(src_rows), pad_id, last=eos_id)
-    tgt_in, tgt_out, count = _pad_targets(tgt_rows, len(src_rows), pad_id, bos_id, eos_id)
+    src, src_lengths = pad(concatenate(src_rows), pad_id, last=eos_id)
+    tgt_in, tgt_out, count = pad_targets(tgt_rows, len(src_rows), pad_id, bos_id, eos_id, IGNORE)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return Seq2SeqBatch(src, torch.from_numpy(src_lengths), tgt_in, tgt_out, row_indices, count)
 
@@ -287,8 +289,8 @@ def collate_frames(
     eos_id: int,
 ) -> FrameBatch:
     """Collate frames (F, D) or vectors (D,), and target sequences of ids without special ids."""
-    padded, lengths = _pad_frames(frames)
-    tgt_in, tgt_out, count = _pad_targets(tgt_rows, len(frames), pad_id, bos_id, eos_id)
+    padded, lengths = pad_frames(frames)
+    tgt_in, tgt_out, count = pad_targets(tgt_rows, len(frames), pad_id, bos_id, eos_id, IGNORE)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(frames)))
     return FrameBatch(padded, lengths, tgt_in, tgt_out, row_indices, count)
 
@@ -309,11 +311,11 @@ def collate_values(
         pad_id: padding id; None for frames and vectors.
     """
     if pad_id is None:
-        src, lengths = _pad_frames(src_rows)
+        src, lengths = pad_frames(src_rows)
     elif not len(src_rows):
         raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
     else:
-        src, counts = _pad(_concatenate(src_rows), pad_id)
+        src, counts = pad(concatenate(src_rows), pad_id)
         lengths = torch.from_numpy(counts)
     values, count = None, 0
     if targets is not None:
@@ -356,7 +358,7 @@ def collate_labelled(
     """
     if not len(src_rows):
         raise ValueError("A batch needs at least one line, but `src_rows` is empty.")
-    src, src_lengths = _pad(_concatenate(src_rows), pad_id)
+    src, src_lengths = pad(concatenate(src_rows), pad_id)
     spelling = None if texts is None else torch.from_numpy(spell_words(texts))
     if spelling is not None and len(spelling) != src_lengths.sum():
         raise ValueError(
@@ -364,8 +366,8 @@ def collate_labelled(
         )
     tgt_out, count = None, 0
     if labels is not None:
-        flat = _concatenate(labels)
-        tgt_out, count = _pad(flat, IGNORE)[0], int((flat[0] != IGNORE).sum())
+        flat = concatenate(labels)
+        tgt_out, count = pad(flat, IGNORE)[0], int((flat[0] != IGNORE).sum())
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return LabelledBatch(src, torch.from_numpy(src_lengths), spelling, tgt_out, row_indices, count)
 
@@ -393,54 +395,3 @@ def spell_words(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
     spelling[:, 1:-1] = np.where(is_text, flat[np.where(is_text, sources, 0)].astype(np.int16) + FIRST_BYTE, 0)
     spelling[np.arange(len(ends)), lengths + 1] = WORD_END
     return spelling
-
-
-def _pad_targets(
-    rows: Sequence[ArrayLike] | None, count: int, pad_id: int, bos_id: int, eos_id: int
-) -> tuple[Tensor | None, Tensor | None, int]:
-    """Return padded decoder inputs and prediction targets, and the number of predicted tokens."""
-    if rows is None:
-        return None, None, 0
-    if len(rows) != count:
-        raise ValueError(f"A batch needs as many targets as sources, but got {len(rows)} and {count}.")
-    flat = _concatenate(rows)
-    tgt_in, lengths = _pad(flat, pad_id, first=bos_id)
-    return tgt_in, _pad(flat, IGNORE, last=eos_id)[0], int(lengths.sum())
-
-
-def _pad_frames(rows: Sequence[ArrayLike]) -> tuple[Tensor, Tensor]:
-    """Pad frames (F, D), or vectors (D,), with 0: (B, F, D) and lengths (B,)."""
-    if not len(rows):
-        raise ValueError("A batch needs at least one example, but has none.")
-    arrays = [np.atleast_2d(np.asarray(row, np.float32)) for row in rows]
-    if len({(each.ndim, each.shape[1]) for each in arrays}) > 1 or arrays[0].ndim != 2:
-        raise ValueError(f"Frames of a batch must have one size (F, D), but have {[each.shape for each in arrays]}.")
-    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
-    padded = np.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), np.float32)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(arrays)
-    return torch.from_numpy(padded), torch.from_numpy(lengths)
-
-
-def _concatenate(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Concatenate rows; return their values and their lengths."""
-    arrays = [np.asarray(row, np.int64) for row in rows]
-    return np.concatenate(arrays), np.fromiter(map(len, arrays), np.int64, len(arrays))
-
-
-def _pad(
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]], value: int, *, first: int | None = None, last: int | None = None
-) -> tuple[Tensor, NDArray[np.int64]]:
-    """Pad concatenated rows into a matrix, with an optional id before and after each row; also return the lengths."""
-    # numpy is several times faster than torch for small arrays.
-    flat, lengths = rows
-    start = int(first is not None)
-    ends = lengths + start
-    lengths = ends + (last is not None)
-    padded = np.full((len(lengths), int(lengths.max())), value, np.int64)
-    columns = np.arange(padded.shape[1])
-    padded[(columns >= start) & (columns < ends[:, None])] = flat
-    if first is not None:
-        padded[:, 0] = first
-    if last is not None:
-        padded[np.arange(len(ends)), ends] = last
-    return torch.from_numpy(padded), lengths

@@ -13,9 +13,7 @@ from seqlab.diagnosis.data_findings import Hits
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.near_duplicates import duplicate_rows, first_of_equal
 from seqlab.diagnosis.row_features import Standardized, features_of_targets
-
-MAX_FEATURES = 4096
-"""Number of features above which a row is described by means and standard deviations over its frames."""
+from seqlab.diagnosis.rows import features, rows_of_batches
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,9 @@ class ArrayRows:
         values = [batch for batch in batches if isinstance(batch, ValueBatch) and batch.targets is not None]
         if not values or len(values) < len(batches) or not values[0].src.is_floating_point():
             return None
-        shapes = {tuple(batch.src.shape[1:]) for batch in values}
-        is_flat = len(shapes) == 1 and int(np.prod(next(iter(shapes)))) <= MAX_FEATURES
-        features = np.concatenate([_features(batch, is_flat) for batch in values])
-        targets = np.concatenate([batch.targets.numpy() for batch in values if batch.targets is not None])
-        indices = np.concatenate([batch.indices.numpy() for batch in values])
-        order = np.argsort(indices, kind="stable")
-        return cls(split, features[order], targets[order], indices[order], locate)
+        rows = rows_of_batches(values)
+        targets = rows.labels() if rows.target_kind == "label" else rows.numbers()
+        return cls(split, features(rows), targets, rows.indices, locate)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,13 +47,6 @@ class ArrayRows:
     def show(self, row: int) -> str:
         """Return nothing: numbers do not tell a reader much."""
         return ""
-
-
-def _features(batch: ValueBatch, is_flat: bool) -> NDArray[np.float32]:
-    if is_flat:
-        return batch.src.flatten(1).numpy()
-    frames = [row[:length].flatten(1) for row, length in zip(batch.src, batch.src_lengths.tolist(), strict=True)]
-    return np.stack([np.concatenate([each.mean(0).numpy(), each.std(0, correction=0).numpy()]) for each in frames])
 
 
 def check_arrays(splits: Mapping[str, ArrayRows]) -> Iterator[Hits]:

@@ -1,6 +1,7 @@
 """Short trainings with one change: learning rate, length, clipping, batch size, regularization, size, data."""
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -205,8 +206,8 @@ def _lr(lab: Experiments) -> float:
 def _option(lab: Experiments, name: str, value: Any) -> str:
     """Return the command that trains the run anew with another value of a field."""
     shown = f"{value:g}" if isinstance(value, float) else value
-    path = lab.bench.folder.path
-    return f"seqlab train {lab.bench.folder.config_file} --run_dir {path}-2 --{name} {shown}"
+    config, run_dir = (quote(str(path)) for path in (lab.bench.folder.config_file, f"{lab.bench.folder.path}-2"))
+    return f"seqlab train {config} --run_dir {run_dir} --{name} {shown}"
 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (
