@@ -54,16 +54,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.minutes <= 0:
         raise UsageError(f"`--minutes` must be above 0, but is {arguments.minutes:g}")
     with TemporaryDirectory() as folder:
-        path, minutes = _trained_run(arguments, Path(folder))
+        path, minutes, shortened = _trained_run(arguments, Path(folder))
         with _question_bar() as on_question:
-            diagnosis = diagnose(path, minutes, on_question)
+            diagnosis = diagnose(path, minutes, on_question, shortened)
     print(json_text(diagnosis.to_json()) if arguments.json else "\n".join(diagnosis.lines()))
     fails = (fail_on in ("any", each.cause) or (fail_on == "likely" == each.level) for each in diagnosis.findings)
     return FOUND if any(fails) else 0
 
 
-def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, float]:
-    """Return the run to diagnose, and the minutes for experiments; a config is first trained in a folder."""
+def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, float, list[str] | None]:
+    """Return the run to diagnose and the minutes for experiments; a config is first trained in a folder.
+
+    Also return the command of the complete training of a config.
+    """
     from seqlab.runs import RunFolder
     from seqlab.training.train import train
 
@@ -75,7 +78,7 @@ def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, flo
                 f"{target} is a run, which is diagnosed as it is: leave out `--{overrides[0][0]}`, or name its "
                 f"{RunFolder(target).config_file}"
             )
-        return Path(target), arguments.minutes
+        return Path(target), arguments.minutes, None
     recipe, run_dir = find_target(target, overrides, None)
     if recipe is None and target is not None:
         raise UsageError(f"the run {run_dir} was not trained yet: train it with `seqlab train {run_dir}`")
@@ -83,7 +86,9 @@ def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, flo
     limit: Override = ("training.max_minutes", [f"{minutes:g}"])
     config = make_config(recipe, [*overrides, limit], folder / "run")
     logger.info("the model is first trained for at most %.3g minutes", minutes)
-    return train(config, folder / "run"), arguments.minutes - minutes
+    given = [item for name, values in overrides for item in (f"--{name}", *values)]
+    command = ["seqlab", "train", *([] if target is None else [target]), *given]
+    return train(config, folder / "run"), arguments.minutes - minutes, command
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,10 @@ class Diagnosis:
 
 
 def diagnose(
-    path: str | Path, minutes: float = 10.0, on_question: Callable[[str, int, int], None] = lambda *_: None
+    path: str | Path,
+    minutes: float = 10.0,
+    on_question: Callable[[str, int, int], None] = lambda *_: None,
+    shortened: Sequence[str] | None = None,
 ) -> Diagnosis:
     """Run experiments that find out why a run does not learn; the run stays unchanged.
 
@@ -58,6 +61,8 @@ def diagnose(
         path: the run folder.
         minutes: time for all experiments.
         on_question: receives the text of each question, its number from 0, and their number.
+        shortened: the command of the training of which the run is a shortened one, whose length says nothing; None for
+            a run of full length.
 
     Raises:
         FileNotFoundError: the run or its data does not exist.
@@ -67,7 +72,7 @@ def diagnose(
     findings: list[Finding] = []
     left_out: list[tuple[str, str]] = []
     with TemporaryDirectory() as scratch:
-        lab = Experiments(open_run(path, Path(scratch)), minutes)
+        lab = Experiments(open_run(path, Path(scratch)), minutes, shortened)
         for number, (question, ask) in enumerate(QUESTIONS):
             on_question(question, number, len(QUESTIONS))
             try:

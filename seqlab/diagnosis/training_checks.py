@@ -1,7 +1,7 @@
 """Short trainings with one change: learning rate, length, clipping, batch size, regularization, size, data."""
 
 from collections.abc import Iterator, Sequence
-from shlex import quote
+from shlex import join
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,10 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
                 f"{same.num_updates} more updates with {factor:g} times the learning rate instead of the same changed "
                 f"the validation loss {faster}"
             )
-            yield Finding("lr_too_low", evidence, 0.85, _option(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            yield Finding("lr_too_low", evidence, 0.85, retrain_command(lab, "optim.optimizer.lr", factor * _lr(lab)))
             return
+    if lab.shortened:
+        raise LeftOut("the run was trained for a part of its steps only")
     if not (gain.is_below(MIN_DROP) and lab.compare(lab.final.train, same.train).is_below(MIN_DROP)):
         return
     ended = _ended_share(lab)
@@ -49,7 +51,7 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
         yield from _check_batch_size(lab, same, evidence)
     else:
         steps = 4 * lab.bench.config.training.num_steps
-        yield Finding("too_few_steps", evidence, 0.8, _option(lab, "training.max_steps", steps))
+        yield Finding("too_few_steps", evidence, 0.8, retrain_command(lab, "training.max_steps", steps))
 
 
 def _check_batch_size(lab: Experiments, same: Outcome, evidence: str) -> Iterator[Finding]:
@@ -80,7 +82,7 @@ def check_high_rate(lab: Experiments) -> Iterator[Finding]:
                 f"{same.num_updates} updates with {factor:.2g} times the learning rate reach a training loss of "
                 f"{lower.train.mean:.3g} instead of {reached}"
             )
-            yield Finding("lr_too_high", evidence, 0.88, _option(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            yield Finding("lr_too_high", evidence, 0.88, retrain_command(lab, "optim.optimizer.lr", factor * _lr(lab)))
             return
 
 
@@ -100,7 +102,7 @@ def check_clipping(lab: Experiments) -> Iterator[Finding]:
             f"{same.num_updates} more updates without clipping instead of with it changed the training loss "
             f"{difference}{shown}"
         )
-        yield Finding("clipping", evidence, 0.9, _option(lab, "optim.max_grad_norm", "null"))
+        yield Finding("clipping", evidence, 0.9, retrain_command(lab, "optim.max_grad_norm", "null"))
 
 
 def check_regularization(lab: Experiments) -> Iterator[Finding]:
@@ -203,11 +205,16 @@ def _lr(lab: Experiments) -> float:
     return lab.bench.config.optim.optimizer.lr
 
 
-def _option(lab: Experiments, name: str, value: Any) -> str:
+def retrain_command(lab: Experiments, name: str, value: Any) -> str:
     """Return the command that trains the run anew with another value of a field."""
     shown = f"{value:g}" if isinstance(value, float) else value
-    config, run_dir = (quote(str(path)) for path in (lab.bench.folder.config_file, f"{lab.bench.folder.path}-2"))
-    return f"seqlab train {config} --run_dir {run_dir} --{name} {shown}"
+    folder = lab.bench.folder
+    again = ["seqlab", "train", str(folder.config_file), "--run_dir", f"{folder.path}-2"]
+    command = list(lab.shortened or again)
+    if (option := f"--{name}") in command:
+        start = command.index(option)
+        del command[start : start + 2]
+    return join([*command, option, str(shown)])
 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_values
-from seqlab.diagnosis import code_checks, data_checks
+from seqlab.diagnosis import code_checks, data_checks, training_checks
 from seqlab.diagnosis.diagnose import diagnose
 from seqlab.diagnosis.experiments import Difference, Experiments
 from seqlab.diagnosis.finding import CAUSES, Finding
@@ -185,6 +185,20 @@ def test_a_diagnosis_leaves_the_run_unchanged_and_is_complete(
     assert {each["cause"] for each in result["findings"]} <= CAUSES.keys()
     assert all(each["reason"] for each in result["left_out"])
     assert any("time is up" in each["reason"] or "too short" in each["reason"] for each in result["left_out"])
+
+
+def test_a_config_is_trained_first_and_its_commands_are_those_of_the_config(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(lab: Experiments) -> list[Finding]:
+        assert lab.bench.step > 0
+        return [Finding("lr_too_low", "", 0.9, training_checks.retrain_command(lab, "optim.optimizer.lr", 0.5))]
+
+    monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
+    options = ["--training.max_steps", "3", "--optim.optimizer.lr", "1e-6", "--quiet"]
+    assert main(["diagnose", "digits_linear", *options, "--fail-on", "lr_too_low"]) == 4
+    lines = capsys.readouterr().out.split("\n")
+    assert "  next: seqlab train digits_linear --training.max_steps 3 --optim.optimizer.lr 0.5" in lines
 
 
 def test_data_that_moved_is_named_before_anything_is_trained(
