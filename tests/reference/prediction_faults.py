@@ -22,7 +22,7 @@ PREDICTION_FAULTS = (
         "the gradients of a second pass are added to those of the first",
         "            self.optimizer.zero_grad(set_to_none=False)\n            self.accumulator.carry",
         "            self.accumulator.carry",
-        ("training/test_step.py",),
+        ("training/test_several_gradients.py",),
     ),
     Fault(
         "prediction.mixup_without_targets",
