@@ -12,9 +12,8 @@ from typing import Any
 
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Settings, Splits
 from seqlab.optim import ExponentialScheduleConfig
-from seqlab.recipes.find import as_overrides
 from seqlab.runs.config import Config
-from seqlab.runs.overrides import override
+from seqlab.runs.overrides import as_overrides, override
 
 PLUGIN = "benchmarks.diagnosis.faulty_parts"
 ALL = ("table", "images", "labels", "language_model", "translation", "recordings")

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, float, list[str] | None]:
     """Return the run to diagnose and the minutes for experiments; a config is first trained in a folder.
 
-    Also return the command of the complete training of a config.
+    Also return the arguments of `seqlab train` for the complete training of a config.
     """
     from seqlab.runs import RunFolder
     from seqlab.training.train import train
@@ -87,8 +87,7 @@ def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, flo
     config = make_config(recipe, [*overrides, limit], folder / "run")
     logger.info("the model is first trained for at most %.3g minutes", minutes)
     given = [item for name, values in overrides for item in (f"--{name}", *values)]
-    command = ["seqlab", "train", *([] if target is None else [target]), *given]
-    return train(config, folder / "run"), arguments.minutes - minutes, command
+    return train(config, folder / "run"), arguments.minutes - minutes, [*([] if target is None else [target]), *given]
 
 
 @contextmanager

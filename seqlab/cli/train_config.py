@@ -113,8 +113,8 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
 
     `folder` already contains the data of the recipe.
     """
-    from seqlab.recipes.find import as_text
     from seqlab.runs.config import to_dict
+    from seqlab.runs.overrides import as_text
     from seqlab.training.resume import flatten
 
     tags = [key for key, _ in overrides if key.endswith((".family", ".kind"))]

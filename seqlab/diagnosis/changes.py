@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from seqlab.diagnosis.finding import LeftOut
+from seqlab.optim import ConstantScheduleConfig
 from seqlab.runs.config import Config
 
 Change = Callable[[Config], Config]
@@ -12,6 +13,8 @@ SIZE_FIELDS = ("hidden_size", "d_model", "d_ff", "channels", "hidden_sizes", "em
 """Fields of models with the widths of their layers."""
 WIDENINGS = ((32, 16), (128, 4))
 """(Width, factor): layers that are narrower than the width become wider by the factor; other layers by 2."""
+LONGER, SMALLER_STEPS = 4, 4
+"""Factor of the steps of a longer training, and by which batches become smaller."""
 USUAL_SMOOTHING = 0.1
 MIN_DROPOUT, MAX_DROPOUT, DROPOUT_FACTOR = 0.3, 0.6, 1.5
 MIN_DECAY, DECAY_FACTOR = 1e-2, 10.0
@@ -49,6 +52,53 @@ def _changed_fields(part: Any, name: str, change: Callable[[float], float]) -> A
     """Return a part whose numeric fields with a name that contains `name` are changed."""
     values = {key: value for key, value in vars(part).items() if name in key and isinstance(value, float)}
     return replace(part, **{key: change(value) for key, value in values.items()})
+
+
+def with_lr(factor: float) -> Change:
+    """Return the change that multiplies the learning rate."""
+
+    def change(config: Config) -> Config:
+        lr = float(f"{factor * config.optim.optimizer.lr:.3g}")
+        optimizer = replace(config.optim.optimizer, lr=lr)  # type: ignore[type-var]
+        return replace(config, optim=replace(config.optim, optimizer=optimizer))
+
+    return change
+
+
+def longer(config: Config) -> Config:
+    """Return a config with four times as many steps."""
+    return with_steps(config, LONGER * config.training.num_steps)
+
+
+def with_steps(config: Config, num_steps: int) -> Config:
+    """Return a config with another number of steps."""
+    return replace(config, training=replace(config.training, max_steps=num_steps, max_epochs=None))
+
+
+def smaller_batches(config: Config) -> Config:
+    """Return a config with smaller steps, and more of them."""
+    sizes = {name: value for name, value in vars(config.data).items() if name.startswith("batch_") and value}
+    data = replace(config.data, **{name: type(value)(max(1, value / SMALLER_STEPS)) for name, value in sizes.items()})
+    return with_steps(replace(config, data=data), SMALLER_STEPS * config.training.num_steps)
+
+
+def constant_rate(config: Config) -> Config:
+    """Return a config whose learning rate stays at its peak after the warmup."""
+    warmup = getattr(config.optim.schedule, "warmup_steps", 0)
+    return replace(config, optim=replace(config.optim, schedule=ConstantScheduleConfig(warmup_steps=warmup)))
+
+
+def with_clipping(config: Config) -> Config:
+    """Return a config that clips the norm of the gradient at 1, or at a tenth of the limit so far."""
+    limit = config.optim.max_grad_norm
+    return replace(config, optim=replace(config.optim, max_grad_norm=1.0 if limit is None else min(1.0, limit / 10)))
+
+
+def random_validation_rows(config: Config) -> Config:
+    """Return a config that validates on random training rows instead of a file of their own."""
+    unset: dict[str, Any] = {"valid_src": None, "valid_tgt": [], "valid": None}
+    given = {name: value for name, value in unset.items() if getattr(config.data, name, None)}
+    return replace(config, data=replace(config.data, **given))
 
 
 def without_clipping(config: Config) -> Config:

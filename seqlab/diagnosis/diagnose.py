@@ -11,6 +11,7 @@ from typing import Any
 from seqlab.diagnosis import code_checks, data_checks, training_checks
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.next_commands import with_command
 from seqlab.diagnosis.workbench import open_run
 from seqlab.registry import describe_error
 
@@ -61,8 +62,8 @@ def diagnose(
         path: the run folder.
         minutes: time for all experiments.
         on_question: receives the text of each question, its number from 0, and their number.
-        shortened: the command of the training of which the run is a shortened one, whose length says nothing; None for
-            a run of full length.
+        shortened: the arguments of `seqlab train` of which the run is a shortened training, whose length says nothing;
+            None for a run of full length.
 
     Raises:
         FileNotFoundError: the run or its data does not exist.
@@ -76,7 +77,7 @@ def diagnose(
         for number, (question, ask) in enumerate(QUESTIONS):
             on_question(question, number, len(QUESTIONS))
             try:
-                findings += ask(lab)
+                findings += [with_command(lab, finding) for finding in ask(lab)]
             except LeftOut as reason:
                 left_out.append((question, str(reason)))
             except Exception as error:  # code of plugins can raise anything; other questions may still have answers

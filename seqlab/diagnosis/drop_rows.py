@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,10 @@ import numpy as np
 
 from seqlab.base.atomic_io import rename, sync_folder, temporary_path, write_json
 from seqlab.data.columns import FileColumn
+from seqlab.data.delimited import open_table
 from seqlab.data.readers import open_binary
+from seqlab.data.tables import table_kind
+from seqlab.diagnosis.array_rows import ArrayRows
 from seqlab.diagnosis.data_findings import KINDS
 from seqlab.diagnosis.inspect_data import Inspection
 from seqlab.diagnosis.text_rows import TextRows
@@ -24,6 +28,7 @@ REPORT_FILE = "dropped.json"
 LINE_KINDS, TABLE_KINDS = ("text", "jsonl"), ("tsv", "csv")
 SENTENCE_KINDS = ("conll", "conllu")
 """Formats in which an empty line ends a row."""
+ROW_OF_TABLE = re.compile(r"(.+), line (\d+)")
 Lines = set[int]
 """Line numbers from 1."""
 
@@ -40,12 +45,12 @@ def write_rest(inspection: Inspection, out: Path) -> str:
     if out.exists():
         raise FileExistsError(f"{out} exists: name a new folder.")
     train = inspection.splits.get("train")
-    if not isinstance(train, TextRows):
-        raise ValueError("Only corpora of text can be written without the found rows; this data is not text.")
+    if train is None:
+        raise ValueError("This data has no rows that can be left out.")
     rows = inspection.findings.rows("train").tolist()
     if len(rows) == len(train):
         raise ValueError(f"All {len(train):,} training rows have findings: choose some kinds by `--kinds`.")
-    dropped = _lines_of_rows(train, rows)
+    dropped = _lines_of_texts(train, rows) if isinstance(train, TextRows) else _lines_of_tables(train, rows)
     names = _file_names(dropped)
     temporary = temporary_path(out)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -62,7 +67,9 @@ def write_rest(inspection: Inspection, out: Path) -> str:
     return f"{out}: {len(train) - len(rows):,} of {len(train):,} training rows, in {', '.join(names.values())}"
 
 
-def _report(inspection: Inspection, train: TextRows, rows: list[int], names: Mapping[Path, str]) -> dict[str, Any]:
+def _report(
+    inspection: Inspection, train: TextRows | ArrayRows, rows: list[int], names: Mapping[Path, str]
+) -> dict[str, Any]:
     kinds: dict[int, list[str]] = {row: [] for row in rows}
     for kind in KINDS:
         for hits in inspection.findings.hits:
@@ -79,7 +86,7 @@ def _report(inspection: Inspection, train: TextRows, rows: list[int], names: Map
     }
 
 
-def _lines_of_rows(train: TextRows, rows: Iterable[int]) -> dict[Path, Lines]:
+def _lines_of_texts(train: TextRows, rows: Iterable[int]) -> dict[Path, Lines]:
     """Return the lines to leave out of each file."""
     for corpus in train.corpora:
         for column in corpus.columns:
@@ -100,6 +107,33 @@ def _lines_of_rows(train: TextRows, rows: Iterable[int]) -> dict[Path, Lines]:
             for index in indices:
                 dropped[cast(FileColumn, column).path] |= set(range(int(starts[index]), int(numbers[index]) + 1))
     return dropped
+
+
+def _lines_of_tables(train: ArrayRows, rows: Iterable[int]) -> dict[Path, Lines]:
+    """Return the lines to leave out of each table, whose rows are located by the number of their last line."""
+    matches = [ROW_OF_TABLE.fullmatch(train.locate(row)) for row in range(len(train))]
+    located = [(Path(match[1]), int(match[2])) for match in matches if match]
+    if len(located) < len(matches) or not all(table_kind(path) for path, _ in located):
+        raise ValueError(
+            f"{train.locate(0)}: only rows of tables (.csv, .tsv, .jsonl) and lines of text can be left out: remove "
+            "the listed rows from the data yourself."
+        )
+    dropped: dict[Path, Lines] = {path: set() for path, _ in located}
+    firsts = {path: _first_lines(path) for path in dropped}
+    for path, last in (located[row] for row in rows):
+        dropped[path] |= set(range(firsts[path].get(last, last), last + 1))
+    return dropped
+
+
+def _first_lines(path: Path) -> dict[int, int]:
+    """Return the first line of each row of a table by its last one; cells in quotation marks may hold several lines."""
+    if table_kind(path) == ".jsonl":
+        return {}
+    table = open_table(path)
+    before, firsts = table.lines.number, {}
+    for last, _ in table.rows(lambda message: None):
+        firsts[last], before = before + 1, last
+    return firsts
 
 
 def _file_names(paths: Iterable[Path]) -> dict[Path, str]:

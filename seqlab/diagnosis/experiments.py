@@ -81,7 +81,7 @@ class Experiments:
     bench: Workbench
     minutes: float
     shortened: Sequence[str] | None = None
-    """Command of the training of which the run is a shortened one; None for a run of full length."""
+    """Arguments of `seqlab train` of which the run is a shortened training; None for a run of full length."""
     started: float = field(default_factory=time.monotonic)
     share_of_step: float = 1.0
     """Size of a step of the short trainings, relative to that of the run; set by `num_updates`."""

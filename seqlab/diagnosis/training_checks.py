@@ -1,21 +1,30 @@
 """Short trainings with one change: learning rate, length, clipping, batch size, regularization, size, data."""
 
 from collections.abc import Iterator, Sequence
-from shlex import join
 from typing import Any
 
 import numpy as np
 
-from seqlab.diagnosis.changes import larger, less_regularized, more_regularized, without_clipping
+from seqlab.diagnosis.changes import (
+    SMALLER_STEPS,
+    constant_rate,
+    larger,
+    less_regularized,
+    longer,
+    more_regularized,
+    smaller_batches,
+    with_lr,
+    without_clipping,
+)
 from seqlab.diagnosis.experiments import Experiments, Outcome
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.next_commands import retrain_command
 from seqlab.diagnosis.workbench import sample_rows
 
 MIN_DROP = 0.07
 """Share of a loss by which a change must lower it."""
 LOW_RATE, ENDED_SHARE = 0.01, 0.3
 """A schedule has ended early if the rate was below this share of its peak in this share of the steps."""
-SMALLER_STEPS = 4
 HIGHER_RATES = (10.0, 100.0)
 FEW_ROWS = 300
 """Number of training rows below which a gap between training and validation has an obvious cause."""
@@ -37,7 +46,7 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
                 f"{same.num_updates} more updates with {factor:g} times the learning rate instead of the same changed "
                 f"the validation loss {faster}"
             )
-            yield Finding("lr_too_low", evidence, 0.85, retrain_command(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            yield Finding("lr_too_low", evidence, 0.85, retrain_command(lab, with_lr(factor)))
             return
     if lab.shortened:
         raise LeftOut("the run was trained for a part of its steps only")
@@ -46,12 +55,11 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
     ended = _ended_share(lab)
     if ended > ENDED_SHARE:
         text = f"the learning rate was below 1% of its peak in the last {100 * ended:.0f}% of the steps; {evidence}"
-        yield Finding("schedule_ended", text, 0.9)
+        yield Finding("schedule_ended", text, 0.9, retrain_command(lab, constant_rate))
     elif _share_of_step(lab) > LARGE_STEP:
         yield from _check_batch_size(lab, same, evidence)
     else:
-        steps = 4 * lab.bench.config.training.num_steps
-        yield Finding("too_few_steps", evidence, 0.8, retrain_command(lab, "training.max_steps", steps))
+        yield Finding("too_few_steps", evidence, 0.8, retrain_command(lab, longer))
 
 
 def _check_batch_size(lab: Experiments, same: Outcome, evidence: str) -> Iterator[Finding]:
@@ -63,9 +71,9 @@ def _check_batch_size(lab: Experiments, same: Outcome, evidence: str) -> Iterato
             f"a step has {100 * _share_of_step(lab):.0f}% of the training rows; {evidence}; {small.num_updates} "
             f"updates on a quarter of the rows of a step changed it to {small.valid.mean:.3g}"
         )
-        yield Finding("batch_too_large", text, 0.82)
+        yield Finding("batch_too_large", text, 0.82, retrain_command(lab, smaller_batches))
     else:
-        yield Finding("too_few_steps", evidence, 0.75)
+        yield Finding("too_few_steps", evidence, 0.75, retrain_command(lab, longer))
 
 
 def check_high_rate(lab: Experiments) -> Iterator[Finding]:
@@ -82,7 +90,7 @@ def check_high_rate(lab: Experiments) -> Iterator[Finding]:
                 f"{same.num_updates} updates with {factor:.2g} times the learning rate reach a training loss of "
                 f"{lower.train.mean:.3g} instead of {reached}"
             )
-            yield Finding("lr_too_high", evidence, 0.88, retrain_command(lab, "optim.optimizer.lr", factor * _lr(lab)))
+            yield Finding("lr_too_high", evidence, 0.88, retrain_command(lab, with_lr(factor)))
             return
 
 
@@ -102,7 +110,7 @@ def check_clipping(lab: Experiments) -> Iterator[Finding]:
             f"{same.num_updates} more updates without clipping instead of with it changed the training loss "
             f"{difference}{shown}"
         )
-        yield Finding("clipping", evidence, 0.9, retrain_command(lab, "optim.max_grad_norm", "null"))
+        yield Finding("clipping", evidence, 0.9, retrain_command(lab, without_clipping))
 
 
 def check_regularization(lab: Experiments) -> Iterator[Finding]:
@@ -118,7 +126,8 @@ def check_regularization(lab: Experiments) -> Iterator[Finding]:
             f"changed the training loss {train} and the validation loss {valid}"
         )
         is_main = abs(valid.value) > abs(lab.compare(lab.final.valid, same.valid).value)
-        yield Finding("too_much_regularization", evidence, 0.86 if is_main else 0.5)
+        confidence = 0.86 if is_main else 0.5
+        yield Finding("too_much_regularization", evidence, confidence, retrain_command(lab, change))
 
 
 def check_size(lab: Experiments) -> Iterator[Finding]:
@@ -132,7 +141,7 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
             f"a wider model reaches in {wide.num_updates} updates a lower loss than the run: training "
             f"{train}, validation {valid}"
         )
-        yield Finding("model_too_small", evidence, 0.84)
+        yield Finding("model_too_small", evidence, 0.84, retrain_command(lab, larger))
 
 
 def check_generalization(lab: Experiments) -> Iterator[Finding]:
@@ -154,7 +163,8 @@ def check_generalization(lab: Experiments) -> Iterator[Finding]:
     if by_rules.is_below(MIN_DROP) or rising > 0.1:
         shown = f"; after its minimum the validation loss rose by {100 * rising:.0f}%" if rising > 0.1 else ""
         evidence = f"{facts}{shown}; more regularization changed the validation loss {by_rules}"
-        yield Finding("overfitting", evidence, 0.78 if rising > 0.1 else 0.72)
+        confidence = 0.78 if rising > 0.1 else 0.72
+        yield Finding("overfitting", evidence, confidence, retrain_command(lab, more_regularized))
 
 
 def check_memory(lab: Experiments) -> Iterator[Finding]:
@@ -199,22 +209,6 @@ def _ended_share(lab: Experiments) -> float:
 def _share_of_step(lab: Experiments) -> float:
     """Return the share of the training rows in a step."""
     return sum(len(batch.indices) for batch in lab.bench.first_step) / len(lab.rows)
-
-
-def _lr(lab: Experiments) -> float:
-    return lab.bench.config.optim.optimizer.lr
-
-
-def retrain_command(lab: Experiments, name: str, value: Any) -> str:
-    """Return the command that trains the run anew with another value of a field."""
-    shown = f"{value:g}" if isinstance(value, float) else value
-    folder = lab.bench.folder
-    again = ["seqlab", "train", str(folder.config_file), "--run_dir", f"{folder.path}-2"]
-    command = list(lab.shortened or again)
-    if (option := f"--{name}") in command:
-        start = command.index(option)
-        del command[start : start + 2]
-    return join([*command, option, str(shown)])
 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (

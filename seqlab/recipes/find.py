@@ -1,7 +1,6 @@
 """Build the config of a run, from the name of a recipe or for the user's files, in Python and in `seqlab train`."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqlab import recipes
@@ -11,17 +10,13 @@ from seqlab.registry import Parts, default_part, import_target
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of, list_fields
 from seqlab.runs.migrate import migrate_tag
-from seqlab.runs.overrides import Override, override
+from seqlab.runs.overrides import Fields, Override, as_overrides, override
 from seqlab.runs.validate import unknown_key_error
 
 PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
 """Keys of the training data: pairs of lines, or text."""
 MAX_NEAREST = 3
 """Maximum number of recipes that a message suggests."""
-Value = str | int | float | bool | Path | None
-"""Value of a config field that is not a list."""
-Fields = Mapping[str, Value | Sequence[Value]]
-"""Values by dotted key: `{"model.d_model": 256, "data.train_src": ["a.en", "b.en"]}`."""
 
 
 def recipe(name: str, run_dir: str | Path | None = None, fields: Fields | None = None) -> Config:
@@ -104,19 +99,6 @@ def task_of(overrides: Sequence[Override]) -> type[DataConfig]:
             return task
     default_task: type[DataConfig] = default_part("task")
     return default_task
-
-
-def as_overrides(fields: Fields) -> list[Override]:
-    """Convert values to the texts of command-line options."""
-    return [
-        (key, as_text(value) if isinstance(value, Value) else [as_text(each) for each in value])
-        for key, value in fields.items()
-    ]
-
-
-def as_text(value: object) -> str:
-    """Convert one value to the text of a command-line option."""
-    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def nearest_recipes(name: str) -> str:

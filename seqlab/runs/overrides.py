@@ -4,6 +4,7 @@ Setting the tag of a section (`model.family`) resets the section to the defaults
 `Part.shared_fields`. The family may also change other sections (`Part.on_selected`). Tags are set before other fields.
 """
 
+import json
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,10 @@ from seqlab.runs.yaml_parser import parse_yaml
 
 Override = tuple[str, str | Sequence[str]]
 """A dotted key and its value as text, or several texts for a list."""
+Value = str | int | float | bool | Path | None
+"""Value of a config field that is not a list."""
+Fields = Mapping[str, Value | Sequence[Value]]
+"""Values by dotted key: `{"model.d_model": 256, "data.train_src": ["a.en", "b.en"]}`."""
 
 ALTERNATIVES = {"training.max_steps": "training.max_epochs", "training.max_epochs": "training.max_steps"}
 """Fields that replace each other: key -> key that becomes null, unless both are given."""
@@ -57,6 +62,19 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     except ConfigError as error:
         is_override = any(error.key.startswith(key) or key.startswith(error.key) for key, _ in overrides)
         raise ConfigError(error.key, f"{source}: {error}" if source and not is_override else str(error)) from None
+
+
+def as_overrides(fields: Fields) -> list[Override]:
+    """Convert values to the texts of command-line options."""
+    return [
+        (key, as_text(value) if isinstance(value, Value) else [as_text(each) for each in value])
+        for key, value in fields.items()
+    ]
+
+
+def as_text(value: object) -> str:
+    """Convert one value to the text of a command-line option."""
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def config_from_yaml(

@@ -8,8 +8,8 @@ from reference.tiny_runs import write_numbers, write_text
 
 import seqlab
 from seqlab.recipes import from_corpus, from_labels, from_text, number_words
-from seqlab.recipes.find import as_overrides
 from seqlab.runs import ConfigError
+from seqlab.runs.overrides import as_overrides
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,12 @@ from torch import Tensor, nn
 
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_values
-from seqlab.diagnosis import code_checks, data_checks, training_checks
+from seqlab.diagnosis import code_checks, data_checks
+from seqlab.diagnosis.changes import with_lr
 from seqlab.diagnosis.diagnose import diagnose
 from seqlab.diagnosis.experiments import Difference, Experiments
 from seqlab.diagnosis.finding import CAUSES, Finding
+from seqlab.diagnosis.next_commands import retrain_command, with_command
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, open_run, random_steps, sample_rows
@@ -192,13 +197,26 @@ def test_a_config_is_trained_first_and_its_commands_are_those_of_the_config(
 ) -> None:
     def ask(lab: Experiments) -> list[Finding]:
         assert lab.bench.step > 0
-        return [Finding("lr_too_low", "", 0.9, training_checks.retrain_command(lab, "optim.optimizer.lr", 0.5))]
+        return [Finding("lr_too_low", "", 0.9, retrain_command(lab, with_lr(3)))]
 
     monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
     options = ["--training.max_steps", "3", "--optim.optimizer.lr", "1e-6", "--quiet"]
     assert main(["diagnose", "digits_linear", *options, "--fail-on", "lr_too_low"]) == 4
     lines = capsys.readouterr().out.split("\n")
-    assert "  next: seqlab train digits_linear --training.max_steps 3 --optim.optimizer.lr 0.5" in lines
+    assert "  next: seqlab train digits_linear --training.max_steps 3 --optim.optimizer.lr 3e-06" in lines
+
+
+@pytest.mark.parametrize("row", ["transformer", "cnn, batch norm, mean of the last"])
+@pytest.mark.parametrize("shortened", [None, ["digits_linear", "--training.max_steps", "3", "--seed", "2"]])
+def test_each_cause_has_a_command_that_the_parser_accepts(
+    lab_of: Callable[[str], Experiments], row: str, shortened: list[str] | None
+) -> None:
+    lab = replace(lab_of(row), shortened=shortened)
+    for cause in CAUSES:
+        program, name, *arguments = split(with_command(lab, Finding(cause, "", 1.0)).command)
+        assert program == "seqlab"
+        parser = import_module(f"seqlab.cli.{name.replace('-', '_')}").make_parser()
+        assert parser.parse_args(arguments).target == (shortened or arguments)[0]
 
 
 def test_data_that_moved_is_named_before_anything_is_trained(

@@ -195,6 +195,39 @@ def test_tables_have_duplicates_shifts_and_wrong_labels(tmp_path: Path) -> None:
     assert abs(lines_of(reports[1], "shift")[0] - 252) <= 15
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl"])
+def test_rows_of_tables_are_dropped_with_all_of_their_lines(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(8)
+    rows = [dict(zip("abc", np.round(each, 4).tolist(), strict=True)) for each in rng.standard_normal((300, 3))]
+    for row in rows:
+        row |= {"note": 'of "two"\nlines' if row["b"] > 0 else "short", "kind": "high" if row["a"] > 0 else "low"}
+    rows[100] = rows[10]
+    head = "" if "jsonl" in name else "a,b,c,note,kind\n"
+    texts = [json.dumps(row) + "\n" if "jsonl" in name else _csv_row(row) for row in rows]
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(tmp_path / name, "wt", newline="") as file:
+        file.write("".join([head, *texts]))
+    options = ["--data.train", tmp_path / name, "--data.target", "kind", "--data.valid_fraction", "0.01"]
+    status, _, err = run("inspect-data", *options, "--kinds", "duplicate", "--drop", tmp_path / "rest")
+    assert status == 0, err
+    with opened(tmp_path / "rest" / name, "rt", newline="") as file:
+        assert file.read() == "".join([head, *texts[:100], *texts[101:]])
+
+
+def _csv_row(row: dict[str, Any]) -> str:
+    return ",".join(f'"{value}"'.replace('of "two"', 'of ""two""') for value in row.values()) + "\r\n"
+
+
+def test_arrays_cannot_be_dropped(tmp_path: Path) -> None:
+    rest = tmp_path / "rest"
+    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(1).random((40, 4), np.float32), y=np.arange(40) % 2)
+    status, _, err = run(
+        "inspect-data", "--data.train", tmp_path / "rows.npz", "--data.predicts", "class", "--drop", rest
+    )
+    assert (status, "only rows of tables" in err) == (2, True)
+    assert not rest.exists()
+
+
 def test_fail_on_sets_the_exit_status_only_for_its_kinds(tmp_path: Path) -> None:
     src, tgt = pairs(100, seed=8)
     src[3] = ""
