@@ -94,8 +94,8 @@ def make_config(
 def _log_default_fields(path: str, config: "Config") -> None:
     """Log the number of fields that a config file leaves to their defaults, which do not depend on the corpus."""
     from seqlab.runs.config import to_dict
+    from seqlab.runs.flat_config import flatten
     from seqlab.runs.validate import read_yaml
-    from seqlab.training.resume import flatten
 
     given, resolved = flatten(read_yaml(path)), flatten(to_dict(config))
     if missing := len(resolved.keys() - given.keys()):
@@ -114,8 +114,8 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
     `folder` already contains the data of the recipe.
     """
     from seqlab.runs.config import to_dict
+    from seqlab.runs.flat_config import flatten
     from seqlab.runs.overrides import as_text
-    from seqlab.training.resume import flatten
 
     tags = [key for key, _ in overrides if key.endswith((".family", ".kind"))]
     if not tags:
@@ -146,8 +146,8 @@ def _continued_config(
     """
     from seqlab.runs import RunFolder, override
     from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
+    from seqlab.runs.flat_config import flatten
     from seqlab.runs.load import read_config
-    from seqlab.training.resume import flatten
 
     config = read_config(RunFolder(run_dir))
     known = flatten(to_dict(config))

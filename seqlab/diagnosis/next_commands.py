@@ -10,9 +10,9 @@ from seqlab.diagnosis.changes import Change, more_regularized, random_validation
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding
 from seqlab.runs.config import Config, to_dict
+from seqlab.runs.flat_config import flatten
 from seqlab.runs.folder import PLUGINS
 from seqlab.runs.overrides import as_overrides
-from seqlab.training.resume import flatten
 
 CHECK_MINUTES = 3
 NextCommand = Callable[[Experiments, str], str]

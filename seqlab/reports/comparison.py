@@ -8,7 +8,8 @@ from seqlab.base.json_text import json_text
 from seqlab.base.number_text import short_text
 from seqlab.evaluation.bootstrap import Comparison, compare_statistics
 from seqlab.reports.run_contents import RunContents
-from seqlab.runs.config import Config, to_dict
+from seqlab.runs.config import Config
+from seqlab.runs.flat_config import differing_fields
 
 MAX_DIFFERENT_ROWS = 20
 """Number of examples to show on which two runs differ."""
@@ -141,18 +142,7 @@ def config_differences(baseline: Config, run: Config) -> list[tuple[str, Any, An
     Paths and fields without influence on the model are left out.
     """
     ignored = {*UNCOMPARED_FIELDS, *(f"data.{name}" for each in (baseline, run) for name in each.data.path_fields)}
-    values = [dict(_leaves(to_dict(config))) for config in (baseline, run)]
-    keys = [key for key in dict.fromkeys([*values[0], *values[1]]) if key not in ignored]
-    pairs = [(key, values[0].get(key), values[1].get(key)) for key in keys]
-    return [(key, one, other) for key, one, other in pairs if one != other]
-
-
-def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return [(key, *pair) for key, pair in differing_fields(baseline, run).items() if key not in ignored]
 
 
 def different_rows(baseline: RunContents, run: RunContents) -> list[dict[str, Any]]:

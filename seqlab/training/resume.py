@@ -10,8 +10,9 @@ from seqlab.data.config import DataConfig
 from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.codecs import codec_parts
-from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, path_fields, to_dict
+from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, path_fields
 from seqlab.runs.fields import fields_of
+from seqlab.runs.flat_config import Changes, differing_fields
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.migrate import OLDER_DEFAULTS
@@ -24,21 +25,6 @@ MAX_CHANGES_SHOWN = 10
 """Maximum number of refused changes in a message."""
 RAISED_RATE = 1.01
 """Warn of a learning rate that is higher by this factor after a change of `training.max_steps`."""
-
-
-Changes = dict[str, tuple[Any, Any]]
-"""Changed config values: dotted key -> (old, new); None if the key is missing in that config."""
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested sections into dotted keys."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def keep_older_defaults(folder: RunFolder, config: Config) -> Config:
@@ -63,13 +49,6 @@ def _keep_length_limits(folder: RunFolder, config: Config) -> Config:
         name: value for name, value in defaults.items() if getattr(new, name) is None and getattr(old, name) == value
     }
     return replace(config, training=replace(config.training, valid_search=replace(new, **open_fields)))
-
-
-def differing_fields(old: Config, new: Config) -> Changes:
-    """Return the values that differ between two configs."""
-    before, after = flatten(to_dict(old)), flatten(to_dict(new))
-    keys = [*before, *(key for key in after if key not in before)]
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def check_resumable(folder: RunFolder, config: Config) -> Changes:

@@ -24,6 +24,7 @@ from seqlab.optim.muon import hidden_matrices
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config, write_config
+from seqlab.runs.flat_config import Changes, differing_fields
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.runs.load import read_config
 from seqlab.training.accumulator import Accumulator
@@ -34,10 +35,8 @@ from seqlab.training.loop import fit
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import (
-    Changes,
     check_content,
     check_resumable,
-    differing_fields,
     keep_older_defaults,
     refuse_changed_reading,
     resume,

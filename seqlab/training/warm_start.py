@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from seqlab.models.config import ModelConfig
 from seqlab.runs.config import Config
+from seqlab.runs.flat_config import Changes, differing_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, copy_weights, load_run, named_buffers, named_weights, read_config
-from seqlab.training.resume import Changes, differing_fields
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from seqlab.cli.train_config import default_run_dir_of, make_config
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, to_dict, write_config
+from seqlab.runs.flat_config import flatten
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
 from seqlab.tasks.translation import zero_config
 from seqlab.training import train as seqlab_train
-from seqlab.training.resume import flatten
 
 
 @pytest.mark.parametrize(
