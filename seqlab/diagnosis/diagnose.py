@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqlab.diagnosis import code_checks, data_checks, training_checks
+from seqlab.diagnosis import code_checks, data_checks, pair_checks, training_checks
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.next_commands import with_command
@@ -16,7 +16,7 @@ from seqlab.diagnosis.workbench import open_run
 from seqlab.registry import describe_error
 
 logger = logging.getLogger(__name__)
-QUESTIONS = (*code_checks.QUESTIONS, *data_checks.QUESTIONS, *training_checks.QUESTIONS)
+QUESTIONS = (*code_checks.QUESTIONS, *data_checks.QUESTIONS, *pair_checks.QUESTIONS, *training_checks.QUESTIONS)
 
 
 @dataclass(frozen=True)
