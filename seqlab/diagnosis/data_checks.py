@@ -19,10 +19,11 @@ from seqlab.objectives import TextSide
 MAX_SIMPLE_ROWS = 2000
 """Rows for simple models."""
 MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
+MANY_REPEATED = 0.5
+"""Share of repeated training rows from which they are a likely cause: short texts are often repeated on purpose."""
 MIN_ERRORS = 3.0
 MIN_FIT = 0.02
 """Nats by which the targets of other rows must be worse for a source than its own."""
-MAX_ALIGNED_ROWS = 6000
 MIN_SURE_ROWS, MIN_OVERCONFIDENCE, MAX_NOISY_ACCURACY = 30, 0.15, 0.85
 """Labels are wrong if a linear model is right for fewer of its surest rows than it expects. It needs so many rows."""
 MIN_SCALE, MAX_SCALE, MAX_VALUE = 0.005, 20.0, 1000.0
@@ -54,7 +55,8 @@ def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
         evidence = (
             f"{100 * repeated:.0f}% of the training rows repeat another one; the most frequent occurs {count} times"
         )
-        yield Finding("duplicates", evidence, 0.95 if leaked <= MIN_LEAKED else 0.6)
+        confidence = 0.95 if repeated > MANY_REPEATED and leaked <= MIN_LEAKED else 0.6
+        yield Finding("duplicates", evidence, confidence)
 
 
 def check_association(lab: Experiments) -> Iterator[Finding]:
@@ -129,15 +131,16 @@ def _check_numbers(rows: Rows) -> Iterator[Finding]:
 
 def check_alignment(lab: Experiments) -> Iterator[Finding]:
     """Compare how well inputs fit the targets of their own row and of the rows before and after it."""
-    rows = lab.rows.take(np.arange(min(len(lab.rows), MAX_ALIGNED_ROWS)))
+    rows = lab.rows
     alignment = _align(rows)
     for shift in alignment.shifts()[:1]:
         location = lab.bench.task.locate(lab.bench.data, int(rows.indices[shift.start]))
         direction = "after" if shift.offset > 0 else "before"
         advantage = shift.advantage / (shift.stop - shift.start)
+        distance = f"{abs(shift.offset)} row{'s' * (abs(shift.offset) > 1)}"
         evidence = (
-            f"from {location} on, inputs fit the targets {abs(shift.offset)} rows {direction} them better than their "
-            f"own: by {advantage:.2g} nats per row over {shift.stop - shift.start} rows"
+            f"from {location} on, inputs fit the targets {distance} {direction} them better than their own: "
+            f"by {advantage:.2g} nats per row over {shift.stop - shift.start} rows"
         )
         yield Finding("shifted_pairs", evidence, 0.97)
         return

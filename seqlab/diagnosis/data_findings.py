@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 KINDS: dict[str, str] = {
     "encoding": "not UTF-8",
     "empty": "an empty source, target or line",
-    "duplicate": "equal to an earlier row",
-    "leak": "a training row that is also a validation or test row",
-    "near_duplicate": "nearly equal to an earlier row",
-    "near_leak": "a training row that is nearly equal to a validation or test row",
-    "label_conflict": "the same input with another label",
-    "mojibake": "UTF-8 that was read as Windows-1252 or Latin-1",
-    "character": "a replacement or invisible character, or an HTML entity",
+    "shift": "targets of other sources: a line is missing or too much",
     "swapped": "source and target are exchanged",
     "language": "another language than most lines of the file",
+    "mojibake": "UTF-8 that was read as Windows-1252 or Latin-1",
+    "character": "a replacement or invisible character, or an HTML entity",
     "length_ratio": "lengths of source and target that do not fit each other",
-    "shift": "targets of other sources: a line is missing or too much",
     "label_noise": "a label that contradicts a simple model of the other rows",
+    "label_conflict": "the same input with another label",
+    "leak": "a training row that is also a validation or test row",
+    "near_leak": "a training row that is nearly equal to a validation or test row",
+    "duplicate": "equal to an earlier row",
+    "near_duplicate": "nearly equal to an earlier row",
 }
-"""Kinds of findings, in the order of the report."""
+"""Kinds of findings, in the order of the report: the most harmful first."""
 
 
 def check_kinds(kinds: Collection[str]) -> Collection[str]:

@@ -56,7 +56,8 @@ class NonFinite:
 class NonFiniteSearch:
     """Hooks that record the first non-finite value of a forward and backward pass.
 
-    An output whose only non-finite value is -inf counts only if there is no other one, because masks have such values.
+    Masks contain -inf: an output whose only non-finite value is -inf counts only if there is no other one, and if the
+    last output, which the loss reads, is not finite, either.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class NonFiniteSearch:
         self._minus_infinity: NonFinite | None = None
         self._backward: NonFinite | None = None
         self._largest_output = 0.0
+        self._is_last_output_finite = True
         self._largest_gradient: dict[str, float] = {}
         """Module -> largest finite magnitude of the gradient of its outputs."""
 
@@ -94,7 +96,8 @@ class NonFiniteSearch:
         if self._forward is not None:
             return self._forward
         if not torch.isfinite(total):
-            return self._minus_infinity or NonFinite("loss", "", "", self._largest_output)
+            masked = None if self._is_last_output_finite else self._minus_infinity
+            return masked or NonFinite("loss", "", "", self._largest_output)
         return self._backward
 
     def _on_input(self, name: str, module: nn.Module, inputs: Any, keywords: Any) -> tuple[Any, Any]:
@@ -115,6 +118,7 @@ class NonFiniteSearch:
         read, written = list(_floats((inputs, keywords))), list(_floats(outputs))
         self._largest_output = max(map(_largest, written), default=self._largest_output)
         is_finite = all(bool(torch.isfinite(each).all()) for each in written)
+        self._is_last_output_finite = is_finite
         if not is_finite and self._forward is None:
             found = NonFinite(
                 "forward",

@@ -85,7 +85,7 @@ def check_duplicates(splits: Mapping[str, TextRows]) -> Iterator[Hits]:
 
 
 def _note_equal(rows: TextRows, other: TextRows, match: NDArray[np.int64]) -> Callable[[int], str]:
-    return lambda row: f"equal to {other.locate(int(match[row]))}: {rows.show(row)}"
+    return lambda row: f"equal to {other.locate_from(rows, row, int(match[row]))}: {rows.show(row)}"
 
 
 def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) -> Iterator[Hits]:
@@ -110,7 +110,7 @@ def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) ->
         if pair.similarity == 1.0 and train.hashes[row] == parts[other].hashes[earlier]:
             continue  # a leak
         kind = "near_duplicate" if parts[other] is train else "near_leak"
-        where = f"{pair.similarity:.0%} like {parts[other].locate(earlier)}"
+        where = f"{pair.similarity:.0%} like {parts[other].locate_from(train, row, earlier)}"
         found[kind].append((row, pair.similarity, f"{where}: {train.show(row)} <> {parts[other].show(earlier)}"))
     yield from (Hits.of_notes(kind, "train", notes) for kind, notes in found.items())
 
@@ -192,7 +192,9 @@ def check_shift(rows: TextRows, labels: NDArray[np.int64] | None) -> Iterator[Hi
     for shift, start in find_shifts(rows, labels):
         first, stop = start + shift.start, start + shift.stop
         what = f"{abs(shift.offset)} target(s) {'missing' if shift.offset < 0 else 'too many'}"
-        first_note = f"{what} before or at this row; the pairs are shifted up to {rows.locate(stop - 1)}"
+        first_note = (
+            f"{what} before or at this row; the pairs are shifted up to {rows.locate_from(rows, first, stop - 1)}"
+        )
         scores = np.zeros(stop - first)
         scores[0] = shift.advantage
         yield Hits("shift", rows.split, np.arange(first, stop), scores, _note_shift(rows, first, first_note))
@@ -221,7 +223,8 @@ def check_labels(rows: TextRows, labels: NDArray[np.int64]) -> Iterator[Hits]:
     is_conflict = (labels != labels[first]) & (rows.src.hashes != 0)
     yield Hits.of_mask(
         "label_conflict", rows.split, is_conflict, np.ones(len(rows)), lambda row: (
-            f"{rows.tgt[row]}, but {rows.tgt[int(first[row])]} in {rows.locate(int(first[row]))}: {rows.src[row]:.60}"
+            f"{rows.tgt[row]}, but {rows.tgt[int(first[row])]} in {rows.locate_from(rows, row, int(first[row]))}: "
+            f"{rows.src[row]:.60}"
         )
     )  # fmt: skip
     folds = (rows.src.hashes % np.uint64(NUM_FOLDS)).astype(np.int64)

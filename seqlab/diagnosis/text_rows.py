@@ -175,6 +175,13 @@ class TextRows:
         corpus, index = self.position(row)
         return self.corpora[corpus].locations(index, 1)[0]
 
+    def locate_from(self, rows: "TextRows", start: int, row: int) -> str:
+        """Return the location of a row as seen from the row `start` of `rows`: only its line in the same files."""
+        corpus, index = self.position(row)
+        numbers = set(self.corpora[corpus].line_numbers(index, 1)[0].tolist())
+        is_near = rows is self and self.position(start)[0] == corpus and len(numbers) == 1
+        return f"line {numbers.pop()}" if is_near else self.locate(row)
+
     def show(self, row: int, size: int = 60) -> str:
         """Return the start of the texts of a row."""
         return " ||| ".join(text if len(text) <= size else text[: size - 1] + "…" for text in self.texts(row))

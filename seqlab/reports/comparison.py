@@ -52,7 +52,11 @@ class RunComparison:
         yield from _table([("", "baseline", "system"), *rows])
         yield from ("", "config:")
         rows = [(key, *(json_text(value, ensure_ascii=False) for value in values)) for key, *values in self.config]
-        yield from _table([("", "baseline", "system"), *rows]) if rows else ["  no difference"]
+        yield from (
+            _table([("", "baseline", "system"), *rows])
+            if rows
+            else ["  no difference but for paths, devices and threads"]
+        )
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from shlex import split
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,31 @@ def test_shuffled_and_noisy_labels_are_found() -> None:
     clean, noisy, shuffled = (labelled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
     found = [causes(data_checks.check_labels(rows)) for rows in (clean, noisy, shuffled)]
     assert found == [set(), {"label_noise"}, {"shuffled_labels"}]
+
+
+def test_pairs_that_are_shifted_late_in_a_corpus_are_found(lab_of: Callable[[str], Experiments]) -> None:
+    """A missing line after thousands of right pairs; repeated pairs are a likely cause only if they are most rows."""
+    rng = np.random.default_rng(6)
+    src = [rng.integers(4, 60, rng.integers(3, 9)) for _ in range(7200)]
+    tgt = [63 - row for row in src]
+    lab = lab_of("transformer")
+    lab.rows = Rows(src[:-1], tgt[:6900] + tgt[6901:], np.arange(7199), "tokens")
+    lab.bench.data = lab.bench.task = SimpleNamespace(locate=lambda data, row: f"line {row + 1}")
+    (found,) = data_checks.check_alignment(lab)
+    assert found.cause == "shifted_pairs"
+    assert abs(int(found.evidence.removeprefix("from line ").partition(" ")[0]) - 6901) <= 2
+
+
+def test_repeated_rows_are_a_likely_cause_only_if_most_are(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    rows = labelled_rows(300)
+    levels = {}
+    for copies in (1, 2, 4):
+        # the first 100 rows are repeated
+        numbers = np.concatenate([np.arange(300), *([np.arange(100)] * (copies - 1) * 2)])
+        lab.rows = rows.take(numbers)
+        levels[copies] = [finding.level for finding in data_checks.check_repeated_rows(lab)]
+    assert levels == {1: [], 2: ["worth a look"], 4: ["likely"]}
 
 
 def test_a_cross_fit_does_not_know_the_labels_of_the_rows_it_scores() -> None:

@@ -76,6 +76,10 @@ def test_planted_faults_are_found_at_their_lines(tmp_path: Path) -> None:
     assert found_kinds(report) - {"near_leak"} == {*lines, "leak"}
     location = next(each for each in report["findings"] if each["kind"] == "mojibake")["rows"][0]["location"]
     assert location == f"{files[0]} and {files[1]}, line 61"
+    duplicate = next(each for each in report["findings"] if each["kind"] == "duplicate")["rows"][0]
+    assert duplicate["note"].startswith("equal to line 21: ")
+    leak = next(each for each in report["findings"] if each["kind"] == "leak")["rows"]
+    assert any(row["note"].startswith(f"equal to {valid_src} and {valid_tgt}, line 6: ") for row in leak)
 
 
 def test_data_without_faults_has_no_findings(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import seqlab
 from seqlab.base.config_class import dataclass
 from seqlab.cli.main import main
 from seqlab.data.batch import ValueBatch
+from seqlab.diagnosis.non_finite import NonFiniteSearch
 from seqlab.diagnosis.replay import Replay, replay, select_rows
 from seqlab.models.config import SETTINGS
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
@@ -168,6 +169,23 @@ def test_the_loss_is_named(tmp_path: Path) -> None:
     assert result.first is not None
     assert (result.first.phase, result.rows and len(result.rows)) == ("loss", 1)
     assert any("in the loss: the outputs of the model are finite" in line for line in result.lines())
+
+
+class Mask(nn.Module):
+    """Negative infinity for the first position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape).index_fill(1, torch.tensor(0), -torch.inf)
+
+
+@pytest.mark.parametrize(("last", "phase"), [(nn.Softmax(-1), "loss"), (nn.LogSoftmax(-1), "forward")])
+def test_a_mask_is_the_fault_only_if_it_reaches_the_loss(last: nn.Module, phase: str) -> None:
+    model, search = nn.Sequential(nn.Linear(3, 4), Mask(), last), NonFiniteSearch()
+    with search.watch(model, None):
+        total = model(torch.ones(2, 3)).sum() + torch.zeros(0).mean()
+    first = search.result(total)
+    assert first is not None
+    assert first.phase == phase
 
 
 def test_a_parameter_is_named_whose_gradient_is_infinite_while_the_loss_is_finite(
