@@ -28,6 +28,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 
 SPLITS = ("train", "valid", "test")
+NOT_REQUESTED = "not requested"
 Rows = TextRows | ArrayRows
 OnCheck = Callable[[str], None]
 """Function that receives the name of the check that starts."""
@@ -50,7 +51,8 @@ class Inspection:
                 report.append(f"  {self._locate(hits, number)}: {note}" if note else f"  {self._locate(hits, number)}")
         absent = [kind for kind in KINDS if not self.findings.count(kind) and kind not in self.findings.left_out]
         report.append(f"nothing found: {', '.join(absent) or '-'}")
-        report += [f"left out: {kind} ({reason})" for kind, reason in self.findings.left_out.items()]
+        left_out = self.findings.left_out.items()
+        report += [f"left out: {kind} ({reason})" for kind, reason in left_out if reason != NOT_REQUESTED]
         return report
 
     def to_json(self, max_rows: int | None = None) -> dict[str, Any]:
@@ -164,7 +166,9 @@ def run_checks(
     findings = Findings()
     for found_kinds, check, reason in checks:
         requested = [] if reason else [kind for kind in found_kinds if kind in kinds]
-        findings.left_out |= {kind: reason or "not requested" for kind in found_kinds if kind not in requested}
+        findings.left_out |= {
+            kind: reason if kind in kinds else NOT_REQUESTED for kind in found_kinds if kind not in requested
+        }
         if not requested:
             continue
         on_check(" and ".join(requested))

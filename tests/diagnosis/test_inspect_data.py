@@ -92,6 +92,15 @@ DISTINCT = set(KINDS) - {"near_duplicate", "near_leak"}
 """Kinds that the templates of the corpus do not have; its sentences may be nearly equal."""
 
 
+def test_kinds_that_were_not_requested_are_not_printed(tmp_path: Path) -> None:
+    src, tgt = pairs(60)
+    files = write(tmp_path / "a.en", src), write(tmp_path / "a.de", tgt)
+    command = ("inspect-data", "--data.train_src", files[0], "--data.train_tgt", files[1], "--kinds", "empty")
+    status, out, _ = run(*command)
+    assert (status, out.splitlines()[1:]) == (0, ["nothing found: empty"])
+    assert json.loads(run(*command, "--json")[1])["left_out"]["shift"] == "not requested"
+
+
 def test_lines_in_a_third_language_are_found(tmp_path: Path) -> None:
     src, tgt = pairs(600, seed=11)
     rng = np.random.default_rng(11)
