@@ -37,6 +37,7 @@ SMALL_SETTINGS |= {
     "generative_against_discriminative": {"sizes": (20, 80, 1280), "test_examples": 2000, "digit_repetitions": 2},
     "from_a_spectrogram_to_words": {"training_steps": 450, "noise_levels": (20, 5, 0)},
     "five_estimates_of_one_gradient": {"batches": 40, "training_steps": 20, "seeds": (2,)},
+    "why_a_model_does_not_learn": {"factors": (1, 30, 300), "minutes": 0.3},
     "from_cross_entropy_to_reward": {"repetitions": 40, "training_steps": 150, "seeds": (1, 2), "penalties": (0.1,)},
 }
 MAX_BYTES = 400_000
@@ -145,6 +146,15 @@ def test_from_cross_entropy_to_reward(working_folder: Path) -> None:
 def test_five_estimates_of_one_gradient(working_folder: Path) -> None:
     variables = run_notebook("five_estimates_of_one_gradient")
     assert all(len(curve) == variables["training_steps"] for curve in variables["returns"].values())
+    assert not variables["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+@pytest.mark.learning
+def test_why_a_model_does_not_learn(working_folder: Path) -> None:
+    pytest.importorskip("sklearn")
+    variables = run_notebook("why_a_model_does_not_learn")
+    assert variables["results"]["with the missing label"][2] > 97
     assert not variables["folder"].exists()
     assert not list(working_folder.iterdir())
 
