@@ -125,7 +125,12 @@ def two_samples(
 
 
 def find_spectrum(
-    loss: MeanLoss, num_steps: int = 30, num_starts: int = 3, seed: int = 1, advance: Advance = ignore_progress
+    loss: MeanLoss,
+    num_steps: int = 30,
+    num_starts: int = 3,
+    seed: int = 1,
+    advance: Advance = ignore_progress,
+    max_exact_weights: int = MAX_EXACT_WEIGHTS,
 ) -> Spectrum:
     """Compute the spectrum of the Hessian: exact for small models, otherwise by Lanczos runs."""
 
@@ -133,7 +138,7 @@ def find_spectrum(
         advance(1)
         return loss.hessian_product(vector)
 
-    if loss.num_weights <= MAX_EXACT_WEIGHTS:
+    if loss.num_weights <= max_exact_weights:
         spectrum = exact_spectrum(loss.hessian())
         lowest, highest = (
             pair._replace(vector=pair.vector.to(loss.weights)) for pair in (spectrum.lowest, spectrum.highest)
@@ -209,13 +214,14 @@ def analyze_point(
     num_starts: int = 3,
     seed: int = 1,
     advance: Advance = ignore_progress,
+    max_exact_weights: int = MAX_EXACT_WEIGHTS,
 ) -> PointAnalysis:
     """Find out whether the weights are at a minimum, a saddle or a slope, and which steps lower the loss.
 
     `other`: the loss of other rows, on which the curvature and the steps are measured, too.
     """
     gradient, error = loss.gradient()
-    spectrum = find_spectrum(loss, num_steps, num_starts, seed, advance)
+    spectrum = find_spectrum(loss, num_steps, num_starts, seed, advance, max_exact_weights)
     lowest = spectrum.lowest.vector
     curvature = None if other is None else other.curvature(lowest)
     return PointAnalysis(

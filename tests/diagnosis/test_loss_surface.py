@@ -11,7 +11,6 @@ import torch
 from reference.fixed_loss import fixed_loss
 from torch import Tensor, nn
 
-from seqlab.diagnosis import loss_surface
 from seqlab.diagnosis.curvature import MeanLoss
 from seqlab.diagnosis.loss_surface import analyze_point, find_spectrum, search_line, two_samples
 from seqlab.diagnosis.slices import (
@@ -75,10 +74,8 @@ def test_equal_units_end_at_a_saddle_that_the_lowest_eigenvector_leaves(saddle: 
         assert saddle.losses().mean < 0.1 * point.loss
 
 
-def test_lanczos_finds_the_same_saddle(saddle: MeanLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = find_spectrum(saddle)
-    monkeypatch.setattr(loss_surface, "MAX_EXACT_WEIGHTS", 0)
-    found = find_spectrum(saddle)
+def test_lanczos_finds_the_same_saddle(saddle: MeanLoss) -> None:
+    exact, found = find_spectrum(saddle), find_spectrum(saddle, max_exact_weights=0)
     assert (exact.is_exact, found.is_exact) == (True, False)
     assert found.lowest.value == pytest.approx(exact.lowest.value, abs=1e-8)
     assert found.highest.value == pytest.approx(exact.highest.value)
