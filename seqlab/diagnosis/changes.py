@@ -101,6 +101,11 @@ def random_validation_rows(config: Config) -> Config:
     return replace(config, data=replace(config.data, **given))
 
 
+def another_seed(config: Config) -> Config:
+    """Return a config with other initial weights, and another order of the data."""
+    return replace(config, seed=config.seed + 1)
+
+
 def without_clipping(config: Config) -> Config:
     """Return a config without gradient clipping."""
     return replace(config, optim=replace(config.optim, max_grad_norm=None, max_grad_value=None))

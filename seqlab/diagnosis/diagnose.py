@@ -8,15 +8,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqlab.diagnosis import code_checks, data_checks, pair_checks, training_checks
+from seqlab.diagnosis import code_checks, critical_points, data_checks, pair_checks, training_checks
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.measurement import Measurement, measurement_lines
 from seqlab.diagnosis.next_commands import with_command
 from seqlab.diagnosis.workbench import open_run
 from seqlab.registry import describe_error
 
 logger = logging.getLogger(__name__)
-QUESTIONS = (*code_checks.QUESTIONS, *data_checks.QUESTIONS, *pair_checks.QUESTIONS, *training_checks.QUESTIONS)
+QUESTIONS = (
+    *code_checks.QUESTIONS,
+    *data_checks.QUESTIONS,
+    *pair_checks.QUESTIONS,
+    *training_checks.QUESTIONS,
+    *critical_points.QUESTIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Diagnosis:
     left_out: list[tuple[str, str]]
     """Questions without an answer, and the reasons."""
     minutes: float
+    measurements: Sequence[Measurement] = ()
 
     def lines(self) -> list[str]:
         """Render for people."""
@@ -36,6 +44,7 @@ class Diagnosis:
             lines += [f"{finding.level}: {finding.title} ({finding.cause}, {100 * finding.confidence:.0f}%)"]
             lines += [f"  {finding.evidence}"]
             lines += [f"  next: {finding.command}"] if finding.command else []
+        lines += measurement_lines(self.measurements)
         if self.left_out:
             lines += ["", "left out:", *(f"  {question} {reason}" for question, reason in self.left_out)]
         return lines
@@ -45,6 +54,7 @@ class Diagnosis:
         return {
             "run": self.run,
             "findings": [finding.to_json() for finding in self.findings],
+            "measurements": [measurement.to_json() for measurement in self.measurements],
             "left_out": [{"question": question, "reason": reason} for question, reason in self.left_out],
             "minutes": round(self.minutes, 3),
         }
@@ -71,19 +81,24 @@ def diagnose(
     """
     started = time.monotonic()
     findings: list[Finding] = []
+    measurements: list[Measurement] = []
     left_out: list[tuple[str, str]] = []
     with TemporaryDirectory() as scratch:
         lab = Experiments(open_run(path, Path(scratch)), minutes, shortened)
         for number, (question, ask) in enumerate(QUESTIONS):
             on_question(question, number, len(QUESTIONS))
             try:
-                findings += [with_command(lab, finding) for finding in ask(lab)]
+                for answer in ask(lab):
+                    if isinstance(answer, Measurement):
+                        measurements.append(answer)
+                    else:
+                        findings.append(with_command(lab, answer))
             except LeftOut as reason:
                 left_out.append((question, str(reason)))
             except Exception as error:  # code of plugins can raise anything; other questions may still have answers
                 logger.debug("%s", question, exc_info=True)
                 left_out.append((question, describe_error(error)))
-    return Diagnosis(str(path), _rank(findings), left_out, (time.monotonic() - started) / 60)
+    return Diagnosis(str(path), _rank(findings), left_out, (time.monotonic() - started) / 60, measurements)
 
 
 def _rank(findings: list[Finding]) -> list[Finding]:

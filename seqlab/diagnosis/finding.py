@@ -38,6 +38,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "clipping": "gradient clipping slows training down",
         "batch_too_large": "the batches are too large for the number of rows",
         "too_much_regularization": "regularization keeps the model from learning",
+        "saddle_point": "the weights are at a saddle of the loss, where the gradient is 0",
         "model_too_small": "the model is too small",
         "overfitting": "the model overfits: it needs more regularization",
         "too_few_steps": "training was too short",

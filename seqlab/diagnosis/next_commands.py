@@ -6,7 +6,14 @@ from pathlib import Path
 from shlex import join
 from types import MappingProxyType
 
-from seqlab.diagnosis.changes import Change, more_regularized, random_validation_rows, with_clipping, with_lr
+from seqlab.diagnosis.changes import (
+    Change,
+    another_seed,
+    more_regularized,
+    random_validation_rows,
+    with_clipping,
+    with_lr,
+)
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding
 from seqlab.runs.config import Config, to_dict
@@ -109,6 +116,7 @@ NEXT: Mapping[str, NextCommand] = MappingProxyType(
         "other_reading": inspect_command("encoding", "mojibake", "character", "language"),
         "too_little_data": retrain_with(more_regularized),
         "exploding_gradient": retrain_with(with_clipping),
+        "saddle_point": retrain_with(another_seed),
         "dead_units": retrain_with(with_lr(1 / 3)),
     }
 )

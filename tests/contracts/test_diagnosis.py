@@ -26,6 +26,7 @@ CHANGES = (
     changes.less_regularized,
     changes.more_regularized,
     changes.larger,
+    changes.another_seed,
     changes.random_validation_rows,
 )
 
