@@ -95,21 +95,24 @@ def _decrease(topic: str, name: str, step: Step) -> Measurement:
 
 
 def _check_escape(lab: Experiments, loss: MeanLoss, gradient: Tensor, point: PointAnalysis) -> Iterator[Finding]:
-    """Train on after a step away from a saddle: the training loss must be no lower than without the step."""
+    """Train on from a saddle, and after a step away from it: only the latter lowers the loss if the run is stuck."""
     step = point.escape
     if point.kind != "saddle" or step.gain <= MIN_DROP * abs(point.loss):
         return
+    same = lab.run("trained")
+    if lab.compare(lab.final.train, same.train).is_below(MIN_DROP):
+        return
     with loss.moved(step.vector):
         escaped = lab.bench.learner(weights=lab.trained.state())
-    same = lab.run("trained")
     lab.train(escaped, lab.bench.train_rows, same.num_updates, share=lab.share_of_step)
     difference = lab.compare(same.train, escaped.losses(lab.train_sample))
     if not difference.is_below(MIN_DROP):
         return
     evidence = (
-        f"the gradient is small (norm {float(gradient.norm()):.2g}), but a step along the lowest eigenvector of the "
-        f"Hessian lowers the training loss by {step.other_decrease:.2g} ± {step.other_standard_error:.1g}; "
-        f"{same.num_updates} more updates after this step instead of without it changed the training loss {difference}"
+        f"the gradient is small (norm {float(gradient.norm()):.2g}), and {same.num_updates} more updates leave the "
+        f"training loss at {same.train.mean:.3g}; but a step along the lowest eigenvector of the Hessian lowers it by "
+        f"{step.other_decrease:.2g} ± {step.other_standard_error:.1g}, and as many updates after this step instead of "
+        f"without it changed it {difference}"
     )
     yield Finding("saddle_point", evidence, _confidence(gradient, step))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqlab.diagnosis import code_checks, critical_points, data_checks, pair_checks, training_checks
+from seqlab.diagnosis import baselines, code_checks, critical_points, data_checks, pair_checks, training_checks
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.measurement import Measurement, measurement_lines
@@ -22,6 +22,7 @@ QUESTIONS = (
     *data_checks.QUESTIONS,
     *pair_checks.QUESTIONS,
     *training_checks.QUESTIONS,
+    *baselines.QUESTIONS,
     *critical_points.QUESTIONS,
 )
 

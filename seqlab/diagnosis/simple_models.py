@@ -1,5 +1,6 @@
 """Simple models that show what the inputs say about the targets: majority, linear model, nearest neighbor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,20 +37,32 @@ def standardize(features: Features) -> Tensor:
     return (values - values.mean(0)) / values.std(0).clamp_min(1e-6)
 
 
-def fit_linear(inputs: Tensor, labels: Tensor, num_classes: int) -> nn.Linear:
-    """Fit a softmax regression with an L2 penalty by L-BFGS."""
-    model = nn.Linear(inputs.size(1), num_classes)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
+def fit_by_lbfgs(model: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+    """Minimize the mean loss of the outputs for inputs (N, D), with an L2 penalty of the matrices."""
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
 
     def closure() -> Any:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), labels) + WEIGHT_DECAY * model.weight.square().sum()
-        loss.backward()
-        return loss
+        penalized = loss(model(inputs)) + WEIGHT_DECAY * sum(matrix.square().sum() for matrix in matrices)
+        penalized.backward()
+        return penalized
 
     optimizer.step(closure)
+
+
+def fit_linear(inputs: Tensor, labels: Tensor, num_classes: int) -> nn.Linear:
+    """Fit a softmax regression with an L2 penalty."""
+    model = zero_linear(inputs.size(1), num_classes)
+    fit_by_lbfgs(model, inputs, lambda outputs: nn.functional.cross_entropy(outputs, labels))
+    return model
+
+
+def zero_linear(num_features: int, num_outputs: int) -> nn.Linear:
+    """Return a linear model whose weights are 0."""
+    model = nn.Linear(num_features, num_outputs)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
     return model
 
 

@@ -23,7 +23,7 @@ from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import no_progress
 from seqlab.diagnosis.changes import without_smoothing
 from seqlab.diagnosis.finding import LeftOut
-from seqlab.objectives import ModelFactory, StepContext, TextSide
+from seqlab.objectives import Loss, ModelFactory, StepContext, TextSide
 from seqlab.objectives.loss import CollectingObjective
 from seqlab.optim import Parameters
 from seqlab.optim.muon import hidden_matrices
@@ -242,16 +242,18 @@ class Learner:
 
         The random numbers are the same in each call.
         """
-        self.model.eval()
-        totals, counts = [], []
-        device = self.bench.device_context.device
-        for batch in rows:
-            with seeded(self.config.seed, device) as generator, self.bench.device_context.autocast():
-                context = replace(self.bench.context, generator=generator)
-                loss = self.measured(self.model, batch.to(device), context)
-            totals.append(float(loss.total))
-            counts.append(float(loss.count))
+        losses = [self.loss(batch) for batch in rows]
+        totals, counts = [float(loss.total) for loss in losses], [float(loss.count) for loss in losses]
         return Losses(np.array(totals, np.float64), np.array(counts, np.float64))
+
+    @torch.no_grad()
+    def loss(self, batch: DivisibleBatch) -> Loss:
+        """Compute the loss of a batch as `losses` does."""
+        self.model.eval()
+        device = self.bench.device_context.device
+        with seeded(self.config.seed, device) as generator, self.bench.device_context.autocast():
+            context = replace(self.bench.context, generator=generator)
+            return self.measured(self.model, batch.to(device), context)
 
 
 def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> list[DivisibleBatch]:

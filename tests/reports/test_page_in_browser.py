@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from contracts.trained import Trained
 
+from seqlab.diagnosis.diagnose import Diagnosis
+from seqlab.diagnosis.finding import Finding
+from seqlab.diagnosis.measurement import Measurement
 from seqlab.reports.contents import page_contents
 from seqlab.reports.page import render_page
 from seqlab.reports.run_contents import open_runs
@@ -16,6 +19,17 @@ from seqlab.reports.run_contents import open_runs
 pytest.importorskip("playwright", reason="pip install -e '.[test]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium")
+DIAGNOSIS = Diagnosis(
+    run="runs/a",
+    findings=[Finding("clipping", "the loss fell", 0.9, "seqlab train runs/a")],
+    left_out=[("does it leak?", "there are no validation rows")],
+    minutes=1.0,
+    measurements=[
+        Measurement("loss in nats", "the run", 0.51, 0.02),
+        Measurement("loss in nats", "linear model", 0.75, float("nan")),
+        Measurement("gradient", "norm", 0.125, 0.01),
+    ],
+)
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> \" & ' \u2028\u0000\u202e"
 CONTRAST = """() => {
   const channels = (color) => { const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
@@ -55,6 +69,7 @@ def pages(trained_row: Callable[[str], Trained], tmp_path_factory: pytest.TempPa
     """Write a page for a translator, for two labelers, and for a translator whose texts are hostile."""
     folder = tmp_path_factory.mktemp("pages")
     translator = page_contents(open_runs([trained_row("transformer").run]))
+    translator["runs"][0]["diagnosis"] = DIAGNOSIS.to_json()
     labelers = page_contents(open_runs([trained_row(name).run for name in ("transformer_labeller", "cnn_labeller")]))
     hostile = replace_texts(translator)
     for name, contents in (("translator", translator), ("labelers", labelers), ("hostile", hostile)):
@@ -90,6 +105,17 @@ def test_a_page_has_no_errors_and_fits_its_window(browser: Any, pages: dict[str,
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert errors == []
+
+
+def test_a_page_shows_findings_and_measurements(browser: Any, pages: dict[str, Path]) -> None:
+    page, _ = open_page(browser, pages["translator"])
+    section = page.locator("#diagnosis")
+    [finding] = DIAGNOSIS.findings
+    assert section.locator(".finding h3").all_text_contents() == [finding.title]
+    assert finding.command in section.locator(".finding").text_content()
+    assert section.locator("caption").all_text_contents()[:2] == ["loss in nats", "gradient"]
+    rows = [row.locator("th, td").all_text_contents() for row in section.locator("tbody tr").all()]
+    assert rows[:3] == [["the run", "0.51", "0.02"], ["linear model", "0.75", "–"], ["norm", "0.125", "0.01"]]
 
 
 def test_a_page_shows_the_contents(browser: Any, pages: dict[str, Path], trained_row: Callable[[str], Trained]) -> None:

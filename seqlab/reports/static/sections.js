@@ -188,9 +188,12 @@ function diagnosis(runs) {
       el("p", {}, generic(finding.evidence ?? null, "evidence")),
       finding.command ? el("pre", { tabindex: "0" }, el("code", {}, finding.command)) : null,
       finding.page ? el("p", { class: "soft small" }, `Explained in ${finding.page}`) : null));
+    const measured = run.diagnosis.measurements ?? [];
+    const tables = [...new Set(measured.map((each) => each.topic))].map((topic) => table(topic, ["", "value", "standard error"],
+      measured.filter((each) => each.topic === topic).map((each) => [each.name, each.value, each.standard_error ?? "–"])));
     const left = generic(run.diagnosis.left_out ?? [], "left out");
     return el("div", {}, findings.length ? findings : el("p", {}, "The diagnosis found nothing."),
-      left ? el("details", {}, el("summary", {}, "Questions that were left out"), left) : null);
+      tables, left ? el("details", {}, el("summary", {}, "Questions that were left out"), left) : null);
   });
 }
 
