@@ -14,6 +14,7 @@ from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.row_features import BagsOfTokens, RowFeatures, Standardized, features_of_targets
 from seqlab.diagnosis.rows import Rows, features, row_keys
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit, cross_fit_numbers
+from seqlab.diagnosis.writing import writing_difference
 from seqlab.objectives import TextSide
 
 MAX_SIMPLE_ROWS = 2000
@@ -34,7 +35,6 @@ SURE_AREA = 0.9
 """Area from which the rows differ, whatever the losses are."""
 UNKNOWN_FACTOR, MIN_UNKNOWN = 1.5, 0.05
 """Unknown tokens come from another writing if they exceed the rare tokens of training by this factor and share."""
-MIN_WRITING_CHANGE = 0.02
 MIN_LOST_CATEGORIES = 0.2
 """Share of the categories of training rows that validation rows lack, from which they are written differently."""
 
@@ -240,7 +240,7 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
     area = area_under_roc(log_probs[:, 1] - log_probs[:, 0], is_valid)
     if area < MIN_AREA:
         return
-    cause = _reading_difference(lab, train, valid) or _lost_categories(inputs, is_valid, train)
+    cause = _reading_difference(lab, train, valid, area) or _lost_categories(inputs, is_valid, train)
     shown = _telling_features(inputs, is_valid, joined, lab)
     evidence = (
         f"a linear classifier tells validation rows from training rows (area under the ROC curve {area:.2f}){shown}"
@@ -268,7 +268,7 @@ def _loss_of_split(lab: Experiments) -> tuple[bool, str]:
     return difference > max(3 * error, 0.05 * abs(other.mean)), text
 
 
-def _reading_difference(lab: Experiments, train: Rows, valid: Rows) -> str:
+def _reading_difference(lab: Experiments, train: Rows, valid: Rows, area: float) -> str:
     """Return how the writing of the validation text differs from that of the training text; "" if it does not."""
     unk_id = _unk_id(lab)
     if not train.are_ids or unk_id is None:
@@ -280,15 +280,10 @@ def _reading_difference(lab: Experiments, train: Rows, valid: Rows) -> str:
             "tokens are in no other row"
         )
     side = TextSide(lab.bench.codecs[0 if train.inputs[0].size else 1])
-    shares = []
-    for rows in (train, valid):
-        lines = side.to_texts([row[row != unk_id].tolist() for row in _texts(rows)])
-        shares.append({name: _share(lines, test) for name, test in WRITING.items()})
-    for name in WRITING:
-        before, after = shares[0][name], shares[1][name]
-        if abs(after - before) > MIN_WRITING_CHANGE and min(before, after) < max(before, after) / 4:
-            return f"{100 * before:.1f}% of the training text are {name}, but {100 * after:.1f}% of the validation text"
-    return ""
+    texts, valid_texts = (
+        side.to_texts([row[row != unk_id].tolist() for row in _texts(rows)]) for rows in (train, valid)
+    )
+    return writing_difference(texts, valid_texts, area)
 
 
 def _texts(rows: Rows) -> list[NDArray[Any]]:
@@ -324,21 +319,6 @@ def _lost_categories(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], t
     if after > (1 - MIN_LOST_CATEGORIES) * before:
         return ""
     return f"a training row has {before:.1f} known categories, a validation row {after:.1f}"
-
-
-def _share(lines: Sequence[str], test: Any) -> float:
-    total = sum(map(len, lines))
-    return sum(test(character) for line in lines for character in line) / max(1, total)
-
-
-WRITING = {
-    "capital letters": str.isupper,
-    "spaces": str.isspace,
-    "digits": str.isdigit,
-    "punctuation marks": lambda character: not character.isalnum() and not character.isspace(),
-    "letters beyond ASCII": lambda character: character.isalpha() and not character.isascii(),
-}
-"""Kinds of characters -> test."""
 
 
 def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], rows: Rows, lab: Experiments) -> str:
