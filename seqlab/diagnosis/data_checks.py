@@ -11,14 +11,16 @@ from torch import Tensor
 from seqlab.diagnosis.alignment import UNSHIFTED, Alignment, align, align_tokens
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.linear_models import cross_fit_ridge
 from seqlab.diagnosis.row_features import BagsOfTokens, RowFeatures, Standardized, features_of_targets
 from seqlab.diagnosis.rows import Rows, features, row_keys
-from seqlab.diagnosis.simple_models import area_under_roc, cross_fit, cross_fit_numbers
+from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.writing import writing_difference
 from seqlab.objectives import TextSide
 
 MAX_SIMPLE_ROWS = 2000
 """Rows for simple models."""
+NUM_FOLDS = 4
 MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
 MANY_REPEATED = 0.5
 """Share of repeated training rows from which they are a likely cause: short texts are often repeated on purpose."""
@@ -65,7 +67,7 @@ def check_association(lab: Experiments) -> Iterator[Finding]:
     if rows.target_kind == "label":
         yield from check_labels(rows)
     elif rows.target_kind == "numbers":
-        yield from _check_numbers(rows)
+        yield from check_numbers(rows)
     else:
         raise LeftOut("the targets are neither labels of rows nor numbers")
 
@@ -110,14 +112,18 @@ def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]
         yield Finding("label_noise", evidence, 0.9)
 
 
-def _check_numbers(rows: Rows) -> Iterator[Finding]:
+def check_numbers(rows: Rows) -> Iterator[Finding]:
+    """Compare the squared error of a linear model of the numbers with their variance."""
     numbers = rows.numbers()
     known = ~np.isnan(numbers).any(1)
     numbers, inputs = numbers[known], features(rows)[known]
     if len(np.unique(numbers)) < 2:
         raise LeftOut("all targets are equal")
-    residual = ((numbers - cross_fit_numbers(inputs, numbers)) ** 2).mean(1)
-    baseline = ((numbers - numbers.mean(0)) ** 2).mean(1)
+    targets = Standardized(numbers, num_random=0)
+    folds = np.random.default_rng(1).permutation(len(numbers)) % NUM_FOLDS
+    scaled = targets.block(0, len(numbers))
+    residual = ((scaled - cross_fit_ridge(Standardized(inputs, num_random=0), targets, folds)) ** 2).mean(1)
+    baseline = (scaled**2).mean(1)
     gain = baseline - residual
     error = gain.std() / len(gain) ** 0.5
     if gain.mean() < MIN_ERRORS * error:

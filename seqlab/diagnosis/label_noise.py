@@ -7,13 +7,10 @@ probabilities. A row is suspicious by the log-likelihood ratio of its most proba
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.diagnosis.linear_models import Moments, Probabilities, fit_choice
-from seqlab.diagnosis.row_features import OneHot, RowFeatures, sample_indices
+from seqlab.diagnosis.linear_models import NO_FOLD, Probabilities, cross_fit_ridge, fit_choice
+from seqlab.diagnosis.row_features import OneHot, RowFeatures
 
 NUM_FOLDS = 5
-BLOCK_ROWS = 4096
-MAX_BLOCKS = 20
-"""Number of blocks, at equal distances, that the model is trained on."""
 MIN_ROWS = 100
 CHANCE_ROWS = 5.0
 """Number of rows that are reported by chance if the probabilities of the model are right."""
@@ -37,7 +34,7 @@ def label_ratios(
         folds: (N,): number of the fold of each row, from 0 to 4; equal rows should be in the same one.
     """
     targets = OneHot(labels)
-    scores = _out_of_fold_scores(features, targets, folds)
+    scores = cross_fit_ridge(features, targets, np.where(labels >= 0, folds, NO_FOLD))
     columns = np.full(int(labels.max(initial=0)) + 1, -1)
     columns[targets.classes] = np.arange(len(targets.classes))
     given = np.where(labels >= 0, columns[labels], -1)
@@ -52,27 +49,3 @@ def label_ratios(
     ratios[known] = log_probs.max(axis=1) - own
     best[known] = targets.classes[log_probs.argmax(axis=1)]
     return ratios, best
-
-
-def _out_of_fold_scores(features: RowFeatures, targets: OneHot, folds: NDArray[np.int64]) -> Probabilities:
-    """Return the scores of the classes by the model of the other folds, (N, classes)."""
-    moments = [Moments() for _ in range(NUM_FOLDS)]
-    starts = np.arange(0, len(targets), BLOCK_ROWS)
-    for start in starts[sample_indices(len(starts), MAX_BLOCKS)].tolist():
-        stop = min(len(targets), start + BLOCK_ROWS)
-        inputs, outputs = features.block(start, stop), targets.block(start, stop)
-        for fold in range(NUM_FOLDS):
-            is_in = (folds[start:stop] == fold) & (targets.labels[start:stop] >= 0)
-            moments[fold].add(inputs[is_in], outputs[is_in])
-    scores = np.zeros((len(targets), len(targets.classes)))
-    for fold in range(NUM_FOLDS):
-        others = sum((each for number, each in enumerate(moments) if number != fold), start=Moments())
-        if not others.count:
-            continue
-        model = others.fit(scaled=False)
-        for start in starts.tolist():
-            rows = start + np.flatnonzero(folds[start : start + BLOCK_ROWS] == fold)
-            if len(rows):
-                block = features.block(start, min(len(targets), start + BLOCK_ROWS))
-                scores[rows] = model.predict(block[rows - start]) + model.tgt_mean
-    return scores

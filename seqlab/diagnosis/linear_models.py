@@ -1,15 +1,19 @@
-"""Ridge regression in one pass over the rows, and a conditional logit model of choices among candidates."""
+"""Ridge regression in one pass over the rows, alone and in folds, and a conditional logit model of choices."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.diagnosis.row_features import Matrix
+from seqlab.diagnosis.row_features import Matrix, RowFeatures, sample_indices
 
 Probabilities = NDArray[np.float64]
 RIDGE = 1.0
 """Weight of the squared norm of a linear model, as a multiple of the mean variance of a feature times the rows."""
+BLOCK_ROWS = 4096
+MAX_BLOCKS = 20
+"""Number of blocks, at equal distances, that a cross-fitted model is trained on."""
+NO_FOLD = -1
 OUTLIERS = 0.05
 """Share of rows that are assumed to have an arbitrary target, so that no row alone decides."""
 
@@ -61,6 +65,37 @@ class Moments:
         if scaled:
             weights /= variance + variance.mean() + 1e-6
         return LinearModel(*(each.astype(np.float32) for each in (weights, src_mean, tgt_mean)))
+
+
+def cross_fit_ridge(features: RowFeatures, targets: RowFeatures, folds: NDArray[np.int64]) -> Probabilities:
+    """Predict the target features of each row by a ridge regression of the rows of other folds, (N, target D).
+
+    Args:
+        features: features of the rows.
+        targets: features of their targets.
+        folds: (N,): number of the fold of each row, from 0; rows with `NO_FOLD` have no target, and the prediction 0.
+    """
+    num_folds = int(folds.max(initial=0)) + 1
+    moments = [Moments() for _ in range(num_folds)]
+    starts = np.arange(0, len(folds), BLOCK_ROWS)
+    for start in starts[sample_indices(len(starts), MAX_BLOCKS)].tolist():
+        stop = min(len(folds), start + BLOCK_ROWS)
+        inputs, outputs = features.block(start, stop), targets.block(start, stop)
+        for fold in range(num_folds):
+            is_in = folds[start:stop] == fold
+            moments[fold].add(inputs[is_in], outputs[is_in])
+    predictions = np.zeros((len(folds), targets.block(0, 1).shape[1]))
+    for fold in range(num_folds):
+        others = sum((each for number, each in enumerate(moments) if number != fold), start=Moments())
+        if not others.count:
+            continue
+        model = others.fit(scaled=False)
+        for start in starts.tolist():
+            rows = start + np.flatnonzero(folds[start : start + BLOCK_ROWS] == fold)
+            if len(rows):
+                block = features.block(start, min(len(folds), start + BLOCK_ROWS))
+                predictions[rows] = model.predict(block[rows - start]) + model.tgt_mean
+    return predictions
 
 
 def fit_choice(

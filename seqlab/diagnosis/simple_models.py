@@ -1,4 +1,4 @@
-"""Simple models that show what the inputs say about the targets: majority, linear model, nearest neighbor."""
+"""Models by L-BFGS, softmax regression in folds, and the area under the ROC curve."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,20 +77,6 @@ def cross_fit(features: Features, labels: NDArray[np.int64], num_classes: int, n
         with torch.no_grad():
             scores[folds == fold] = model(inputs[is_held_out]).log_softmax(1).double().numpy()
     return FoldedScores(scores)
-
-
-def cross_fit_numbers(features: Features, numbers: NDArray[np.float64], num_folds: int = 4) -> NDArray[np.float64]:
-    """Predict the numbers (N, O) of each row by a ridge regression that was trained on the other folds."""
-    inputs = standardize(features).double().numpy()
-    folds = np.random.default_rng(1).permutation(len(numbers)) % num_folds
-    predicted = np.zeros_like(numbers)
-    for fold in range(num_folds):
-        x, y = inputs[folds != fold], numbers[folds != fold]
-        mean = y.mean(0)
-        penalty = WEIGHT_DECAY * len(x) * np.eye(x.shape[1])
-        weights = np.linalg.solve(x.T @ x + penalty, x.T @ (y - mean))
-        predicted[folds == fold] = inputs[folds == fold] @ weights + mean
-    return predicted
 
 
 def area_under_roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> float:

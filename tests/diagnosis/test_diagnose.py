@@ -157,6 +157,16 @@ def test_repeated_rows_are_a_likely_cause_only_if_most_are(lab_of: Callable[[str
     assert levels == {1: [], 2: ["worth a look"], 4: ["likely"]}
 
 
+def test_shuffled_numbers_are_found() -> None:
+    """Also with as many features as rows."""
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(300, 1, 250)).astype(np.float32)
+    numbers = inputs[:, 0, :3].sum(1) + rng.normal(size=300)
+    for targets, found in ((numbers, set()), (rng.permutation(numbers), {"shuffled_labels"})):
+        rows = Rows(list(inputs), list(targets[:, None]), np.arange(300), "numbers")
+        assert causes(data_checks.check_numbers(rows)) == found
+
+
 def test_a_cross_fit_does_not_know_the_labels_of_the_rows_it_scores() -> None:
     """With random labels its accuracy is that of guessing, although a model of all rows would fit them."""
     rng = np.random.default_rng(0)

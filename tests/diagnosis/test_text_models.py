@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from diagnosis.planted import pairs
+from sklearn.linear_model import Ridge
 
 from seqlab.diagnosis.label_noise import label_ratios
 from seqlab.diagnosis.languages import CharacterModel
+from seqlab.diagnosis.linear_models import NO_FOLD, RIDGE, cross_fit_ridge
 from seqlab.diagnosis.near_duplicates import duplicate_rows, jaccard, near_duplicate_ids, near_duplicate_texts
 from seqlab.diagnosis.row_features import Standardized
 from seqlab.diagnosis.text_quality import character_fault, mojibake
@@ -91,3 +93,18 @@ def test_label_ratios_do_not_depend_on_the_order_of_the_rows() -> None:
     ratios, _ = label_ratios(Standardized(features, num_random=0), labels, folds)
     moved, _ = label_ratios(Standardized(features[order], num_random=0), labels[order], folds[order])
     np.testing.assert_allclose(moved, ratios[order], rtol=0.02, atol=0.02)
+
+
+def test_a_cross_fitted_ridge_regression_is_that_of_scikit_learn() -> None:
+    """Rows without a fold have no target; the penalty is that of the mean variance of a feature."""
+    rng = np.random.default_rng(0)
+    inputs, outputs = Standardized(rng.normal(size=(90, 5)), 3), Standardized(rng.normal(size=(90, 2)), 0)
+    folds = np.where(np.arange(90) < 10, NO_FOLD, np.arange(90) % 3)
+    predictions = cross_fit_ridge(inputs, outputs, folds)
+    x, y = inputs.block(0, 90), outputs.block(0, 90)
+    for fold in range(3):
+        others = (folds != fold) & (folds != NO_FOLD)
+        penalty = RIDGE * others.sum() * x[others].var(axis=0).mean()
+        expected = Ridge(alpha=penalty).fit(x[others], y[others]).predict(x[folds == fold])
+        np.testing.assert_allclose(predictions[folds == fold], expected, atol=1e-4)
+    assert not predictions[:10].any()
