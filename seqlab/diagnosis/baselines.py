@@ -9,6 +9,7 @@ of the run, all else in nats.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,9 @@ def measure_baselines(lab: Experiments) -> Iterator[Measurement]:
     unit = {"tokens": "nats per token", "numbers": objective}.get(kind, "nats per label")
     count = sum(len(batch.indices) for batch in lab.valid_sample)
     models = {"tokens": _token_models, "labels of positions": _position_models}.get(kind, _row_models)
-    for name, losses in (("the run", lab.final.valid), *models(lab)):
+    for name, losses in chain([("the run", lab.final.valid)], models(lab)):
         yield Measurement(f"loss of {count} validation rows, in {unit}", name, losses.mean, losses.standard_error)
-        if lab.seconds_left < 0:
-            raise LeftOut("the time is up")
+        lab.check_time()
 
 
 def _refuse_other_terms(lab: Experiments) -> None:
@@ -79,6 +79,8 @@ class _Problem:
     groups: Sequence[NDArray[np.int64]]
     loss: SumOfLosses
     num_outputs: int
+    check_time: Callable[[], None]
+    """Function that is called in each iteration, and may raise an exception to stop."""
 
     def measure(self, outputs: Tensor) -> Losses:
         """Compute the losses of outputs (N, O) for the validation rows."""
@@ -89,9 +91,10 @@ class _Problem:
         """Train a model, and measure it."""
         inputs, valid_inputs = self.inputs, self.valid_inputs
         if is_constant:
-            inputs, valid_inputs = torch.zeros_like(inputs), torch.zeros_like(valid_inputs)
+            inputs, valid_inputs = torch.zeros(len(inputs), 1), torch.zeros(len(valid_inputs), 1)
 
         def mean_loss(outputs: Tensor) -> Tensor:
+            self.check_time()
             total, count = self.loss(outputs, self.targets)
             return total / max(1.0, count)
 
@@ -104,7 +107,7 @@ def _row_models(lab: Experiments) -> Named:
     """Yield a constant, a linear model, nearest neighbors, and one hidden layer."""
     problem = _problem(lab)
     size, outputs = problem.inputs.size(1), problem.num_outputs
-    yield "a constant prediction", problem.fit(zero_linear(size, outputs), is_constant=True)
+    yield "a constant prediction", problem.fit(zero_linear(1, outputs), is_constant=True)
     yield "linear model", problem.fit(zero_linear(size, outputs))
     yield f"{NUM_NEIGHBORS} nearest neighbors", problem.measure(_neighbor_outputs(problem))
     with torch.random.fork_rng(devices=[]):
@@ -127,7 +130,8 @@ def _problem(lab: Experiments) -> _Problem:
         targets = torch.from_numpy(joined.numbers()).float()
         loss, num_outputs = _objective_loss(lab), targets.size(1)
     count = len(train)
-    return _Problem(inputs[:count], targets[:count], inputs[count:], targets[count:], groups, loss, num_outputs)
+    parts = inputs[:count], targets[:count], inputs[count:], targets[count:]
+    return _Problem(*parts, groups, loss, num_outputs, lab.check_time)
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:

@@ -57,7 +57,7 @@ def check_critical_point(lab: Experiments) -> Iterator[Finding | Measurement]:
     if size != "small":
         return
     loss, other = (_mean_loss(lab.trained, rows) for rows in _samples(lab, HESSIAN_COST))
-    point = analyze_point(loss, other, NUM_STEPS, num_starts=1, max_exact_weights=0)
+    point = analyze_point(loss, other, NUM_STEPS, 1, advance=lambda _: lab.check_time(), max_exact_weights=0)
     assert point.lowest_on_other_rows is not None
     is_flat = point.kind != "minimum" and point.escape.gain <= SLOPE_SHARE * abs(point.loss)
     topic = f"curvature of the training loss: {CURVATURES['flat' if is_flat else point.kind]}"

@@ -92,6 +92,11 @@ class Experiments:
         """Seconds until the time is up."""
         return self.started + 60 * self.minutes - time.monotonic()
 
+    def check_time(self) -> None:
+        """Raise LeftOut if the time is up."""
+        if self.seconds_left < 0:
+            raise LeftOut("the time is up")
+
     @cached_property
     def trained(self) -> Learner:
         """A learner with the weights of the run, for measurements only; LeftOut for a model without gradients."""
@@ -230,12 +235,7 @@ class Experiments:
         share: float = 1.0,
     ) -> None:
         """Train a learner as `Learner.train` does; raise LeftOut when the time is up."""
-
-        def check_time() -> None:
-            if self.seconds_left < 0:
-                raise LeftOut("the time is up")
-
-        learner.train(rows, num_updates, lr_factor, share_of_step=share, before_update=check_time)
+        learner.train(rows, num_updates, lr_factor, share_of_step=share, before_update=self.check_time)
 
     def _run(
         self,
