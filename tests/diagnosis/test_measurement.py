@@ -17,7 +17,7 @@ def test_measurements_are_shown_by_topic_and_are_no_findings(
     def ask(lab: Experiments) -> list[Finding | Measurement]:
         return [
             Measurement("loss in nats", "the run", 0.5, 0.01),
-            Finding("clipping", "a", 0.9),
+            Finding("clipping", "a", 0.9, "seqlab info"),
             Measurement("loss in nats", "another model", 1.25, 0.1),
             Measurement("norm", "gradient", 1e-5, 2e-6),
         ]
@@ -25,7 +25,7 @@ def test_measurements_are_shown_by_topic_and_are_no_findings(
     monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
     diagnosis = diagnose(trained_row("transformer").run, 1)
     assert [finding.cause for finding in diagnosis.findings] == ["clipping"]
-    assert diagnosis.lines()[2:] == [
+    assert diagnosis.lines()[3:] == [
         "",
         "loss in nats:",
         "  the run        0.5 ± 0.01",
