@@ -50,7 +50,7 @@ def make_parser() -> Parser:
         type=int,
         default=200,
         metavar="N",
-        help="of a run: steps of each training for the out-of-fold losses; 0 leaves them out (default: 200)",
+        help="of a run: steps of each training for the out-of-fold losses; 0 or --kinds leaves them out (default: 200)",
     )
     parser.add_argument(
         "--folds", type=int, default=3, metavar="N", help="of a run: number of these trainings (default: 3)"
@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         is_run = recipe is None and arguments.target is not None
         config = _make_config(recipe, overrides, run_dir if is_run else Path(folder))
         inspection = inspect(config, Path(folder), kinds, lambda name: logger.info("checking %s", name))
-        losses = _highest_losses(run_dir, Path(folder), arguments) if is_run and arguments.steps else []
+        is_ranked = is_run and arguments.steps and arguments.kinds is None
+        losses = _highest_losses(run_dir, Path(folder), arguments) if is_ranked else []
         if arguments.drop is not None:
             logger.info("%s", write_rest(inspection, Path(arguments.drop)))
         if arguments.json:

@@ -8,7 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqlab.diagnosis import baselines, code_checks, critical_points, data_checks, pair_checks, training_checks
+from seqlab.diagnosis import (
+    baselines,
+    critical_points,
+    data_checks,
+    gradient_checks,
+    invariance_checks,
+    pair_checks,
+    training_checks,
+)
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.measurement import Measurement, measurement_lines
@@ -18,7 +26,8 @@ from seqlab.registry import describe_error
 
 logger = logging.getLogger(__name__)
 QUESTIONS = (
-    *code_checks.QUESTIONS,
+    *invariance_checks.QUESTIONS,
+    *gradient_checks.QUESTIONS,
     *data_checks.QUESTIONS,
     *pair_checks.QUESTIONS,
     *training_checks.QUESTIONS,

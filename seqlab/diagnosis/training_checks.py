@@ -214,10 +214,10 @@ def _share_of_step(lab: Experiments) -> float:
 QUESTIONS: Sequence[tuple[str, Any]] = (
     ("does longer training, or a higher rate, help?", check_length),
     ("does a lower learning rate help?", check_high_rate),
+    ("what closes the gap between training and validation?", check_generalization),
     ("does clipping hold the training back?", check_clipping),
     ("does regularization hold the training back?", check_regularization),
     ("does a larger model reach a lower loss?", check_size),
-    ("what closes the gap between training and validation?", check_generalization),
     ("can the model learn 32 rows by heart?", check_memory),
 )
 """Text of each question -> function that yields findings."""

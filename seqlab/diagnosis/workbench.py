@@ -236,6 +236,13 @@ class Learner:
             updates.append(self.update(step, lr * min(1.0, (number + 1) / max(1.0, warmup), remaining)))
         return updates
 
+    def training_loss(self, batch: DivisibleBatch) -> Loss:
+        """Compute the loss that is trained, but in evaluation mode, with gradients and fixed random numbers."""
+        self.model.eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            return self.objective(self.model, batch, self.bench.context)
+
     @torch.no_grad()
     def losses(self, rows: Sequence[DivisibleBatch]) -> Losses:
         """Compute the loss of each batch in evaluation mode, without label smoothing.
@@ -268,6 +275,12 @@ def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> li
     chosen = rng.permutation(len(groups))
     num_groups = int(np.searchsorted(np.cumsum([len(groups[i][1]) for i in chosen]), count)) + 1
     return [groups[i][0].select(groups[i][1]) for i in chosen[:num_groups]]
+
+
+def longest_rows(rows: Sequence[DivisibleBatch], count: int) -> Any:
+    """Return a batch of at most `count` rows of similar, large length."""
+    longest = max(rows, key=lambda batch: batch.num_targets / len(batch.indices))
+    return longest.select(torch.arange(min(count, len(longest.indices))))
 
 
 def select_rows(rows: Sequence[DivisibleBatch], mask: NDArray[np.bool_]) -> list[DivisibleBatch]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from contracts.trained import Trained
 
-from seqlab.diagnosis import changes, code_checks
+from seqlab.diagnosis import changes, gradient_checks, invariance_checks
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import LeftOut
 from seqlab.diagnosis.next_commands import changed_options
@@ -35,7 +35,7 @@ CHANGES = (
 def test_no_model_or_objective_has_a_fault(trained: Trained, tmp_path: Path) -> None:
     lab = Experiments(open_run(trained.run, tmp_path), minutes=5)
     findings = []
-    for question, ask in code_checks.QUESTIONS:
+    for question, ask in (*invariance_checks.QUESTIONS, *gradient_checks.QUESTIONS):
         try:
             findings += [] if question in CAN_DIFFER else list(ask(lab))
         except LeftOut:

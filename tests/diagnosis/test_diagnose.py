@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_values
-from seqlab.diagnosis import code_checks, data_checks
+from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
 from seqlab.diagnosis.diagnose import diagnose
 from seqlab.diagnosis.experiments import Difference, Experiments
-from seqlab.diagnosis.finding import CAUSES, Finding
+from seqlab.diagnosis.finding import CAUSES, Finding, LeftOut
 from seqlab.diagnosis.next_commands import retrain_command, with_command
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
@@ -46,23 +46,34 @@ def causes(findings: Any) -> set[str]:
 
 def test_a_mask_that_shows_the_future_is_found(lab_of: Callable[[str], Experiments]) -> None:
     lab = lab_of("transformer")
-    assert not causes(code_checks.check_later_tokens(lab))
+    assert not causes(invariance_checks.check_later_tokens(lab))
     faulty_parts.see_future_targets(lab.trained.model)
-    assert causes(code_checks.check_later_tokens(lab)) == {"future_visible"}
+    assert causes(invariance_checks.check_later_tokens(lab)) == {"future_visible"}
 
 
 def test_targets_that_the_model_reads_are_found(lab_of: Callable[[str], Experiments]) -> None:
     lab = lab_of("transformer")
-    assert not causes(code_checks.check_targets_as_inputs(lab))
+    assert not causes(invariance_checks.check_targets_as_inputs(lab))
     faulty_parts.read_targets(lab.trained.model)
-    assert causes(code_checks.check_targets_as_inputs(lab)) == {"unshifted_targets"}
+    assert causes(invariance_checks.check_targets_as_inputs(lab)) == {"unshifted_targets"}
+
+
+def test_an_objective_that_reads_the_inputs_as_targets_is_found(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    objective = lab.trained.objective
+    lab.trained.objective = lambda model, batch, context: objective(
+        model, replace(batch, tgt_out=batch.tgt_in), context
+    )
+    assert causes(invariance_checks.check_targets_as_inputs(lab)) == {"unshifted_targets"}
+    with pytest.raises(LeftOut, match="does not depend on the targets"):
+        list(invariance_checks.check_later_tokens(lab))
 
 
 def test_padding_in_the_loss_is_found(lab_of: Callable[[str], Experiments]) -> None:
     lab = lab_of("transformer")
-    assert not causes(code_checks.check_padding(lab))
+    assert not causes(invariance_checks.check_padding(lab))
     lab.trained.objective = faulty_parts.PaddedLoss(lab.trained.objective)
-    assert causes(code_checks.check_padding(lab)) == {"padding_in_loss"}
+    assert causes(invariance_checks.check_padding(lab)) == {"padding_in_loss"}
 
 
 def change_fresh_models(monkeypatch: pytest.MonkeyPatch, change: Callable[[nn.Module], None]) -> None:
@@ -90,9 +101,9 @@ def test_gradients_are_checked(
     cause: str,
     change: Callable[[nn.Module], None],
 ) -> None:
-    assert not causes(code_checks.check_gradients(lab_of("transformer")))
+    assert not causes(gradient_checks.check_gradients(lab_of("transformer")))
     change_fresh_models(monkeypatch, change)
-    assert cause in causes(code_checks.check_gradients(lab_of("transformer")))
+    assert cause in causes(gradient_checks.check_gradients(lab_of("transformer")))
 
 
 def weights(model: nn.Module, name: str) -> list[Tensor]:
@@ -103,18 +114,18 @@ def weights(model: nn.Module, name: str) -> list[Tensor]:
 def test_a_first_loss_that_is_too_high_is_found(
     lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not causes(code_checks.check_first_loss(lab_of("transformer")))
+    assert not causes(gradient_checks.check_first_loss(lab_of("transformer")))
     change_fresh_models(monkeypatch, lambda model: [each.mul_(50) for each in weights(model, "embedding")] and None)
-    assert causes(code_checks.check_first_loss(lab_of("transformer"))) == {"bad_initialization"}
+    assert causes(gradient_checks.check_first_loss(lab_of("transformer"))) == {"bad_initialization"}
 
 
 def test_an_objective_with_the_wrong_sign_is_found(
     lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not causes(code_checks.check_direction(lab_of("transformer")))
+    assert not causes(gradient_checks.check_direction(lab_of("transformer")))
     lab = lab_of("transformer")
     lab.trained.measured = faulty_parts.NegatedLoss(lab.trained.measured)
-    assert causes(code_checks.check_direction(lab)) == {"wrong_sign"}
+    assert causes(gradient_checks.check_direction(lab)) == {"wrong_sign"}
 
 
 def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
