@@ -145,25 +145,33 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
 
 
 def check_generalization(lab: Experiments) -> Iterator[Finding]:
-    """Compare training and validation loss; then use half of the data, and more regularization."""
-    train, valid = lab.final.train, lab.final.valid
+    """Compare training and validation loss; then use parts of the data, and more regularization."""
+    train, valid, count = lab.final.train, lab.final.valid, len(lab.rows)
     error = float(np.hypot(train.standard_error, valid.standard_error))
     gap = valid.mean - train.mean
     if gap < max(4 * error, 0.3 * abs(valid.mean)):
         return
     facts = f"the training loss is {train.mean:.3g}, the validation loss {valid.mean:.3g} (+{gap:.2g} ± {error:.1g})"
-    every, half = lab.run("fresh"), lab.run("fresh", "half", rows=lab.half[0])
+    quarter = lab.run("fresh", "quarter", rows=sample_rows(lab.half[0], count // 4))
+    half, every = lab.run("fresh", "half", rows=lab.half[0]), lab.run("fresh")
     more = lab.run("fresh", "more regularization", more_regularized)
     by_data, by_rules = lab.compare(half.valid, every.valid), lab.compare(every.valid, more.valid)
     rising = _rise(lab)
-    if by_data.is_below(MIN_DROP) or len(lab.rows) < FEW_ROWS:
-        count = len(lab.rows)
-        evidence = f"{facts}; all {count} training rows instead of half of them changed the validation loss {by_data}"
+    lacks_data = by_data.is_below(MIN_DROP) or count < FEW_ROWS
+    if lacks_data:
+        evidence = (
+            f"{facts}; a quarter of the {count:,} training rows, half and all of them reach a validation loss of "
+            f"{quarter.valid.mean:.3g}, {half.valid.mean:.3g} and {every.valid.mean:.3g} in {every.num_updates} updates"
+        )
         yield Finding("too_little_data", evidence, 0.82 if count < FEW_ROWS else 0.6)
-    if by_rules.is_below(MIN_DROP) or rising > 0.1:
+    is_regularized_better = by_rules.is_below(MIN_DROP)
+    if is_regularized_better or rising > 0.1 or not lacks_data:
         shown = f"; after its minimum the validation loss rose by {100 * rising:.0f}%" if rising > 0.1 else ""
-        evidence = f"{facts}{shown}; more regularization changed the validation loss {by_rules}"
-        confidence = 0.78 if rising > 0.1 else 0.72
+        evidence = (
+            f"{facts}{shown}; more regularization changed the validation loss after {every.num_updates} updates "
+            f"{by_rules}"
+        )
+        confidence = 0.78 if rising > 0.1 else 0.72 if is_regularized_better else 0.5
         yield Finding("overfitting", evidence, confidence, retrain_command(lab, more_regularized))
 
 
