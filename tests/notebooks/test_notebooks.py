@@ -34,6 +34,7 @@ SMALL_SETTINGS |= {
     "why_cross_entropy": {"seeds": (1, 2)},
     "small_and_large_batches": {"seeds": (1,), "epochs": 10, "draws": 30},
     "what_convolution_assumes": {"training_steps": 100, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
+    "saddle_points_found_and_left": {"distances": (1e-1, 1e-2, 1e-3), "descent_steps": 100},
     "generative_against_discriminative": {"sizes": (20, 80, 1280), "test_examples": 2000, "digit_repetitions": 2},
     "from_a_spectrogram_to_words": {"training_steps": 450, "noise_levels": (20, 5, 0)},
     "five_estimates_of_one_gradient": {"batches": 40, "training_steps": 20, "seeds": (2,)},
@@ -165,6 +166,7 @@ def test_why_a_model_does_not_learn(working_folder: Path) -> None:
     [
         "why_cross_entropy",
         "small_and_large_batches",
+        "saddle_points_found_and_left",
         "what_convolution_assumes",
         "generative_against_discriminative",
     ],
