@@ -14,7 +14,7 @@ from torch import Tensor
 from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.curvature import MeanLoss
 from seqlab.diagnosis.spectrum import Eigenpair, Spectrum, estimate_spectrum, exact_spectrum
-from seqlab.diagnosis.workbench import Learner, Losses, select_rows
+from seqlab.diagnosis.workbench import GROUP_ROWS, MIN_GROUPS, Learner, Losses, select_rows
 
 MAX_EXACT_WEIGHTS = 2000
 """Number of weights up to which all eigenvalues are computed."""
@@ -113,12 +113,24 @@ class PointAnalysis:
 def two_samples(
     rows: Sequence[DivisibleBatch], count: int, seed: int = 1
 ) -> tuple[list[DivisibleBatch], list[DivisibleBatch]]:
-    """Select two disjoint random samples of `count` rows each; the second has what remains."""
-    total = sum(len(batch.indices) for batch in rows)
-    order = np.random.default_rng(seed).permutation(total)
+    """Select two disjoint random samples of `count` rows each; the second has what remains.
+
+    They consist of groups of rows of one batch, as each batch takes a pass of its own. Without rows, both are empty.
+    """
+    if not rows:
+        return [], []
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum([len(batch.indices) for batch in rows])
+    size = max(1, min(GROUP_ROWS, count // MIN_GROUPS, ends[-1] // (2 * MIN_GROUPS)))
+    groups = [
+        group
+        for numbers in np.split(np.arange(ends[-1]), ends[:-1])
+        for group in np.split(rng.permutation(numbers), range(size, len(numbers), size))
+    ]
+    order = np.concatenate([groups[number] for number in rng.permutation(len(groups))])
     samples = []
     for numbers in (order[:count], order[count : 2 * count]):
-        mask = np.zeros(total, bool)
+        mask = np.zeros(len(order), bool)
         mask[numbers] = True
         samples.append(select_rows(rows, mask))
     return samples[0], samples[1]

@@ -11,6 +11,7 @@ import torch
 from reference.fixed_loss import fixed_loss
 from torch import Tensor, nn
 
+from seqlab.data.batch import batch_of_arrays
 from seqlab.diagnosis.curvature import MeanLoss
 from seqlab.diagnosis.loss_surface import analyze_point, find_spectrum, search_line, two_samples
 from seqlab.diagnosis.slices import (
@@ -115,6 +116,21 @@ def test_samples_are_disjoint(saddle: MeanLoss) -> None:
     first, second = two_samples(saddle.rows, 8)
     numbers = [set(torch.cat([batch.indices for batch in rows]).tolist()) for rows in (first, second)]
     assert (len(numbers[0]), len(numbers[1]), numbers[0] & numbers[1]) == (8, 8, set())
+
+
+def test_samples_are_groups_of_rows_of_one_batch() -> None:
+    """Each batch of a sample takes a forward pass of its own: 60 rows of 100 batches must not take 60."""
+    rows = [
+        batch_of_arrays(
+            np.zeros((20, 1, 2), np.float32), np.zeros(20, np.int64), np.arange(20 * number, 20 * number + 20)
+        )
+        for number in range(100)
+    ]
+    samples = two_samples(rows, 60)
+    numbers = [torch.cat([batch.indices for batch in sample]).tolist() for sample in samples]
+    assert [len(set(each)) for each in (*numbers, [*numbers[0], *numbers[1]])] == [60, 60, 120]
+    assert all(6 <= len(sample) <= 16 for sample in samples)
+    assert two_samples([], 60) == ([], [])  # a task without validation rows
 
 
 def test_random_directions_have_the_norms_of_filters(saddle: MeanLoss) -> None:
