@@ -40,7 +40,7 @@ class LossSurfaceOptions:
     directions: Literal["random", "eigenvectors"] = "random"
     """directions of the plane"""
     rows: Count = 256
-    """number of training rows whose mean loss is the surface; as many others check it"""
+    """number of training rows whose mean loss is the surface; as many others check it (of fewer rows, half each)"""
     lanczos_steps: Count = 30
     """Hessian products of each starting vector, for models of more than 2,000 weights"""
     starts: Count = 3

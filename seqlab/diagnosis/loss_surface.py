@@ -113,15 +113,18 @@ class PointAnalysis:
 def two_samples(
     rows: Sequence[DivisibleBatch], count: int, seed: int = 1
 ) -> tuple[list[DivisibleBatch], list[DivisibleBatch]]:
-    """Select two disjoint random samples of `count` rows each; the second has what remains.
+    """Select two disjoint random samples of `count` rows each, or of half of the rows if these are fewer.
 
-    They consist of groups of rows of one batch, as each batch takes a pass of its own. Without rows, both are empty.
+    With at most `count` rows, the first sample has all of them and the second none. Samples consist of groups of rows
+    of one batch, as each batch takes a pass of its own.
     """
     if not rows:
         return [], []
     rng = np.random.default_rng(seed)
     ends = np.cumsum([len(batch.indices) for batch in rows])
-    size = max(1, min(GROUP_ROWS, count // MIN_GROUPS, ends[-1] // (2 * MIN_GROUPS)))
+    if ends[-1] > count:  # a few remaining rows would be too few to check the sample
+        count = min(count, ends[-1] // 2)
+    size = max(1, min(GROUP_ROWS, count // MIN_GROUPS))
     groups = [
         group
         for numbers in np.split(np.arange(ends[-1]), ends[:-1])

@@ -130,6 +130,8 @@ def test_samples_are_groups_of_rows_of_one_batch() -> None:
     numbers = [torch.cat([batch.indices for batch in sample]).tolist() for sample in samples]
     assert [len(set(each)) for each in (*numbers, [*numbers[0], *numbers[1]])] == [60, 60, 120]
     assert all(6 <= len(sample) <= 16 for sample in samples)
+    for count, expected in {1999: [1000, 1000], 2000: [2000, 0]}.items():
+        assert [sum(len(batch.indices) for batch in sample) for sample in two_samples(rows, count)] == expected
     assert two_samples([], 60) == ([], [])  # a task without validation rows
 
 
