@@ -10,13 +10,16 @@ from benchmarks.studies import (
     batch_sizes,
     control,
     curves,
-    loss_surface,
+    minimum_ratio,
     optimizers,
+    paths,
     policy_gradient,
     regularisation,
     rewards,
+    sharpness,
     surfaces,
 )
+from benchmarks.studies.loss_surface import TASKS, TaskStudy
 from benchmarks.studies.study import Study
 
 
@@ -33,7 +36,15 @@ STUDIES: dict[str, Runnable] = {
     "surfaces": surfaces,
     "batch_sizes": batch_sizes,
     "curves": curves,
-    "loss_surface": loss_surface,
+    **{
+        f"{name}_{task.name}": TaskStudy(task, function)
+        for task in TASKS
+        for name, function in {
+            "sharpness": sharpness.run,
+            "minimum_ratio": minimum_ratio.run,
+            "paths": paths.run,
+        }.items()
+    },
     "control": control,
     "regularisation": regularisation,
     **rewards.STUDIES,

@@ -1,125 +1,163 @@
-"""Study of the loss surface: sharpness after small and large batches, and the minimum ratio along a run.
+"""Tasks of the studies of the loss surface, trained without regularization to a common training loss.
 
-Sharpness is the highest eigenvalue of the Hessian of the training loss (Keskar et al. 2017). The last rows have the
-same function as a trained network, but other sharpness: one layer of rectified linear units is multiplied by a factor,
-the next one divided by it (Dinh et al. 2017).
+Two perceptrons that are so small that all eigenvalues can be computed.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor
-
-from benchmarks.studies.study import Study, table, train_and_read_metrics
-from seqlab.diagnosis.curvature import MeanLoss
-from seqlab.diagnosis.loss_surface import PointAnalysis, analyze_point, two_samples
-from seqlab.diagnosis.workbench import open_run
+from benchmarks.studies.study import Line, Study, smooth_losses, train_and_read_metrics
+from seqlab.diagnosis.workbench import Learner, open_run
+from seqlab.models import MlpConfig
 from seqlab.objectives import SoftmaxConfig
-from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig, OptimizerConfig, SgdConfig
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
 
-BATCH_SIZES = (16, 128, 1617)
-"""Images per step; the training set has 1,617."""
-SEEDS = (1, 2, 3)
-EPOCHS, LR = 60, 0.1
-SCALES = (0.5, 2.0, 4.0)
-"""Factors of the first layer."""
-CHECKPOINTS = (1, 10, 30, 100, 300, 1000, 3000)
-"""Steps after which the spectrum is computed."""
 HIDDEN_SIZE = 16
-"""Hidden units: few enough weights for all eigenvalues."""
-ROWS = 512
+"""Hidden units of the perceptron."""
+FIRST_STEPS, STEP_GROWTH = 40, 1.15
+"""Steps after which the training loss is compared with the goal, and the growth to the next comparison."""
+T_QUANTILES = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}
+"""97.5% quantiles of Student's t distribution for means of this number of values."""
 
 
-def run(folder: Path, quick: bool) -> Study:
-    """Run both parts."""
-    sharpness = sharpness_by_batch_size(folder, quick)
-    rows, curves = ratio_along_a_run(folder, quick)
-    header = ["step", "training loss", "gradient norm", "minimum ratio", "lowest eigenvalue", "highest", "kind"]
-    return Study([sharpness, table(header, rows)], curves)
+@dataclass(frozen=True, order=True)
+class Condition:
+    """Batch size and learning rate of a training."""
+
+    batch_size: int
+    lr: float
+
+    @property
+    def label(self) -> str:
+        """Name for tables and figures."""
+        return f"{self.batch_size:,}, lr {self.lr:g}"
 
 
-def config_of(run_dir: Path, batch_rows: int, seed: int) -> Config:
-    """Return a small perceptron for the digits, trained by SGD at a constant rate, without regularization."""
+@dataclass(frozen=True)
+class SurfaceTask:
+    """A model and data with the conditions under which it is trained."""
+
+    name: str
+    config_of: Callable[[Path, Condition, int], Config]
+    """Config of a run folder, a condition and a seed."""
+    small: Condition
+    large: Condition
+    """Smallest and largest batch at the same learning rate."""
+    others: tuple[Condition, ...]
+    goal: float
+    """Training loss at which the training ends."""
+    seeds: tuple[int, ...]
+    rows: int
+    """Training rows of the surface."""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All conditions by batch size."""
+        return tuple(sorted((self.small, self.large, *self.others)))
+
+
+def digits(run_dir: Path, condition: Condition, seed: int) -> Config:
+    """Return a perceptron for the digits, trained by SGD without momentum."""
     config = RECIPES["digits_mlp"](run_dir)
-    data: Any = replace(config.data, batch_rows=batch_rows)  # type: ignore[call-arg]
-    model: Any = replace(config.model, hidden_sizes=(HIDDEN_SIZE,), dropout=0.0)  # type: ignore[type-var]
-    optim = OptimConfig(optimizer=SgdConfig(lr=LR), schedule=ConstantScheduleConfig(warmup_steps=5))
+    data: Any = replace(config.data, batch_rows=condition.batch_size)  # type: ignore[call-arg]
+    model: Any = replace(config.model, hidden_sizes=(HIDDEN_SIZE,), dropout=0.0, input_dropout=0.0)  # type: ignore[type-var]
+    optim = _at_constant_rate(SgdConfig(lr=condition.lr, momentum=0.0))
     return replace(config, data=data, model=model, objective=SoftmaxConfig(), optim=optim, seed=seed)
 
 
-def analyze(run_dir: Path, change: Callable[[dict[str, Tensor]], None] = lambda weights: None) -> PointAnalysis:
-    """Analyze the last checkpoint of a run, after a change of its weights in place."""
+def diabetes(run_dir: Path, condition: Condition, seed: int) -> Config:
+    """Return a perceptron for the table of diabetes, trained by SGD without momentum."""
+    config = RECIPES["diabetes"](run_dir)
+    data: Any = replace(config.data, batch_rows=condition.batch_size)  # type: ignore[call-arg]
+    model = MlpConfig(hidden_sizes=(HIDDEN_SIZE,))
+    optim = _at_constant_rate(SgdConfig(lr=condition.lr, momentum=0.0))
+    return replace(config, data=data, model=model, optim=optim, seed=seed)
+
+
+def _at_constant_rate(optimizer: OptimizerConfig) -> OptimConfig:
+    return OptimConfig(optimizer=optimizer, schedule=ConstantScheduleConfig(warmup_steps=5))
+
+
+TASKS = (
+    SurfaceTask(
+        name="digits",
+        config_of=digits,
+        small=Condition(16, 0.1),
+        large=Condition(1617, 0.1),
+        others=(Condition(16, 0.02), Condition(128, 0.1), Condition(1617, 0.5)),
+        goal=0.05,
+        seeds=(1, 2, 3, 4, 5),
+        rows=512,
+    ),
+    SurfaceTask(
+        name="diabetes",
+        config_of=diabetes,
+        small=Condition(8, 0.05),
+        large=Condition(400, 0.05),
+        others=(Condition(400, 0.2),),
+        goal=0.45,
+        seeds=(1, 2, 3, 4, 5),
+        rows=198,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class TaskStudy:
+    """A study of one task."""
+
+    task: SurfaceTask
+    function: Callable[[SurfaceTask, Path, bool], Study]
+
+    def run(self, folder: Path, quick: bool) -> Study:
+        """Run the study in a folder."""
+        return self.function(smallest(self.task) if quick else self.task, folder, quick)
+
+
+def smallest(task: SurfaceTask) -> SurfaceTask:
+    """Return a task for smoke tests: two conditions, two seeds, few steps and rows."""
+    return replace(task, others=(), seeds=task.seeds[:2], goal=math.inf, rows=32)
+
+
+def train_to_goal(task: SurfaceTask, folder: Path, condition: Condition, seed: int) -> tuple[Path, int]:
+    """Train until the mean loss of the last updates is below the goal, unless done; return the run and its steps.
+
+    The loss is averaged over 20 updates and about 1,617 rows. It is compared after 40 updates, and then
+    after 15% more each time.
+    """
+    run_dir = folder / f"{condition.batch_size}-{condition.lr:g}-{seed}"
+    window = max(20, 1617 // condition.batch_size)
+    lines = list(RunFolder(run_dir).read_metrics()) if run_dir.is_dir() else []
+    while not lines or smooth_losses(lines, window)[1][-1] > task.goal:
+        steps = math.ceil(STEP_GROWTH * _last_step(lines)) if lines else FIRST_STEPS
+        lines = train_and_read_metrics(task.config_of(run_dir, condition, seed), run_dir, max_steps=steps)
+    return run_dir, _last_step(lines)
+
+
+def _last_step(lines: Sequence[Line]) -> int:
+    return int([line["step"] for line in lines if line["kind"] == "train"][-1])
+
+
+@contextmanager
+def open_learner(run_dir: Path) -> Iterator[Learner]:
+    """Yield the model at the last checkpoint of a run, with its data."""
     with TemporaryDirectory() as scratch:
         bench = open_run(run_dir, Path(scratch))
-        weights = {name: tensor.clone() for name, tensor in bench.weights.items()}
-        change(weights)
-        learner = bench.learner(weights=weights)
-        rows, other_rows = two_samples(bench.train_rows, ROWS)
-        return analyze_point(MeanLoss(learner, rows), MeanLoss(learner, other_rows))
+        yield bench.learner(weights=bench.weights)
 
 
-def rescale(factor: float) -> Callable[[dict[str, Tensor]], None]:
-    """Return a function that multiplies the first layer by a factor, and divides the weights of the next by it."""
-
-    def change(weights: dict[str, Tensor]) -> None:
-        first_weight, first_bias, next_weight = list(weights.values())[:3]
-        first_weight *= factor
-        first_bias *= factor
-        next_weight /= factor
-
-    return change
-
-
-def sharpness_by_batch_size(folder: Path, quick: bool) -> str:
-    """Train with each batch size and seed for the same number of epochs; return a table."""
-    rows = []
-    sizes, seeds = (BATCH_SIZES[:1], SEEDS[:1]) if quick else (BATCH_SIZES, SEEDS)
-    for size in sizes:
-        for seed in seeds:
-            run_dir = folder / f"batch-{size}-{seed}"
-            steps = 4 if quick else max(1, EPOCHS * 1617 // size)
-            lines = train_and_read_metrics(config_of(run_dir, size, seed), run_dir, max_steps=steps)
-            error = 100 - [line for line in lines if line["kind"] == "valid"][-1]["accuracy"]
-            rows.append([f"{size:,}", seed, "-", *_cells(analyze(run_dir)), f"{error:.2f}"])
-    run_dir = folder / f"batch-{sizes[0]}-{seeds[0]}"
-    for scale in SCALES[:1] if quick else SCALES:
-        rows.append([f"{sizes[0]:,}", seeds[0], f"{scale:g}", *_cells(analyze(run_dir, rescale(scale))), "as above"])
-    header = ["batch size", "seed", "first layer times", "training loss", "highest eigenvalue", "minimum ratio"]
-    return table([*header, "validation error in %"], rows)
-
-
-def _cells(point: PointAnalysis) -> list[str]:
-    spectrum = point.spectrum
-    return [f"{point.loss:.4f}", f"{spectrum.highest.value:.3g}", f"{100 * spectrum.minimum_ratio:.1f}%"]
-
-
-def ratio_along_a_run(folder: Path, quick: bool) -> tuple[list[list[str]], dict[str, Any]]:
-    """Compute the spectrum at several steps of one run; return table rows, and curves over the training loss."""
-    run_dir = folder / "along"
-    points = {}
-    for steps in CHECKPOINTS[:2] if quick else CHECKPOINTS:
-        train_and_read_metrics(config_of(run_dir, 128, 1), run_dir, max_steps=steps)
-        points[steps] = analyze(run_dir)
-    rows = [
-        [
-            f"{steps:,}",
-            f"{point.loss:.4f}",
-            f"{point.gradient_norm:.2g}",
-            f"{100 * point.spectrum.minimum_ratio:.1f}%",
-            f"{point.spectrum.lowest.value:.3g}",
-            f"{point.spectrum.highest.value:.3g}",
-            point.kind,
-        ]
-        for steps, point in points.items()
-    ]
-    curve = {
-        "x": [round(point.loss, 4) for point in points.values()],
-        "y": [round(point.spectrum.minimum_ratio, 4) for point in points.values()],
-    }
-    panels = {"digits, perceptron": {"one run": curve}}
-    return rows, {"title": "Minimum ratio along a run", "x": "training loss", "y": "minimum ratio", "panels": panels}
+def interval(values: Sequence[float], digits: int = 3) -> str:
+    """Format a mean with the half width of its 95% confidence interval (Student's t), over seeds."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}g}"
+    half = T_QUANTILES[len(values)] * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.{digits}g} ± {half:.2g}"

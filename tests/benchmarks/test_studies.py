@@ -12,13 +12,16 @@ from benchmarks.studies import (
     batch_sizes,
     control,
     curves,
-    loss_surface,
+    minimum_ratio,
+    paths,
     policy_gradient,
     regularisation,
     rewards,
+    sharpness,
     surfaces,
 )
 from benchmarks.studies.__main__ import main
+from benchmarks.studies.loss_surface import TASKS, SurfaceTask, TaskStudy, interval
 from benchmarks.studies.study import first_below, smooth_losses
 from seqlab.optim import AdamConfig, SgdConfig
 from seqlab.recipes import RECIPES
@@ -136,12 +139,36 @@ def test_the_study_of_policy_gradients_measures_each_variant(tmp_path: Path, mon
 
 
 @pytest.mark.learning
-def test_the_study_of_the_loss_surface_keeps_the_function_of_rescaled_networks(tmp_path: Path) -> None:
-    sharpness, ratios = loss_surface.run(tmp_path, quick=True).tables
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in sharpness.split("\n")[2:]]
-    assert rows[0][3] == rows[1][3]  # the loss
-    assert rows[0][4] != rows[1][4]  # the highest eigenvalue
+@pytest.mark.parametrize("task", TASKS, ids=[task.name for task in TASKS])
+def test_the_studies_of_the_loss_surface(tmp_path: Path, task: SurfaceTask) -> None:
+    """Rescaled layers keep the losses and the adaptive sharpness, not the highest eigenvalue; runs are trained once."""
+    runs = tmp_path / f"sharpness_{task.name}"
+    points, differences, correlations = TaskStudy(task, sharpness.run).run(runs, quick=True).tables
+    small, _, *rescaled = ([cell.strip() for cell in line.split("|")[3:-1]] for line in points.split("\n")[2:])
+    assert len(rescaled) == len(sharpness.SCALES)
+    for train_loss, valid_loss, highest, adaptive in rescaled:
+        assert [train_loss, valid_loss, adaptive] == [small[0], small[1], small[3]]
+        assert highest != small[2]
+    assert differences.count("\n") == 2
+    assert correlations.count("\n") == 3
+    trained = sorted(path.name for path in runs.iterdir())
+    assert TaskStudy(task, paths.run).run(tmp_path / "paths", quick=True).tables[0].count("\n") == 3
+    assert sorted(path.name for path in runs.iterdir()) == trained
+    [ratios] = TaskStudy(task, minimum_ratio.run).run(tmp_path / "ratio", quick=True).tables
     assert ratios.count("\n") == 3
+
+
+def test_kendalls_rank_correlation_equals_that_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    x, y = np.random.default_rng(1).normal(size=(2, 12))
+    assert sharpness.kendall_tau([*zip(x, y, strict=True)]) == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_intervals_use_students_t() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = [1.0, 2.0, 4.0]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert interval(values) == f"{np.mean(values):.3g} ± {(high - low) / 2:.2g}"
 
 
 @pytest.mark.learning
