@@ -331,6 +331,19 @@ class ArrayCodec:
             values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout, channels
         )
 
+    def feature_names(self) -> list[str]:
+        """Return the name of each element of an example: the position of a pixel, or the number of an element."""
+        if len(self.shape) == 2:
+            return [f"element {number}" for number in range(1, int(np.prod(self.shape)) + 1)]
+        channels = [f", channel {channel + 1}" if self.shape[0] > 1 else "" for channel in range(self.shape[0])]
+        _, height, width = self.shape
+        return [
+            f"pixel in row {y + 1}, column {x + 1}{channel}"
+            for channel in channels
+            for y in range(height)
+            for x in range(width)
+        ]
+
     def channel_axis(self, values: NDArray[Any]) -> ChannelAxis:
         """Return the position of the channels in an array of images (N, ...) that fits the codec."""
         fits_first, fits_last = values.shape[1:] == self.shape, values.shape[-1:] + values.shape[1:-1] == self.shape

@@ -92,7 +92,21 @@ class TableCodec:
     @property
     def width(self) -> int:
         """D: size of the vector of a row."""
-        return sum(len(each.values) if isinstance(each, CategoryColumn) else 1 for each in self.columns)
+        return sum(map(_width, self.columns))
+
+    def feature_names(self) -> list[str]:
+        """Return the name of each element of the vector of a row: its column, and of a category its value."""
+        return [
+            name
+            for each in self.columns
+            for name in (
+                [f"{each.name} = {value}" for value in each.values] if isinstance(each, CategoryColumn) else [each.name]
+            )
+        ]
+
+    def is_category(self) -> list[bool]:
+        """Return whether each element of the vector of a row stands for a category."""
+        return [is_one for each in self.columns for is_one in [isinstance(each, CategoryColumn)] * _width(each)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,6 +173,11 @@ class TableCodec:
     def save(self, folder: Path) -> None:
         """Save the codec to a folder."""
         write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
+
+
+def _width(column: FittedColumn) -> int:
+    """Return the number of elements that a column has in the vector of a row."""
+    return len(column.values) if isinstance(column, CategoryColumn) else 1
 
 
 def note_reading(column: FittedColumn, table: RawTable, notes: ReadingNotes) -> None:

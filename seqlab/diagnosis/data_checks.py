@@ -246,7 +246,7 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
     area = area_under_roc(log_probs[:, 1] - log_probs[:, 0], is_valid)
     if area < MIN_AREA:
         return
-    cause = _reading_difference(lab, train, valid, area) or _lost_categories(inputs, is_valid, train)
+    cause = _reading_difference(lab, train, valid, area) or _lost_categories(inputs, is_valid, lab)
     shown = _telling_features(inputs, is_valid, joined, lab)
     evidence = (
         f"a linear classifier tells validation rows from training rows (area under the ROC curve {area:.2f}){shown}"
@@ -312,15 +312,14 @@ def _share_of_rare(rows: Rows) -> float:
     return sum(tokens[index] for index, count in counts.items() if count == 1) / max(1, sum(tokens.values()))
 
 
-def _lost_categories(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], train: Rows) -> str:
-    """Return how many categories (features with two values) validation rows have compared with training rows."""
-    if train.are_ids or inputs.shape[1] != train.inputs[0].size:
+def _lost_categories(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], lab: Experiments) -> str:
+    """Return how many known categories validation rows of a table have compared with training rows."""
+    codec = lab.bench.codecs[0]
+    is_category = np.array(codec.is_category() if hasattr(codec, "is_category") else [], bool)
+    if not is_category.any() or len(is_category) != inputs.shape[1]:
         return ""
-    low, high = inputs[~is_valid].min(0), inputs[~is_valid].max(0)
-    is_binary = (high > low) & ((inputs[~is_valid] == low) | (inputs[~is_valid] == high)).all(0)
-    if not is_binary.any():
-        return ""
-    is_on = inputs[:, is_binary] > ((low + high) / 2)[is_binary]
+    low, high = (function(inputs[~is_valid], axis=0) for function in (np.min, np.max))
+    is_on = (inputs > (low + high) / 2)[:, is_category]
     before, after = (float(is_on[mask].sum(1).mean()) for mask in (~is_valid, is_valid))
     if after > (1 - MIN_LOST_CATEGORIES) * before:
         return ""
@@ -335,13 +334,25 @@ def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], 
     )
     best = np.argsort(-distance)[:3]
     if not rows.are_ids:
-        return f", most by the features {', '.join(str(each + 1) for each in best)}"
+        count = inputs.shape[1]
+        shown = [
+            f"{_feature_name(lab, each, count)} (mean {train[:, each].mean():.2g} and {valid[:, each].mean():.2g})"
+            for each in best.tolist()
+        ]
+        return f", most by {', '.join(shown)} in training and in validation, as the model reads them"
     try:
         side = TextSide(lab.bench.codecs[0])
         names = [repr(side.to_text([int(each)]).strip()) for each in best]
     except (ValueError, AttributeError, IndexError):
         return ""
     return f", most by {', '.join(names)}"
+
+
+def _feature_name(lab: Experiments, number: int, count: int) -> str:
+    """Return the name of one of `count` features: that of the codec, or its number."""
+    codec = lab.bench.codecs[0]
+    names = codec.feature_names() if hasattr(codec, "feature_names") else []
+    return names[number] if len(names) == count else f"feature {number + 1}"
 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (

@@ -16,13 +16,15 @@ from seqlab.models.interfaces import Stepper
 from seqlab.training.running_statistics import recomputed_buffers, running_statistics
 
 MIN_DEAD_SHARE = 0.5
-EMBEDDINGS = ("embedding", "positions", "embeddings", "spelling")
-"""Names of modules with a weight for each id, position or character."""
+EMBEDDINGS = ("embedding", "positions", "embeddings", "spelling", "ngrams")
+"""Names of modules with a weight for each id, position, character or n-gram, of which a batch has only some."""
 MIN_LAYER_UNITS = 8
 MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
 MAX_FIRST_LOSS, FIRST_LOSS_MARGIN = 1.2, 0.1
-"""Largest first loss: this factor times the loss of uniform outputs, plus a margin in nats."""
+"""Largest usual first loss: this factor times the loss of uniform outputs, plus a margin in nats."""
+EXTREME_FIRST_LOSS = 1.5
+"""Factor of the loss of uniform outputs, with the same margin, above which a first loss is a likely cause."""
 MIN_POSITIONS = 8
 MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
 """Range of the gradient of early positions, relative to that of late ones, in untrained healthy models."""
@@ -155,7 +157,8 @@ def check_first_loss(lab: Experiments) -> Iterator[Finding]:
     uniform, first = lab.uniform_loss, lab.fresh().losses(lab.train_sample)
     if not np.isfinite(first.mean) or first.mean > MAX_FIRST_LOSS * uniform + FIRST_LOSS_MARGIN:
         evidence = f"the loss of the untrained model is {first.mean:.3g}, that of uniform outputs {uniform:.3g}"
-        yield Finding("bad_initialization", evidence, 0.9)
+        is_usual = first.mean < EXTREME_FIRST_LOSS * uniform + FIRST_LOSS_MARGIN
+        yield Finding("bad_initialization", evidence, 0.6 if is_usual else 0.9)
 
 
 def check_direction(lab: Experiments) -> Iterator[Finding]:

@@ -73,6 +73,12 @@ def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
     return command
 
 
+def inspect_writing(lab: Experiments, cause: str) -> str:
+    """Return the command that lists unusual characters of texts; other data is written anew by hand, and checked."""
+    kinds = inspect_command("encoding", "mojibake", "character", "language")
+    return (kinds if lab.rows.are_ids or not lab.rows.inputs[0].size else check_again)(lab, cause)
+
+
 def retrain_with(change: Change) -> NextCommand:
     """Return the function of the command that trains anew with a changed config."""
     return lambda lab, cause: retrain_command(lab, change)
@@ -113,7 +119,7 @@ NEXT: Mapping[str, NextCommand] = MappingProxyType(
         "leakage": inspect_command("leak", "near_leak", drop=True),
         "duplicates": inspect_command("duplicate", "near_duplicate", drop=True),
         "mismatch": retrain_with(random_validation_rows),
-        "other_reading": inspect_command("encoding", "mojibake", "character", "language"),
+        "other_reading": inspect_writing,
         "too_little_data": retrain_with(more_regularized),
         "exploding_gradient": retrain_with(with_clipping),
         "saddle_point": retrain_with(another_seed),

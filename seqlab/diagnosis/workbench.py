@@ -3,9 +3,11 @@
 Nothing is written into the folder of the run: its cache is linked into a temporary folder.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -156,7 +158,7 @@ class Learner:
 
     def __init__(self, bench: Workbench, config: Config, weights: Mapping[str, Tensor] | None) -> None:
         self.bench, self.config = bench, config
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _without_messages():
             torch.manual_seed(config.seed)
             model_config = config.model.resolve(config.data)
             self.model = model_config.build(*bench.codecs)
@@ -261,6 +263,18 @@ class Learner:
         with seeded(self.config.seed, device) as generator, self.bench.device_context.autocast():
             context = replace(self.bench.context, generator=generator)
             return self.measured(self.model, batch.to(device), context)
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Do not log how weights are initialized, which the log of the run has, for each short training."""
+    training_logger = logging.getLogger("seqlab.training")
+    level = training_logger.level
+    training_logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        training_logger.setLevel(level)
 
 
 def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> list[DivisibleBatch]:
