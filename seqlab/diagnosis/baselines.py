@@ -87,33 +87,46 @@ class _Problem:
         pairs = [self.loss(outputs[rows], self.valid_targets[rows]) for rows in self.groups]
         return Losses(np.array([float(total) for total, _ in pairs]), np.array([count for _, count in pairs]))
 
-    def fit(self, model: nn.Module, *, is_constant: bool = False) -> Losses:
+    def fit_constant(self) -> Losses:
+        """Fit a prediction that is the same for all rows, and measure it."""
+        blind = replace(
+            self, inputs=torch.zeros(len(self.inputs), 1), valid_inputs=torch.zeros(len(self.valid_inputs), 1)
+        )
+        return blind.fit(zero_linear(1, self.num_outputs))
+
+    def fit(self, model: nn.Module) -> Losses:
         """Train a model, and measure it."""
-        inputs, valid_inputs = self.inputs, self.valid_inputs
-        if is_constant:
-            inputs, valid_inputs = torch.zeros(len(inputs), 1), torch.zeros(len(valid_inputs), 1)
 
         def mean_loss(outputs: Tensor) -> Tensor:
             self.check_time()
             total, count = self.loss(outputs, self.targets)
             return total / max(1.0, count)
 
-        fit_by_lbfgs(model, inputs, mean_loss)
+        fit_by_lbfgs(model, self.inputs, mean_loss)
         with torch.no_grad():
-            return self.measure(model(valid_inputs))
+            return self.measure(model(self.valid_inputs))
 
 
 def _row_models(lab: Experiments) -> Named:
     """Yield a constant, a linear model, nearest neighbors, and one hidden layer."""
     problem = _problem(lab)
     size, outputs = problem.inputs.size(1), problem.num_outputs
-    yield "a constant prediction", problem.fit(zero_linear(1, outputs), is_constant=True)
+    yield "a constant prediction", problem.fit_constant()
     yield "linear model", problem.fit(zero_linear(size, outputs))
     yield f"{NUM_NEIGHBORS} nearest neighbors", problem.measure(_neighbor_outputs(problem))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         layers = nn.Sequential(nn.Linear(size, HIDDEN_SIZE), nn.Tanh(), nn.Linear(HIDDEN_SIZE, outputs))
     yield f"one hidden layer of {HIDDEN_SIZE} units", problem.fit(layers)
+
+
+def constant_losses(lab: Experiments) -> Losses:
+    """Compute the losses of the best constant prediction for the validation rows, in the groups of `lab.final.valid`.
+
+    Raises:
+        LeftOut: the targets are neither labels of rows nor numbers.
+    """
+    return _problem(lab).fit_constant()
 
 
 def _problem(lab: Experiments) -> _Problem:

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.data.batch import IGNORE
 from seqlab.diagnosis.alignment import UNSHIFTED, Alignment, align, align_tokens
+from seqlab.diagnosis.baselines import constant_losses
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.linear_models import cross_fit_ridge
 from seqlab.diagnosis.row_features import BagsOfTokens, RowFeatures, Standardized, features_of_targets
 from seqlab.diagnosis.rows import Rows, features, row_keys
-from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
+from seqlab.diagnosis.simple_models import FoldedScores, area_under_roc, cross_fit
 from seqlab.diagnosis.writing import writing_difference
 from seqlab.objectives import TextSide
 
@@ -25,6 +27,8 @@ MIN_LEAKED, MIN_REPEATED = 0.05, 0.2
 MANY_REPEATED = 0.5
 """Share of repeated training rows from which they are a likely cause: short texts are often repeated on purpose."""
 MIN_ERRORS = 3.0
+MIN_PREDICTED = 0.05
+"""Share by which the loss of a run that predicts its targets is below that of a constant."""
 MIN_FIT = 0.02
 """Nats by which the targets of other rows must be worse for a source than its own."""
 MIN_SURE_ROWS, MIN_OVERCONFIDENCE, MAX_NOISY_ACCURACY = 30, 0.15, 0.85
@@ -62,38 +66,62 @@ def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
 
 
 def check_association(lab: Experiments) -> Iterator[Finding]:
-    """Predict held-out targets by a linear model, with their own targets and with permuted ones."""
+    """Predict held-out targets by simple models, with their own targets and with permuted ones."""
     rows = lab.rows.sample(MAX_SIMPLE_ROWS)
     if rows.target_kind == "label":
-        yield from check_labels(rows)
+        findings = check_labels(rows)
     elif rows.target_kind == "numbers":
-        yield from check_numbers(rows)
+        findings = check_numbers(rows)
     else:
         raise LeftOut("the targets are neither labels of rows nor numbers")
+    for finding in findings:
+        if finding.cause != "shuffled_labels" or not _predicts_targets(lab):
+            yield finding
+
+
+def _predicts_targets(lab: Experiments) -> bool:
+    """Return whether the run predicts validation targets clearly better than a constant does, from their inputs."""
+    try:
+        return lab.compare(constant_losses(lab), lab.final.valid).is_below(MIN_PREDICTED)
+    except LeftOut:
+        return False
 
 
 def check_labels(rows: Rows) -> Iterator[Finding]:
-    """Compare a linear model of the labels with one of permuted labels, and look for wrong labels."""
+    """Compare simple models of the labels with those of permuted labels, and look for wrong labels."""
+    rows = rows.take(np.flatnonzero(rows.labels() != IGNORE))
     labels = rows.labels()
-    num_classes = int(labels.max()) + 1
-    inputs = features(rows)
+    if len(np.unique(labels)) < 2:
+        raise LeftOut("all labels are equal")
+    inputs, num_classes = features(rows), int(labels.max()) + 1
     scores = cross_fit(inputs, labels, num_classes)
-    permuted = np.random.default_rng(4).permutation(labels)
-    chance = cross_fit(inputs, permuted, num_classes)
-    gain = scores.of(labels) - chance.of(permuted)
-    error = gain.std() / len(gain) ** 0.5
-    accuracy, majority = scores.accuracy(labels), np.bincount(labels).max() / len(labels)
-    if (
-        gain.mean() < MIN_ERRORS * error
-        and accuracy < majority + MIN_ERRORS * (majority * (1 - majority) / len(labels)) ** 0.5
-    ):
-        evidence = (
-            f"with permuted labels a linear model predicts other rows as well ({gain.mean():+.3f} ± {error:.3f} nats); "
-            f"its accuracy is {100 * accuracy:.0f}%, that of the most frequent label {100 * majority:.0f}%"
-        )
-        yield Finding("shuffled_labels", evidence, 0.95)
+    evidence = _missing_association(inputs, scores, labels)
+    if evidence:
+        kernel = _kernel_features(inputs)
+        if _missing_association(kernel, cross_fit(kernel, labels, num_classes), labels):
+            yield Finding("shuffled_labels", f"{evidence}; with a Gaussian kernel it predicts no better", 0.95)
         return
     yield from _check_label_noise(scores.log_probs, labels)
+
+
+def _missing_association(inputs: NDArray[np.float32], scores: FoldedScores, labels: NDArray[np.int64]) -> str:
+    """Return the figures of a linear model that predicts labels no better than permuted ones; "" if it does better."""
+    permuted = np.random.default_rng(4).permutation(labels)
+    gain = scores.of(labels) - cross_fit(inputs, permuted, scores.log_probs.shape[1]).of(permuted)
+    error = gain.std() / len(gain) ** 0.5
+    accuracy, majority = scores.accuracy(labels), np.bincount(labels).max() / len(labels)
+    chance = majority + MIN_ERRORS * (majority * (1 - majority) / len(labels)) ** 0.5
+    if gain.mean() >= MIN_ERRORS * error or accuracy >= chance:
+        return ""
+    return (
+        f"with permuted labels a linear model predicts other rows as well ({gain.mean():+.3f} ± {error:.3f} nats); "
+        f"its accuracy is {100 * accuracy:.0f}%, that of the most frequent label {100 * majority:.0f}%"
+    )
+
+
+def _kernel_features(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return random features (N, 256), of which a linear model approximates a Gaussian kernel of the inputs (N, D)."""
+    return Standardized(inputs).block(0, len(inputs))[:, inputs.shape[1] :]
 
 
 def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> Iterator[Finding]:
@@ -113,7 +141,7 @@ def _check_label_noise(log_probs: NDArray[np.float64], labels: NDArray[np.int64]
 
 
 def check_numbers(rows: Rows) -> Iterator[Finding]:
-    """Compare the squared error of a linear model of the numbers with their variance."""
+    """Compare the squared errors of simple models of the numbers with their variance."""
     numbers = rows.numbers()
     known = ~np.isnan(numbers).any(1)
     numbers, inputs = numbers[known], features(rows)[known]
@@ -122,17 +150,20 @@ def check_numbers(rows: Rows) -> Iterator[Finding]:
     targets = Standardized(numbers, num_random=0)
     folds = np.random.default_rng(1).permutation(len(numbers)) % NUM_FOLDS
     scaled = targets.block(0, len(numbers))
-    residual = ((scaled - cross_fit_ridge(Standardized(inputs, num_random=0), targets, folds)) ** 2).mean(1)
     baseline = (scaled**2).mean(1)
-    gain = baseline - residual
-    error = gain.std() / len(gain) ** 0.5
-    if gain.mean() < MIN_ERRORS * error:
-        evidence = (
-            f"a linear model of other rows changes the squared error from {baseline.mean():.3g} to "
-            f"{residual.mean():.3g} "
-            f"(gain {gain.mean():+.2g} ± {error:.1g})"
-        )
-        yield Finding("shuffled_labels", evidence, 0.75)
+    shown = []
+    for values in (inputs, _kernel_features(inputs)):
+        residual = ((scaled - cross_fit_ridge(Standardized(values, num_random=0), targets, folds)) ** 2).mean(1)
+        gain = baseline - residual
+        error = gain.std() / len(gain) ** 0.5
+        if gain.mean() >= MIN_ERRORS * error:
+            return
+        shown.append(f"to {residual.mean():.3g} (gain {gain.mean():+.2g} ± {error:.1g})")
+    evidence = (
+        f"a linear model of other rows changes the squared error from {baseline.mean():.3g} {shown[0]}, with a "
+        f"Gaussian kernel {shown[1]}"
+    )
+    yield Finding("shuffled_labels", evidence, 0.75)
 
 
 def check_alignment(lab: Experiments) -> Iterator[Finding]:

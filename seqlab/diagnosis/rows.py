@@ -49,10 +49,10 @@ class Rows:
         return self.take(np.sort(order))
 
     def labels(self) -> NDArray[np.int64]:
-        """Return the label of each row; raise LeftOut if the targets are not labels."""
+        """Return the label of each row, IGNORE for none; raise LeftOut if the targets are not labels."""
         if self.target_kind != "label":
             raise LeftOut("the targets are not labels of rows")
-        return np.array([target[0] for target in self.targets], np.int64)
+        return np.array([target[0] if target.size else IGNORE for target in self.targets], np.int64)
 
     def numbers(self) -> NDArray[np.float64]:
         """Return the numbers (N, O) of the rows; raise LeftOut if the targets are not numbers."""

@@ -12,20 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from contracts.trained import Trained
 from reference.temporary_parts import temporary_parts
 from torch import Tensor, nn
 
 from seqlab.cli.main import main
 from seqlab.data.arrays import ArrayCodec
-from seqlab.data.batch import collate_values
+from seqlab.data.batch import IGNORE, collate_values
 from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
 from seqlab.diagnosis.diagnose import diagnose
-from seqlab.diagnosis.experiments import Difference, Experiments
-from seqlab.diagnosis.finding import CAUSES, Finding
+from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
+from seqlab.diagnosis.finding import CAUSES, Finding, LeftOut
 from seqlab.diagnosis.next_commands import retrain_command, with_command
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
@@ -164,6 +165,43 @@ def test_shuffled_and_noisy_labels_are_found() -> None:
     clean, noisy, shuffled = (labelled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
     found = [causes(data_checks.check_labels(rows)) for rows in (clean, noisy, shuffled)]
     assert found == [set(), {"label_noise"}, {"shuffled_labels"}]
+
+
+def rows_of(inputs: Any, targets: Any, kind: Any) -> Rows:
+    """Return rows of vectors (N, D) with targets (N, O)."""
+    return Rows(list(inputs[:, None].astype(np.float32)), list(targets), np.arange(len(inputs)), kind)
+
+
+def test_targets_that_depend_on_the_inputs_in_a_nonlinear_way_are_not_shuffled() -> None:
+    rng = np.random.default_rng(4)
+    inputs = rng.normal(size=(1200, 3))
+    product = inputs[:, :1] * inputs[:, 1:2]
+    for targets, expected in ((product, set()), (rng.permutation(product), {"shuffled_labels"})):
+        assert causes(data_checks.check_numbers(rows_of(inputs, targets, "numbers"))) == expected
+        labels = (targets > 0).astype(np.int64)
+        assert causes(data_checks.check_labels(rows_of(inputs, labels, "label"))) == expected
+
+
+def test_labels_are_not_shuffled_if_the_run_predicts_them(lab_of: Callable[[str], Experiments]) -> None:
+    """The parity of many numbers, which simple models do not find: what the run reaches is the evidence."""
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(640, 12))
+    labels = (inputs > 0).sum(1) % 2
+    lab = lab_of("cnn, batch norm, mean of the last")
+    lab.rows = rows_of(inputs, labels[:, None], "label")
+    batch = collate_values(inputs[:, None].astype(np.float32), labels.astype(np.int64), range(640))
+    lab.valid_sample = [batch.select(part) for part in torch.arange(640).split(64)]
+    for loss, expected in ((0.1, set()), (0.69, {"shuffled_labels"})):
+        losses = Losses(np.linspace(0.9, 1.1, 10) * loss * 64, np.full(10, 64.0))
+        lab.final = Outcome(losses, losses, losses, 1)
+        assert causes(data_checks.check_association(lab)) == expected
+
+
+def test_rows_without_a_label_are_not_checked() -> None:
+    rows = labelled_rows(700)
+    for number in range(0, 700, 7):
+        rows.targets[number] = np.array([IGNORE] if number % 2 else [], np.int64)
+    assert causes(data_checks.check_labels(rows)) == set()
 
 
 def test_pairs_that_are_shifted_late_in_a_corpus_are_found(lab_of: Callable[[str], Experiments]) -> None:
