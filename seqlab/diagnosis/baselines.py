@@ -180,6 +180,8 @@ def _neighbor_outputs(problem: _Problem) -> Tensor:
     means = (targets[neighbors.indices].sum(1) + prior) / (neighbors.indices.size(1) + 1)
     if is_label:
         return means.log()
+    if targets.size(1) > 1 and torch.allclose(targets.sum(1), torch.ones(len(targets)), atol=1e-3):
+        return means.clamp_min(1e-3).log()  # probabilities of classes
     is_binary = bool(torch.isin(targets, torch.tensor([0.0, 1.0])).all())
     return torch.logit(means, eps=1e-3) if is_binary else means
 

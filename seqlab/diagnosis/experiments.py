@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from seqlab.data.batch import DivisibleBatch
 from seqlab.diagnosis.changes import Change, unchanged
@@ -18,6 +19,7 @@ from seqlab.diagnosis.finding import LeftOut
 from seqlab.diagnosis.rows import Rows, rows_of_batches
 from seqlab.diagnosis.workbench import Learner, Losses, Workbench, sample_rows, select_rows
 from seqlab.evaluation.metrics import line_statistics
+from seqlab.objectives import Loss
 from seqlab.training.step import NonFiniteUpdate
 
 SAMPLE_ROWS = 320
@@ -100,17 +102,13 @@ class Experiments:
     @cached_property
     def trained(self) -> Learner:
         """A learner with the weights of the run, for measurements only; LeftOut for a model without gradients."""
-        self._refuse_count_based()
+        self.bench.refuse_count_based()
         return self.bench.learner(weights=self.bench.weights)
 
     def fresh(self, change: Change = unchanged) -> Learner:
         """Return a learner with the weights at the start of a training; raise LeftOut for a model without gradients."""
-        self._refuse_count_based()
+        self.bench.refuse_count_based()
         return self.bench.learner(change(self.bench.config))
-
-    def _refuse_count_based(self) -> None:
-        if self.bench.config.model.is_count_based:
-            raise LeftOut("the model is estimated by counting")
 
     @cached_property
     def train_sample(self) -> list[DivisibleBatch]:
@@ -151,15 +149,18 @@ class Experiments:
 
     @cached_property
     def uniform_loss(self) -> float:
-        """Loss per unit of uniform outputs, in nats; for numbers, the variance of the targets."""
+        """Loss per unit of uniform outputs, in nats; for numbers and probabilities, the loss of outputs of 0."""
         rows = self.rows
         if rows.target_kind == "numbers":
-            values = rows.numbers()
-            is_binary = np.isin(values[~np.isnan(values)], (0, 1)).all()
-            return float(np.log(2)) if is_binary else float(np.nanvar(values, axis=0).mean())
+            losses = [self._loss_of_zeros(batch) for batch in self.train_sample]
+            return sum(float(loss.total) for loss in losses) / max(1.0, sum(float(loss.count) for loss in losses))
         if rows.target_kind == "tokens":
             return float(np.log(self.bench.codecs[1].vocab_size))
         return float(np.log(max(2, len(np.unique(np.concatenate(rows.targets))))))
+
+    def _loss_of_zeros(self, batch: Any) -> Loss:
+        """Compute the loss of outputs of 0 for rows with numbers."""
+        return self.trained.measured(lambda _: torch.zeros(batch.targets.shape), batch, self.bench.context)
 
     def compare(self, before: Losses, after: Losses) -> Difference:
         """Compare two measurements of the same groups of rows; the standard error is that of paired groups."""

@@ -45,7 +45,10 @@ def out_of_fold_losses(
 
     Raises:
         ValueError: there are too few folds, steps or rows.
+        LeftOut: the model is estimated by counting, or the rows cannot be divided.
+        NonFiniteUpdate: a training diverges.
     """
+    bench.refuse_count_based()
     rows = _single_rows(bench.train_rows)
     for name, value, minimum in (("folds", num_folds, 2), ("steps", num_steps, 1)):
         if value < minimum:

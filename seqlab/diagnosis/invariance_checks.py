@@ -135,7 +135,8 @@ def _refuse_random(learner: Learner, batch: DivisibleBatch) -> None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for seed in (1, 2):
             torch.manual_seed(seed)
-            totals.append(float(learner.objective(learner.model.eval(), batch, learner.bench.context).total))
+            on_device = batch.to(learner.bench.device_context.device)
+            totals.append(float(learner.objective(learner.model.eval(), on_device, learner.bench.context).total))
     if totals[0] != totals[1]:
         raise LeftOut("the loss is random")
 

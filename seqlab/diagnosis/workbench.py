@@ -145,6 +145,11 @@ class Workbench:
         src, tgt = self.codecs
         return StepContext(self.step, seed=self.config.seed, sides=(TextSide(src), TextSide(tgt)))
 
+    def refuse_count_based(self) -> None:
+        """Raise LeftOut for a model without gradients."""
+        if self.config.model.is_count_based:
+            raise LeftOut("the model is estimated by counting")
+
     def learner(self, config: Config | None = None, weights: Mapping[str, Tensor] | None = None) -> "Learner":
         """Build the model, objective and optimizer of a config (default: of the run).
 
@@ -243,7 +248,7 @@ class Learner:
         self.model.eval()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            return self.objective(self.model, batch, self.bench.context)
+            return self.objective(self.model, batch.to(self.bench.device_context.device), self.bench.context)
 
     @torch.no_grad()
     def losses(self, rows: Sequence[DivisibleBatch]) -> Losses:
