@@ -28,6 +28,8 @@ EXTREME_FIRST_LOSS = 1.5
 MIN_POSITIONS = 8
 MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
 """Range of the gradient of early positions, relative to that of late ones, in untrained healthy models."""
+SMALL_RATES, TINY_CHANGE = (0.1, 0.01, 1e-4), 1e-5
+"""Factors of the learning rate with which updates must lower the loss, and a relative change that can be rounding."""
 EXPLODED = 1e3
 """Norm of the gradient per unit that no healthy training has."""
 
@@ -165,15 +167,16 @@ def check_direction(lab: Experiments) -> Iterator[Finding]:
     """Take small updates: the loss of their rows must fall, and it must fall in the direction of better outputs."""
     rows = sample_rows(lab.bench.train_rows, 32)
     changes = []
-    for factor in (0.1, 0.01):
+    for factor in SMALL_RATES:
         learner = lab.fresh()
         before = learner.losses(rows).mean
         for _ in range(3):
             learner.update(rows, factor * lab.bench.config.optim.optimizer.lr)
         changes.append(learner.losses(rows).mean - before)
-    if min(changes) > 0 and all(np.isfinite(changes)):
+    if min(changes[:-1]) > 0 and changes[-1] > -TINY_CHANGE * abs(before) and all(np.isfinite(changes)):
         evidence = (
-            f"three updates with a tenth of the learning rate raised the loss of their own rows by {changes[0]:.3g}"
+            f"three updates with a tenth of the learning rate raised the loss of their own rows by {changes[0]:.3g}, "
+            f"and those with {SMALL_RATES[-1]:g} times the rate did not lower it"
         )
         yield Finding("wrong_sign", evidence, 0.96)
     final = lab.trained.losses(lab.train_sample).mean
