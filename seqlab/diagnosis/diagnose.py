@@ -54,6 +54,7 @@ class Diagnosis:
             lines += [f"{finding.level}: {finding.title} ({finding.cause}, {100 * finding.confidence:.0f}%)"]
             lines += [f"  {finding.evidence}"]
             lines += [f"  next: {finding.command}"] if finding.command else []
+            lines += [f"  page: {finding.page}"]
         lines += measurement_lines(self.measurements)
         if self.left_out:
             lines += ["", "left out:", *(f"  {question} {reason}" for question, reason in self.left_out)]

@@ -70,11 +70,15 @@ class Finding:
         """Whether the cause is likely, or only worth a look."""
         return "likely" if self.confidence >= LIKELY else "worth a look"
 
+    @property
+    def page(self) -> str:
+        """Section of the documentation that explains the cause."""
+        return f"{PAGE}#{self.cause.replace('_', '-')}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields for JSON."""
-        page = f"{PAGE}#{self.cause.replace('_', '-')}"
-        return {"title": self.title, "level": self.level, "page": page} | asdict(self)
+        return {"title": self.title, "level": self.level, "page": self.page} | asdict(self)
 
 
-class LeftOut(Exception):
+class LeftOut(ValueError):
     """A question makes no sense for a run, or cannot be answered; the message is the reason."""

@@ -9,13 +9,14 @@ from types import MappingProxyType
 from seqlab.diagnosis.changes import (
     Change,
     another_seed,
+    larger,
     more_regularized,
     random_validation_rows,
     with_clipping,
     with_lr,
 )
 from seqlab.diagnosis.experiments import Experiments
-from seqlab.diagnosis.finding import Finding
+from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.flat_config import flatten
 from seqlab.runs.folder import PLUGINS
@@ -64,11 +65,15 @@ def _remove_option(arguments: list[str], option: str) -> None:
 
 
 def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
-    """Return the function of the command that lists rows of some kinds, or writes the data without them."""
+    """Return the function of the command that lists rows of some kinds, or writes the data without them.
+
+    Without kinds, it lists those of all kinds and, of a run, the rows with the highest out-of-fold losses.
+    """
 
     def command(lab: Experiments, cause: str) -> str:
         rest = ["--drop", f"{lab.bench.folder.path.name}-rest"] if drop else []
-        return _command(lab, "inspect-data", [*_target(lab), "--kinds", *kinds, *rest])
+        chosen = ["--kinds", *kinds] if kinds else []
+        return _command(lab, "inspect-data", [*_target(lab), *chosen, *rest])
 
     return command
 
@@ -80,8 +85,19 @@ def inspect_writing(lab: Experiments, cause: str) -> str:
 
 
 def retrain_with(change: Change) -> NextCommand:
-    """Return the function of the command that trains anew with a changed config."""
-    return lambda lab, cause: retrain_command(lab, change)
+    """Return the function of the command that trains anew with a changed config.
+
+    Where the change has no effect on the config, it is the command that checks again after a change by hand.
+    """
+
+    def command(lab: Experiments, cause: str) -> str:
+        try:
+            is_changed = change(lab.bench.config) != lab.bench.config
+        except LeftOut:
+            is_changed = False
+        return retrain_command(lab, change) if is_changed else check_again(lab, cause)
+
+    return command
 
 
 def check_again(lab: Experiments, cause: str) -> str:
@@ -123,6 +139,7 @@ NEXT: Mapping[str, NextCommand] = MappingProxyType(
         "too_little_data": retrain_with(more_regularized),
         "exploding_gradient": retrain_with(with_clipping),
         "saddle_point": retrain_with(another_seed),
+        "model_too_small": retrain_with(larger),
         "dead_units": retrain_with(with_lr(1 / 3)),
     }
 )

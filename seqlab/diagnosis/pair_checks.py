@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seqlab.data.batch import DivisibleBatch, FrameBatch, Seq2SeqBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.next_commands import inspect_command
 from seqlab.diagnosis.workbench import Learner
 
 NUM_ROWS, NUM_TARGETS = 160, 4
@@ -32,9 +33,9 @@ def check_targets_of_sources(lab: Experiments) -> Iterator[Finding]:
         if share - MIN_ERRORS * error > MIN_SHARE:
             evidence = (
                 f"{100 * share:.0f}% ± {100 * error:.0f}% of {len(scores)} {split} sources fit their own target no "
-                "better than the targets of other rows, although the model is sure of most sources"
+                "better than the targets of other rows, although the model recognizes the own targets of many others"
             )
-            yield Finding("label_noise", evidence, 0.86)
+            yield Finding("label_noise", evidence, 0.86, inspect_command()(lab, "label_noise"))
             return
 
 
@@ -75,8 +76,8 @@ def _row_scores(learner: Learner, batch: DivisibleBatch) -> NDArray[np.float64]:
 def estimate_wrong_targets(scores: NDArray[np.float64]) -> tuple[float, float]:
     """Estimate the share of rows with the target of another source, and its standard error.
 
-    Of such rows, the scores of the own targets are distributed as those of other targets. A model that is unsure of
-    most rows says nothing: the share is 0.
+    Of such rows, the scores of the own targets are distributed as those of other targets. A model that
+    recognizes the own targets of less than 40% of the sources says nothing: the share is 0.
 
     Args:
         scores: (N, K): score of the own target of each source, in the first column, and of the targets of other rows.

@@ -22,8 +22,8 @@ from seqlab.data.arrays import ArrayCodec
 from seqlab.data.batch import IGNORE, collate_values
 from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
-from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
-from seqlab.diagnosis.changes import with_lr
+from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks, pair_checks
+from seqlab.diagnosis.changes import random_validation_rows, with_lr
 from seqlab.diagnosis.diagnose import diagnose
 from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
 from seqlab.diagnosis.finding import CAUSES, Finding, LeftOut
@@ -31,6 +31,8 @@ from seqlab.diagnosis.next_commands import retrain_command, with_command
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, open_run, random_steps, sample_rows
+from seqlab.objectives import Loss
+from seqlab.objectives.predictions import SoftmaxConfig, SquaredErrorConfig
 
 with temporary_parts():  # the module registers parts, which other tests must not see
     from benchmarks.diagnosis import faulty_parts
@@ -130,6 +132,55 @@ def test_an_objective_with_the_wrong_sign_is_found(
     lab = lab_of("transformer")
     lab.trained.measured = faulty_parts.NegatedLoss(lab.trained.measured)
     assert causes(gradient_checks.check_direction(lab)) == {"wrong_sign"}
+
+
+def test_a_rate_that_is_far_too_high_is_not_a_wrong_sign(
+    lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of("transformer")
+    lab.bench.config = with_lr(1e4)(lab.bench.config)
+    assert not causes(gradient_checks.check_direction(lab))
+    build = Workbench.learner
+
+    def negated(self: Workbench, *arguments: Any, **options: Any) -> Any:
+        learner = build(self, *arguments, **options)
+        learner.accumulator.module.objective = faulty_parts.NegatedLoss(learner.objective)
+        return learner
+
+    monkeypatch.setattr(Workbench, "learner", negated)
+    for factor in (1.0, 1e4):
+        lab = lab_of("transformer")
+        lab.bench.config = with_lr(factor)(lab.bench.config)
+        assert causes(gradient_checks.check_direction(lab)) == {"wrong_sign"}
+
+
+def test_the_first_loss_of_probabilities_of_classes_is_that_of_uniform_probabilities(
+    lab_of: Callable[[str], Experiments],
+) -> None:
+    lab = lab_of("cnn, batch norm, mean of the last")
+    targets = np.eye(5, dtype=np.float32)[np.arange(20) % 5]
+    batch = collate_values(np.zeros((20, 1, 3), np.float32), targets, range(20))
+    lab.rows = rows_of(np.zeros((20, 3)), targets, "numbers")
+    lab.train_sample = [batch]
+    lab.trained.measured = SoftmaxConfig().build()
+    assert lab.uniform_loss == pytest.approx(np.log(5))
+    lab = lab_of("cnn, batch norm, mean of the last")
+    lab.rows, lab.train_sample = rows_of(np.zeros((20, 3)), targets, "numbers"), [batch]
+    lab.trained.measured = SquaredErrorConfig().build()
+    assert lab.uniform_loss == pytest.approx(0.2)
+
+
+def test_losses_are_computed_on_the_device_of_the_model(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("transformer")
+    lab.bench.device_context = replace(lab.bench.device_context, device=torch.device("meta"))
+    devices: list[str] = []
+    lab.trained.objective = lambda model, batch, context: (
+        devices.append(batch.src.device.type) or Loss(torch.zeros(()), torch.ones(()))
+    )
+    lab.trained.training_loss(lab.bench.train_rows[0])
+    with pytest.raises(LeftOut):
+        list(invariance_checks.check_later_tokens(lab))
+    assert set(devices) == {"meta"}
 
 
 def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
@@ -325,6 +376,25 @@ def test_each_cause_has_a_command_that_the_parser_accepts(
         assert program == "seqlab"
         parser = import_module(f"seqlab.cli.{name.replace('-', '_')}").make_parser()
         assert parser.parse_args(arguments).target == (shortened or arguments)[0]
+
+
+def test_a_command_does_not_repeat_a_training_without_a_change(lab_of: Callable[[str], Experiments]) -> None:
+    lab = lab_of("cnn, batch norm, mean of the last")
+    lab.bench.config = random_validation_rows(lab.bench.config)
+    assert split(with_command(lab, Finding("mismatch", "", 1.0)).command)[:2] == ["seqlab", "diagnose"]
+    for cause in ("model_too_small", "too_little_data"):
+        assert split(with_command(lab, Finding(cause, "", 1.0)).command)[:2] == ["seqlab", "train"]
+
+
+def test_wrong_targets_of_sources_lead_to_the_rows_with_the_highest_losses(
+    lab_of: Callable[[str], Experiments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`inspect-data --kinds label_noise` is for labels only, and `--kinds` leaves the losses out."""
+    lab = lab_of("transformer")
+    monkeypatch.setattr(pair_checks, "target_scores", lambda learner, rows: np.zeros((160, 4)))
+    monkeypatch.setattr(pair_checks, "estimate_wrong_targets", lambda scores: (0.4, 0.01))
+    (found,) = pair_checks.check_targets_of_sources(lab)
+    assert split(with_command(lab, found).command) == ["seqlab", "inspect-data", str(lab.bench.folder.path)]
 
 
 def test_data_that_moved_is_named_before_anything_is_trained(

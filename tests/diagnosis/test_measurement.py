@@ -25,7 +25,7 @@ def test_measurements_are_shown_by_topic_and_are_no_findings(
     monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
     diagnosis = diagnose(trained_row("transformer").run, 1)
     assert [finding.cause for finding in diagnosis.findings] == ["clipping"]
-    assert diagnosis.lines()[3:] == [
+    assert diagnosis.lines()[4:] == [
         "",
         "loss in nats:",
         "  the run        0.5 ± 0.01",
