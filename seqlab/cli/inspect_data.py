@@ -75,8 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
         inspection = inspect(config, Path(folder), kinds, lambda name: logger.info("checking %s", name))
         is_ranked = is_run and arguments.steps and arguments.kinds is None
         losses = _highest_losses(run_dir, Path(folder), arguments) if is_ranked else []
-        if arguments.drop is not None:
-            logger.info("%s", write_rest(inspection, Path(arguments.drop)))
         if arguments.json:
             print(json_text(inspection.to_json() | {"out_of_fold_losses": losses}))
         else:
@@ -85,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
             if shown:
                 print("highest out-of-fold losses, in nats per unit:")
             print("".join(f"  {each['location']}: {each['loss']:.3g}\n" for each in shown), end="")
+        if arguments.drop is not None:  # after the report, which names the rows even where no file can be written
+            logger.info("%s", write_rest(inspection, Path(arguments.drop)))
     return FOUND if any(inspection.findings.count(kind) for kind in arguments.fail_on) else 0
 
 
@@ -106,13 +106,19 @@ def _make_config(recipe: str | None, overrides: "Sequence[Override]", folder: Pa
 
 
 def _highest_losses(run_dir: Path, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the location and the loss of the training rows with the highest out-of-fold losses."""
+    """Return the location and the loss of the training rows with the highest out-of-fold losses; none without any."""
+    from seqlab.diagnosis.finding import LeftOut
     from seqlab.diagnosis.fold_losses import out_of_fold_losses
     from seqlab.diagnosis.workbench import open_run
+    from seqlab.training.step import NonFiniteUpdate
 
     bench = open_run(run_dir, folder)
-    found = out_of_fold_losses(
-        bench, arguments.folds, arguments.steps, lambda fold: logger.info("training %d/%d", fold, arguments.folds)
-    )
+    try:
+        found = out_of_fold_losses(
+            bench, arguments.folds, arguments.steps, lambda fold: logger.info("training %d/%d", fold, arguments.folds)
+        )
+    except (LeftOut, NonFiniteUpdate) as error:
+        logger.warning("the rows are not ranked by their losses: %s", error)
+        return []
     highest = found.highest(max(MAX_LOSSES, arguments.rows))
     return [{"location": bench.task.locate(bench.data, index), "loss": loss} for index, loss in highest]

@@ -231,13 +231,14 @@ def _csv_row(row: dict[str, Any]) -> str:
     return ",".join(f'"{value}"'.replace('of "two"', 'of ""two""') for value in row.values()) + "\r\n"
 
 
-def test_arrays_cannot_be_dropped(tmp_path: Path) -> None:
+def test_arrays_cannot_be_dropped_but_are_reported(tmp_path: Path) -> None:
     rest = tmp_path / "rest"
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(1).random((40, 4), np.float32), y=np.arange(40) % 2)
-    status, _, err = run(
+    status, out, err = run(
         "inspect-data", "--data.train", tmp_path / "rows.npz", "--data.predicts", "class", "--drop", rest
     )
     assert (status, "only rows of tables" in err) == (2, True)
+    assert out.startswith("train: 36 rows, valid: 4 rows\n")
     assert not rest.exists()
 
 
@@ -275,3 +276,10 @@ def test_monolingual_text_has_no_checks_of_pairs(documents: str, tmp_path: Path)
         assert (lines_of(report, "empty"), lines_of(report, "duplicate")) == ([101], [102])
     else:
         assert "continuous" in report["left_out"]["empty"]
+
+
+def test_a_run_of_a_count_based_model_is_inspected_without_losses(trained_row: Any) -> None:
+    status, out, err = run("inspect-data", trained_row("ngram_lm").run, "--json")
+    assert status == 0, err
+    assert json.loads(out)["out_of_fold_losses"] == []
+    assert "the model is estimated by counting" in err
