@@ -82,7 +82,7 @@ class RunContents:
     def predictions(self) -> Predictions | None:
         """Predictions of the best checkpoint for the validation set; None without any, with a reason in `left_out`."""
         if not self.with_predictions:
-            self.left_out["predictions"] = "they are made when the training has finished, and with `--predictions`"
+            self.left_out["predictions"] = "they are made after the training, and without `--no_predictions`"
             return None
         if not checkpoint_steps(self.folder.checkpoints):
             self.left_out["predictions"] = self.failed_predictions = "the run has no checkpoint yet"
