@@ -323,14 +323,15 @@ def test_a_difference_must_exceed_its_share_its_error_and_that_of_uniform_output
 
 def test_samples_and_random_steps_contain_each_row_once_per_pass() -> None:
     rows = [
-        collate_values(np.zeros((count, 3), np.float32), np.zeros(count, np.int64), range(count)) for count in (37, 9)
+        collate_values(np.zeros((stop - start, 3), np.float32), np.zeros(stop - start, np.int64), range(start, stop))
+        for start, stop in ((0, 37), (37, 46))
     ]
     sample = sample_rows(rows, 100)
-    assert sum(len(batch) for batch in sample) == 46
+    assert sorted(index for batch in sample for index in batch.indices.tolist()) == list(range(46))
     steps = random_steps(rows, 5, seed=1)
-    seen = [index for _ in range(10) for batch in next(steps) for index in batch.indices.tolist()]
-    assert sorted(seen)[:1] == [0]
-    assert all(seen.count(index) >= 1 for index in range(37))
+    seen = [index for _ in range(20) for batch in next(steps) for index in batch.indices.tolist()]
+    for start in (0, 46):
+        assert sorted(seen[start : start + 46]) == list(range(46))
 
 
 def test_a_diagnosis_leaves_the_run_unchanged_and_is_complete(
