@@ -7,6 +7,7 @@ options, as in `seqlab train`.
 
 import argparse
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.base.json_text import json_text
 from seqlab.cli.config_options import ConfigParser, overrides_of
+from seqlab.cli.errors import printable
 from seqlab.cli.parser import Parser
 from seqlab.cli.train_config import find_target, make_config
 from seqlab.commands import FOUND, UsageError
@@ -51,13 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     fail_on = arguments.fail_on
     if fail_on is not None and fail_on not in (*LEVELS, *CAUSES):
         raise UsageError(f"`--fail-on` must be `likely`, `any` or a cause ({', '.join(CAUSES)}), but is {fail_on!r}")
-    if arguments.minutes <= 0:
-        raise UsageError(f"`--minutes` must be above 0, but is {arguments.minutes:g}")
+    if not 0 < arguments.minutes < math.inf:
+        raise UsageError(f"`--minutes` must be a finite number above 0, but is {arguments.minutes:g}")
     with TemporaryDirectory() as folder:
         path, minutes, shortened = _trained_run(arguments, Path(folder))
         with _question_bar() as on_question:
             diagnosis = diagnose(path, minutes, on_question, shortened)
-    print(json_text(diagnosis.to_json()) if arguments.json else "\n".join(diagnosis.lines()))
+    print(json_text(diagnosis.to_json()) if arguments.json else printable("\n".join(diagnosis.lines())))
     fails = (fail_on in ("any", each.cause) or (fail_on == "likely" == each.level) for each in diagnosis.findings)
     return FOUND if any(fails) else 0
 

@@ -11,8 +11,9 @@ from seqlab.cli.streams import STANDARD_OUTPUT
 from seqlab.commands import FOUND, INCOMPLETE
 from seqlab.remote_errors import is_user_error
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters that a terminal would execute, except tabs and line ends; texts from files may contain them."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Controls that a terminal would execute, and marks that turn the direction of text, except tabs and line ends; texts
+from files may contain them."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
 REFUSED_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
 """Errors of the system about the name of a file itself."""

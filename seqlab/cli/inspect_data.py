@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqlab.base.json_text import json_text
 from seqlab.cli.config_options import ConfigParser, overrides_of
+from seqlab.cli.errors import printable
 from seqlab.cli.parser import Parser
 from seqlab.cli.train_config import find_target, make_config, names_corpus
 from seqlab.commands import FOUND
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json_text(inspection.to_json() | {"out_of_fold_losses": losses}))
         else:
-            print("\n".join(inspection.lines(arguments.rows)))
+            print(printable("\n".join(inspection.lines(arguments.rows))))
             shown = losses[: arguments.rows]
             if shown:
                 print("highest out-of-fold losses, in nats per unit:")

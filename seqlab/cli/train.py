@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from seqlab.cli.config_options import ConfigParser, overrides_of
@@ -87,7 +88,7 @@ def _log_end(run_dir: Path) -> None:
     if steps and limit is not None and steps[-1] < planned and not config.model.is_count_based:
         minutes = read_state(folder.checkpoints / checkpoint_name(steps[-1]))["progress"]["minutes"]
         outcome = f"out of time after {steps[-1]:,} of {planned:,} steps" if minutes >= limit else outcome
-    logger.info("%s: %s (next: %s)", outcome, run_dir, config.data.next_command.format(run_dir))
+    logger.info("%s: %s (next: %s)", outcome, run_dir, config.data.next_command.format(quote(str(run_dir))))
 
 
 def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") -> int:

@@ -15,7 +15,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "shuffled_labels": "the inputs do not determine the targets: they may be shuffled",
         "label_noise": "part of the targets are wrong",
         "shifted_pairs": "inputs and targets are shifted against each other from one row on",
-        "swapped_sides": "some rows have source and target swapped",
+        "swapped_sides": "source and target are exchanged in one of the splits",
         "leakage": "validation rows are also in the training data",
         "duplicates": "many training rows are repeated",
         "mismatch": "validation rows differ from training rows",

@@ -23,7 +23,7 @@ MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
 MAX_FIRST_LOSS, FIRST_LOSS_MARGIN = 1.2, 0.1
 """Largest usual first loss: this factor times the loss of uniform outputs, plus a margin in nats."""
-EXTREME_FIRST_LOSS = 1.5
+EXTREME_FIRST_LOSS, EXTREME_OF_NUMBERS = 1.5, 10.0
 """Factor of the loss of uniform outputs, with the same margin, above which a first loss is a likely cause."""
 MIN_POSITIONS = 8
 MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
@@ -157,10 +157,12 @@ def check_first_loss(lab: Experiments) -> Iterator[Finding]:
     if lab.rows.target_kind == "tokens" and not (isinstance(lab.trained.model, Stepper) and outputs == "tokens"):
         raise LeftOut("the loss of uniform outputs is not known")
     uniform, first = lab.uniform_loss, lab.fresh().losses(lab.train_sample)
-    if not np.isfinite(first.mean) or first.mean > MAX_FIRST_LOSS * uniform + FIRST_LOSS_MARGIN:
+    are_numbers = lab.rows.target_kind == "numbers"  # whose loss grows with the square of the outputs
+    usual, extreme = (EXTREME_OF_NUMBERS,) * 2 if are_numbers else (MAX_FIRST_LOSS, EXTREME_FIRST_LOSS)
+    if not np.isfinite(first.mean) or first.mean > usual * uniform + FIRST_LOSS_MARGIN:
         evidence = f"the loss of the untrained model is {first.mean:.3g}, that of uniform outputs {uniform:.3g}"
-        is_usual = first.mean < EXTREME_FIRST_LOSS * uniform + FIRST_LOSS_MARGIN
-        yield Finding("bad_initialization", evidence, 0.6 if is_usual else 0.9)
+        is_moderate = first.mean < extreme * uniform + FIRST_LOSS_MARGIN
+        yield Finding("bad_initialization", evidence, 0.6 if is_moderate else 0.9)
 
 
 def check_direction(lab: Experiments) -> Iterator[Finding]:

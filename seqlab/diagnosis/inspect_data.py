@@ -50,7 +50,7 @@ class Inspection:
                 note = hits.note(number)
                 report.append(f"  {self._locate(hits, number)}: {note}" if note else f"  {self._locate(hits, number)}")
         absent = [kind for kind in KINDS if not self.findings.count(kind) and kind not in self.findings.left_out]
-        report.append(f"nothing found: {', '.join(absent) or '-'}")
+        report += [f"nothing found: {', '.join(absent)}"] if absent else []
         left_out = self.findings.left_out.items()
         report += [f"left out: {kind} ({reason})" for kind, reason in left_out if reason != NOT_REQUESTED]
         return report

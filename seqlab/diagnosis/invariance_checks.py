@@ -42,6 +42,7 @@ def _score(learner: Learner, batch: Any, num_positions: int) -> float:
     """Return the log-probability of the first target tokens of all rows."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
+        batch = batch.to(learner.bench.device_context.device)
         return float(learner.model.eval()(batch).scores(batch.tgt_out)[:, :num_positions].sum())
 
 

@@ -23,6 +23,9 @@ SURE_ROWS = 0.4
 """Share of the sources whose own target must have a higher score than 99% of the targets of other rows."""
 COMPARED = 0.75
 """Quantile of the scores of other targets below which wrong targets are counted."""
+MAX_BETWEEN = 0.15
+"""Share of the right targets that may have scores as low as those of other targets if wrong targets are a likely cause:
+without such a gap, the model may simply be unsure of some sources."""
 
 
 def check_targets_of_sources(lab: Experiments) -> Iterator[Finding]:
@@ -31,12 +34,23 @@ def check_targets_of_sources(lab: Experiments) -> Iterator[Finding]:
         scores = target_scores(lab.trained, rows)
         share, error = estimate_wrong_targets(scores)
         if share - MIN_ERRORS * error > MIN_SHARE:
+            confidence = 0.86 if share_between(scores, share) < MAX_BETWEEN else 0.6
             evidence = (
                 f"{100 * share:.0f}% ± {100 * error:.0f}% of {len(scores)} {split} sources fit their own target no "
                 "better than the targets of other rows, although the model recognizes the own targets of many others"
             )
-            yield Finding("label_noise", evidence, 0.86, inspect_command()(lab, "label_noise"))
+            yield Finding("label_noise", evidence, confidence, inspect_command()(lab, "label_noise"))
             return
+
+
+def recognizes_targets(lab: Experiments) -> bool:
+    """Return whether the run tells the own targets of validation sources from others more often than by chance."""
+    try:
+        is_own = target_scores(lab.trained, lab.valid_sample).argmax(axis=1) == 0
+    except LeftOut:
+        return False
+    chance = 1 / NUM_TARGETS
+    return bool(is_own.mean() > chance + MIN_ERRORS * (chance * (1 - chance) / len(is_own)) ** 0.5)
 
 
 def target_scores(learner: Learner, rows: Sequence[DivisibleBatch]) -> NDArray[np.float64]:
@@ -87,6 +101,13 @@ def estimate_wrong_targets(scores: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 0.0
     among_others = float((own < np.quantile(others, COMPARED)).mean())
     return among_others / COMPARED, (among_others * (1 - among_others) / len(own)) ** 0.5 / COMPARED
+
+
+def share_between(scores: NDArray[np.float64], wrong_share: float) -> float:
+    """Return the share of the right targets with scores as low as those of other targets, given that of wrong ones."""
+    own, others = scores[:, 0], scores[:, 1:]
+    is_low = float((own < np.quantile(others, 0.99)).mean())
+    return max(0.0, is_low - 0.99 * wrong_share) / (1 - wrong_share)
 
 
 QUESTIONS: Sequence[tuple[str, Any]] = (

@@ -41,7 +41,9 @@ def check_length(lab: Experiments) -> Iterator[Finding]:
         higher = lab.run("trained", lr_factor=factor)
         faster = lab.compare(same.valid, higher.valid)
         learned = lab.compare(lab.final.train, higher.train).is_below(MIN_DROP)
-        if learned and faster.is_below(MIN_DROP) and lab.compare(lab.final.valid, higher.valid).is_below(2 * MIN_DROP):
+        is_main = faster.value < gain.value  # else training was too short, at a rate that could be higher, too
+        total = lab.compare(lab.final.valid, higher.valid)
+        if is_main and learned and faster.is_below(MIN_DROP) and total.is_below(2 * MIN_DROP):
             evidence = (
                 f"{same.num_updates} more updates with {factor:g} times the learning rate instead of the same changed "
                 f"the validation loss {faster}"
@@ -134,12 +136,13 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
     """Train a model that is wider: it must not beat the run on training and validation rows."""
     wide = lab.run("fresh", "larger", larger)
     train, valid = lab.compare(lab.final.train, wide.train), lab.compare(lab.final.valid, wide.valid)
-    same = lab.run("trained")
-    longer = lab.compare(same.valid, wide.valid)
-    if train.is_below(MIN_DROP) and valid.is_below(MIN_DROP) and longer.is_below(MIN_DROP):
+    # It must also beat as many updates of a model of the same size, from the weights of the run and from new ones.
+    of_same_size = [lab.compare(lab.run(start).valid, wide.valid) for start in ("trained", "fresh")]
+    if all(each.is_below(MIN_DROP) for each in (train, valid, *of_same_size)):
         evidence = (
             f"a wider model reaches in {wide.num_updates} updates a lower loss than the run: training "
-            f"{train}, validation {valid}"
+            f"{train}, validation {valid}; it is lower than that of a new model of the same size, too "
+            f"({of_same_size[1]})"
         )
         yield Finding("model_too_small", evidence, 0.84, retrain_command(lab, larger))
 

@@ -9,7 +9,7 @@ import torch
 from contracts.trained import Trained
 
 from seqlab.diagnosis.experiments import Experiments
-from seqlab.diagnosis.pair_checks import estimate_wrong_targets, target_scores
+from seqlab.diagnosis.pair_checks import MAX_BETWEEN, estimate_wrong_targets, share_between, target_scores
 from seqlab.diagnosis.workbench import open_run
 
 
@@ -27,6 +27,17 @@ def test_a_model_that_cannot_tell_targets_apart_says_nothing() -> None:
     scores = np.random.default_rng(2).normal(0, 1, (4000, 4))
     scores[:, 0] += 1
     assert estimate_wrong_targets(scores) == (0, 0)
+
+
+def test_wrong_targets_leave_a_gap_that_unsure_models_lack() -> None:
+    rng = np.random.default_rng(3)
+    wrong, unsure = rng.normal(0, 1, (2, 4000, 4))
+    is_right = rng.random(4000) >= 0.4
+    wrong[is_right, 0] = rng.normal(8, 1, int(is_right.sum()))
+    unsure[:, 0] = rng.normal(2.5, 2.5, 4000)
+    gaps = [share_between(scores, estimate_wrong_targets(scores)[0]) for scores in (wrong, unsure)]
+    assert gaps[0] < 0.02
+    assert gaps[1] > MAX_BETWEEN
 
 
 def test_scores_compare_the_log_probabilities_of_targets(
