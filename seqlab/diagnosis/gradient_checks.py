@@ -48,22 +48,35 @@ def check_gradients(lab: Experiments) -> Iterator[Finding]:
     if frozen:
         shown = ", ".join(frozen[:3])
         yield Finding("no_gradient", f"{len(frozen)} parameters are not trained (`requires_grad`): {shown}", 0.75)
-    yield from _check_units(lab, trained)
+    yield from _check_units(lab, trained, fresh)
     yield from _check_layers(lab, fresh, set(silent))
 
 
-def _check_units(lab: Experiments, gradients: dict[str, Tensor]) -> Iterator[Finding]:
-    """Look for layers most of whose outputs have no gradient: units that are 0 for all rows."""
-    worst, name = 0.0, ""
-    for each, gradient in _layer_gradients(lab.trained.model, gradients).items():
-        rows = gradient.flatten(1).abs().amax(1)
-        if len(rows) >= MIN_LAYER_UNITS and float(rows.max()) > 0:
-            share = float((rows <= 1e-9 * rows.max()).float().mean())
-            if share > worst:
-                worst, name = share, each
-    if worst >= MIN_DEAD_SHARE:
-        evidence = f"{100 * worst:.0f}% of the units of {name} have no gradient for any of the rows"
-        yield Finding("dead_units", evidence, 0.9)
+def _check_units(lab: Experiments, trained: dict[str, Tensor], fresh: dict[str, Tensor]) -> Iterator[Finding]:
+    """Look for layers most of whose outputs have no gradient: units that are 0 for all rows.
+
+    Units that died in training are rather an effect, such as of a learning rate that is too high.
+    """
+    shares, at_start = (
+        {name: _dead_share(gradient) for name, gradient in _layer_gradients(lab.trained.model, gradients).items()}
+        for gradients in (trained, fresh)
+    )
+    name = max(shares, key=shares.__getitem__, default="")
+    if name and shares[name] >= MIN_DEAD_SHARE:
+        was_dead = at_start[name] >= MIN_DEAD_SHARE
+        evidence = (
+            f"{100 * shares[name]:.0f}% of the units of {name} have no gradient for any of the rows; with the initial "
+            f"weights {100 * at_start[name]:.0f}%"
+        )
+        yield Finding("dead_units", evidence, 0.9 if was_dead else 0.65)
+
+
+def _dead_share(gradient: Tensor) -> float:
+    """Return the share of the units, the rows of a matrix, whose gradient is 0; 0 for few units or no gradient."""
+    rows = gradient.flatten(1).abs().amax(1)
+    if len(rows) < MIN_LAYER_UNITS or not float(rows.max()) > 0:
+        return 0.0
+    return float((rows <= 1e-9 * rows.max()).float().mean())
 
 
 def _check_layers(lab: Experiments, gradients: dict[str, Tensor], silent: set[str]) -> Iterator[Finding]:
