@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.diagnosis.linear_models import LinearModel, Moments, Probabilities, fit_choice
-from seqlab.diagnosis.row_features import BagsOfTokens, Matrix, RowFeatures, Standardized, features_of_targets
+from seqlab.diagnosis.row_features import BagsOfTokens, Matrix, RowFeatures
 
 OFFSETS = np.arange(-5, 6)
 """Offsets of the target of a row that are compared."""
@@ -72,24 +72,6 @@ class Alignment:
             if index != UNSHIFTED and gains.mean() >= MIN_ADVANTAGE:
                 found.append(Shift(start, stop, int(OFFSETS[index]), float(gains.sum())))
         return found
-
-
-def find_shift(
-    src_rows: Sequence[NDArray[np.integer[Any]]], tgt_rows: Sequence[NDArray[np.integer[Any]]]
-) -> Shift | None:
-    """Find the first rows of pairs of token ids from which on the targets are shifted; None if there are none.
-
-    The ids may be of words, subwords or characters, of one vocabulary or two.
-    """
-    return next(iter(align_tokens(src_rows, tgt_rows).shifts()), None)
-
-
-def find_label_shift(features: NDArray[Any], targets: NDArray[Any]) -> Shift | None:
-    """Find the first rows from which on labels (N,) or numbers (N,) or (N, D) are shifted against features (N, D).
-
-    Features of integers are numbers too. Labels are integers; a negative label is none.
-    """
-    return next(iter(align(Standardized(features), features_of_targets(targets)).shifts()), None)
 
 
 def align_tokens(

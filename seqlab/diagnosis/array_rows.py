@@ -86,8 +86,9 @@ def _check_shift(rows: ArrayRows) -> Iterator[Hits]:
 
 def _check_labels(rows: ArrayRows) -> Iterator[Hits]:
     first = duplicate_rows(rows.features)
+    differs = (rows.targets != rows.targets[first]) & (np.minimum(rows.targets, rows.targets[first]) >= 0)
     yield Hits.of_mask(
-        "label_conflict", rows.split, rows.targets != rows.targets[first], np.ones(len(rows)), lambda row: (
+        "label_conflict", rows.split, differs, np.ones(len(rows)), lambda row: (
             f"class {rows.targets[row]}, but class {rows.targets[first[row]]} in {rows.locate(int(first[row]))}"
         )
     )  # fmt: skip

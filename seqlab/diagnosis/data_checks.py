@@ -197,7 +197,7 @@ def check_alignment(lab: Experiments) -> Iterator[Finding]:
 
 def _align(rows: Rows) -> Alignment:
     """Compute the offsets of the targets of rows; raise LeftOut for rows without targets of their own."""
-    if not rows.inputs[0].size or rows.target_kind == "labels of positions":
+    if not rows.has_inputs or rows.target_kind == "labels of positions":
         raise LeftOut("the rows have no targets of their own")
     if rows.are_ids and rows.target_kind == "tokens":
         return align_tokens(rows.inputs, rows.targets)
@@ -209,7 +209,7 @@ def _align(rows: Rows) -> Alignment:
 
 def check_sides(lab: Experiments) -> Iterator[Finding]:
     """Compare the characters of the sources and targets of training and validation rows."""
-    if lab.rows.target_kind != "tokens" or not lab.rows.are_ids or not lab.rows.inputs[0].size:
+    if lab.rows.target_kind != "tokens" or not lab.rows.are_ids or not lab.rows.has_inputs:
         raise LeftOut("the rows are not pairs of texts")
     profiles = []
     for rows in (lab.rows.sample(MAX_SIMPLE_ROWS), lab.valid_array_rows.sample(MAX_SIMPLE_ROWS)):
@@ -272,7 +272,7 @@ def check_split(lab: Experiments) -> Iterator[Finding]:
         raise LeftOut("the task does not list the validation rows")
     train, valid = lab.rows.sample(MAX_SIMPLE_ROWS // 2), lab.valid_array_rows.sample(MAX_SIMPLE_ROWS // 2)
     targets = [*train.targets, *valid.targets]
-    texts = [*train.inputs, *valid.inputs] if train.inputs[0].size else targets  # of a language model
+    texts = [*train.texts, *valid.texts]
     unk_id = _unk_id(lab) if train.are_ids else None
     known = texts if unk_id is None else [row[row != unk_id] for row in texts]  # training rows have no unknown tokens
     joined = Rows(known, targets, np.arange(len(targets)), train.target_kind)
@@ -320,22 +320,15 @@ def _reading_difference(lab: Experiments, train: Rows, valid: Rows, area: float)
     unk_id = _unk_id(lab)
     if not train.are_ids or unk_id is None:
         return ""
-    rare, unknown = _share_of_rare(lab.rows), float((np.concatenate(_texts(valid)) == unk_id).mean())
+    rare, unknown = _share_of_rare(lab.rows), float((np.concatenate(valid.texts) == unk_id).mean())
     if unknown > UNKNOWN_FACTOR * rare + MIN_UNKNOWN:
         return (
             f"{100 * unknown:.1f}% of the validation tokens are unknown, but only {100 * rare:.1f}% of the training "
             "tokens are in no other row"
         )
-    side = TextSide(lab.bench.codecs[0 if train.inputs[0].size else 1])
-    texts, valid_texts = (
-        side.to_texts([row[row != unk_id].tolist() for row in _texts(rows)]) for rows in (train, valid)
-    )
+    side = TextSide(lab.bench.codecs[0 if train.has_inputs else 1])
+    texts, valid_texts = (side.to_texts([row[row != unk_id].tolist() for row in rows.texts]) for rows in (train, valid))
     return writing_difference(texts, valid_texts, area)
-
-
-def _texts(rows: Rows) -> list[NDArray[Any]]:
-    """Return the ids of the sources, or those of the targets of a language model."""
-    return rows.inputs if rows.inputs[0].size else rows.targets
 
 
 def _unk_id(lab: Experiments) -> int | None:
@@ -348,8 +341,8 @@ def _unk_id(lab: Experiments) -> int | None:
 
 def _share_of_rare(rows: Rows) -> float:
     """Return the share of tokens that are in no other row: of unknown tokens in new rows of the same kind."""
-    counts = Counter(index for row in _texts(rows) for index in set(row.tolist()))
-    tokens = Counter(index for row in _texts(rows) for index in row.tolist())
+    counts = Counter(index for row in rows.texts for index in set(row.tolist()))
+    tokens = Counter(index for row in rows.texts for index in row.tolist())
     return sum(tokens[index] for index, count in counts.items() if count == 1) / max(1, sum(tokens.values()))
 
 

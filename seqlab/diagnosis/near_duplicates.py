@@ -17,8 +17,8 @@ NUM_BANDS, BAND_ROWS = 12, 5
 MIN_SIMILARITY = 0.8
 MIN_SHINGLES = 40
 """Number of distinct shingles below which rows are too short to be compared."""
-TEXT_SHINGLE, ID_SHINGLE = 5, 3
-"""Number of characters or ids of a shingle."""
+TEXT_SHINGLE = 5
+"""Number of characters of a shingle."""
 BLOCK_ROWS = 2000
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -31,26 +31,6 @@ class NearDuplicate:
     earlier: int
     similarity: float
     """Jaccard similarity of their shingles."""
-
-
-def near_duplicate_texts(texts: Sequence[str], threshold: float = MIN_SIMILARITY) -> list[NearDuplicate]:
-    """Find texts that are similar to an earlier one, ignoring case and spaces; exact copies are among them."""
-
-    def shingles(start: int, stop: int) -> list[Hashes]:
-        return shingles_of_texts([texts[row] for row in range(start, stop)])
-
-    return near_duplicates(len(texts), shingles, threshold)
-
-
-def near_duplicate_ids(
-    rows: Sequence[NDArray[np.integer[Any]]], threshold: float = MIN_SIMILARITY
-) -> list[NearDuplicate]:
-    """Find rows of token ids that are similar to an earlier one; exact copies are among them."""
-
-    def shingles(start: int, stop: int) -> list[Hashes]:
-        return shingles_of_ids([np.asarray(rows[row]) for row in range(start, stop)], ID_SHINGLE)
-
-    return near_duplicates(len(rows), shingles, threshold)
 
 
 def duplicate_rows(features: NDArray[Any]) -> NDArray[np.int64]:

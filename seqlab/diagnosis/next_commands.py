@@ -81,7 +81,7 @@ def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
 def inspect_writing(lab: Experiments, cause: str) -> str:
     """Return the command that lists unusual characters of texts; other data is written anew by hand, and checked."""
     kinds = inspect_command("encoding", "mojibake", "character", "language")
-    return (kinds if lab.rows.are_ids or not lab.rows.inputs[0].size else check_again)(lab, cause)
+    return (kinds if lab.rows.are_ids or not lab.rows.has_inputs else check_again)(lab, cause)
 
 
 def retrain_with(change: Change) -> NextCommand:

@@ -36,6 +36,16 @@ class Rows:
         """Whether the inputs are ids, not numbers."""
         return bool(self.inputs) and self.inputs[0].dtype.kind == "i"
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the rows have inputs beside their targets, unlike those of a language model."""
+        return any(each.size for each in self.inputs)
+
+    @property
+    def texts(self) -> list[NDArray[Any]]:
+        """The inputs, or the targets of a language model."""
+        return self.inputs if self.has_inputs else self.targets
+
     def take(self, numbers: NDArray[np.int64]) -> "Rows":
         """Return some of the rows."""
         chosen = numbers.tolist()
@@ -116,7 +126,7 @@ def features(rows: Rows) -> NDArray[np.float32]:
     Numbers of equal shape are flattened. Of others, the features are means and standard deviations over all frames, and
     means over the three thirds.
     """
-    if not len(rows) or not rows.inputs[0].size:
+    if not rows.has_inputs:
         raise LeftOut("the rows have no inputs")
     if rows.are_ids:
         return _id_counts(rows.inputs)

@@ -5,7 +5,16 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from seqlab.diagnosis.alignment import UNSHIFTED, align_tokens, find_label_shift, find_shift, most_probable_path
+from seqlab.diagnosis.alignment import UNSHIFTED, Alignment, Shift, align, align_tokens, most_probable_path
+from seqlab.diagnosis.row_features import Standardized, features_of_targets
+
+
+def first_shift(alignment: Alignment) -> Shift | None:
+    return next(iter(alignment.shifts()), None)
+
+
+def label_shift(features: np.ndarray, targets: np.ndarray) -> Shift | None:
+    return first_shift(align(Standardized(features), features_of_targets(targets)))
 
 
 def translations(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -21,7 +30,7 @@ def translations(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.n
 def test_missing_targets_shift_the_pairs_from_their_row_on(at: int, removed: int) -> None:
     src, tgt = translations(300)
     tgt = tgt[:at] + tgt[at + removed :]
-    shift = find_shift(src[: len(tgt)], tgt)
+    shift = first_shift(align_tokens(src[: len(tgt)], tgt))
     assert shift is not None
     assert at - 2 <= shift.start <= at + removed + 2
     assert (shift.stop, shift.offset) == (len(tgt), -removed)
@@ -38,14 +47,14 @@ def test_a_shift_ends_where_the_other_side_lacks_a_row_too() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_true_pairs_and_unrelated_rows_have_no_shift(seed: int) -> None:
     src, tgt = translations(200, seed)
-    assert find_shift(src, tgt) is None
-    assert find_shift(src, translations(200, seed + 100)[1]) is None
+    assert first_shift(align_tokens(src, tgt)) is None
+    assert first_shift(align_tokens(src, translations(200, seed + 100)[1])) is None
 
 
 def test_few_rows_or_empty_rows_have_no_shift() -> None:
-    assert find_shift([], []) is None
+    assert first_shift(align_tokens([], [])) is None
     empty = [np.zeros(0, np.int64)] * 100
-    assert find_shift(empty, empty) is None
+    assert first_shift(align_tokens(empty, empty)) is None
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "vectors", "nonlinear"])
@@ -58,18 +67,18 @@ def test_labels_and_numbers_shift_against_features(kind: str) -> None:
         "vectors": features @ rng.standard_normal((6, 2)),
         "nonlinear": (np.abs(features[:, 0]) > 0.7).astype(np.int64),
     }[kind]
-    assert find_label_shift(features, targets) is None
-    shift = find_label_shift(features[:-1], np.delete(targets, 300, axis=0))
+    assert label_shift(features, targets) is None
+    shift = label_shift(features[:-1], np.delete(targets, 300, axis=0))
     assert shift is not None
     assert shift.offset == -1
     assert abs(shift.start - 300) <= 10
-    assert find_label_shift(features, rng.permutation(targets)) is None
+    assert label_shift(features, rng.permutation(targets)) is None
 
 
 def test_sorted_labels_have_no_shift() -> None:
     rng = np.random.default_rng(2)
     labels = np.sort(rng.integers(0, 3, 300))
-    assert find_label_shift(np.eye(3)[labels] + 0.3 * rng.standard_normal((300, 3)), labels) is None
+    assert label_shift(np.eye(3)[labels] + 0.3 * rng.standard_normal((300, 3)), labels) is None
 
 
 def test_the_path_has_the_highest_score_of_all() -> None:

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from seqlab.diagnosis.label_noise import label_ratios
 from seqlab.diagnosis.languages import CharacterModel
 from seqlab.diagnosis.linear_models import NO_FOLD, RIDGE, cross_fit_ridge
-from seqlab.diagnosis.near_duplicates import duplicate_rows, jaccard, near_duplicate_ids, near_duplicate_texts
+from seqlab.diagnosis.near_duplicates import duplicate_rows, jaccard, near_duplicates, shingles_of_texts
 from seqlab.diagnosis.row_features import Standardized
 from seqlab.diagnosis.text_quality import character_fault, mojibake
 
@@ -56,7 +56,7 @@ def test_near_duplicates_equal_those_of_all_pairs() -> None:
         if len(sets[row] & sets[earlier]) / len(sets[row] | sets[earlier]) >= 0.8
         and min(len(sets[row]), len(sets[earlier])) >= 40
     }
-    found = near_duplicate_texts(texts)
+    found = near_duplicates(len(texts), lambda start, stop: shingles_of_texts(texts[start:stop]))
     assert {(pair.row, pair.earlier) for pair in found} <= similar
     kept = set(range(len(texts))) - {pair.row for pair in found}
     missed = [(row, earlier) for row, earlier in similar if {row, earlier} <= kept]
@@ -64,12 +64,8 @@ def test_near_duplicates_equal_those_of_all_pairs() -> None:
     assert len(found) >= 5
 
 
-def test_near_duplicate_ids_and_equal_features() -> None:
+def test_rows_with_equal_features_are_found() -> None:
     rng = np.random.default_rng(0)
-    rows = [rng.integers(0, 1000, 80) for _ in range(50)]
-    changed = rows[7].copy()
-    changed[40] += 1
-    assert [(pair.row, pair.earlier) for pair in near_duplicate_ids([*rows, changed])] == [(50, 7)]
     features = rng.standard_normal((30, 4))
     features[20] = features[3]
     assert np.flatnonzero(duplicate_rows(features) != np.arange(30)).tolist() == [20]
