@@ -71,17 +71,30 @@ def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
     """
 
     def command(lab: Experiments, cause: str) -> str:
-        rest = ["--drop", f"{lab.bench.folder.path.name}-rest"] if drop else []
+        if not _can_be_inspected(lab):
+            return check_again(lab, cause)
+        rest = ["--drop", f"{lab.bench.folder.path.name}-rest"] if drop and _can_be_dropped(lab) else []
         chosen = ["--kinds", *kinds] if kinds else []
         return _command(lab, "inspect-data", [*_target(lab), *chosen, *rest])
 
     return command
 
 
+def _can_be_inspected(lab: Experiments) -> bool:
+    """Return whether `inspect-data` compares the rows: not recordings with transcripts, nor a continuous text."""
+    is_transcribed = lab.rows.target_kind == "tokens" and not lab.rows.are_ids
+    return not (is_transcribed or getattr(lab.bench.config.data, "is_continuous", False))
+
+
+def _can_be_dropped(lab: Experiments) -> bool:
+    """Return whether the rows are lines of texts or of a table."""
+    return lab.rows.are_ids or hasattr(lab.bench.codecs[0], "is_category")
+
+
 def inspect_writing(lab: Experiments, cause: str) -> str:
     """Return the command that lists unusual characters of texts; other data is written anew by hand, and checked."""
     kinds = inspect_command("encoding", "mojibake", "character", "language")
-    return (kinds if lab.rows.are_ids or not lab.rows.has_inputs else check_again)(lab, cause)
+    return (kinds if lab.rows.are_ids else check_again)(lab, cause)
 
 
 def retrain_with(change: Change) -> NextCommand:

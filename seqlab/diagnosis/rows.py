@@ -33,8 +33,8 @@ class Rows:
 
     @property
     def are_ids(self) -> bool:
-        """Whether the inputs are ids, not numbers."""
-        return bool(self.inputs) and self.inputs[0].dtype.kind == "i"
+        """Whether the inputs, or the targets of a language model, are ids, not numbers."""
+        return bool(self.texts) and self.texts[0].dtype.kind == "i"
 
     @property
     def has_inputs(self) -> bool:

@@ -348,7 +348,13 @@ def open_run(path: str | Path, scratch: Path) -> Workbench:
     cache = scratch / "cache"
     if folder.cache.is_dir():
         shutil.copytree(folder.cache, cache, copy_function=_link)
-    check_content(folder, hash_inputs([*loaded.config.data.input_specs(), *vector_columns(loaded.config)], cache))
+    try:
+        hashes = hash_inputs([*loaded.config.data.input_specs(), *vector_columns(loaded.config)], cache)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} A path in {folder.config_file} that is not absolute starts in the folder of its training."
+        ) from None
+    check_content(folder, hashes, alternatives="")
     config, codecs = loaded.config, load_codecs_for(folder, loaded.config.data)
     data = config.data.task.prepare(config, codecs, cache, no_progress)
     weights = named_weights(loaded.model) | named_buffers(loaded.model)

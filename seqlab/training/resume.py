@@ -21,6 +21,8 @@ from seqlab.training.device_context import fingerprint
 from seqlab.training.state import TrainingRun
 
 logger = logging.getLogger(__name__)
+OTHER_RUN = ", choose another `--run_dir` for another corpus, or start again with `--overwrite`"
+"""What else to do if the data of a run that is trained on have changed."""
 MAX_CHANGES_SHOWN = 10
 """Maximum number of refused changes in a message."""
 RAISED_RATE = 1.01
@@ -140,13 +142,16 @@ def changed_plugins(run: TrainingRun) -> list[str]:
     return differences
 
 
-def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
-    """Raise ValueError if the data differ from those of an existing run; `content_hashes` are SHA-256 by path."""
+def check_content(folder: RunFolder, content_hashes: dict[str, str], *, alternatives: str = OTHER_RUN) -> None:
+    """Raise ValueError if the data differ from those of an existing run; `content_hashes` are SHA-256 by path.
+
+    `alternatives` follow the advice to use the same files.
+    """
     recorded, current = folder.read_description_entry("data_sha256"), list(content_hashes.items())
     if len(current) != len(recorded):
         raise ValueError(
             f"{folder.path} started with {len(recorded)} data files, but the config has {len(current)}: use the "
-            "same files, choose another `--run_dir`, or start again with `--overwrite`."
+            f"same files{alternatives}."
         )
     for (path, digest), before in zip(current, recorded, strict=True):
         if digest != before:
@@ -155,8 +160,7 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
             reason = " (or other files of the folder were data for the earlier version that started it)"
             raise ValueError(
                 f"{path} differs from the data that the run in {folder.path} started with"
-                f"{reason if is_listed_anew else ''}: restore the file, choose another `--run_dir` for another corpus, "
-                "or start again with `--overwrite`."
+                f"{reason if is_listed_anew else ''}: restore the file{alternatives}."
             )
 
 

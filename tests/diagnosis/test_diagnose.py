@@ -365,7 +365,9 @@ def test_a_config_is_trained_first_and_its_commands_are_those_of_the_config(
     assert "  next: seqlab train digits_linear --training.max_steps 3 --optim.optimizer.lr 3e-06" in lines
 
 
-@pytest.mark.parametrize("row", ["transformer", "cnn, batch norm, mean of the last"])
+@pytest.mark.parametrize(
+    "row", ["transformer", "cnn, batch norm, mean of the last", "transformer_lm, continuous, muon"]
+)
 @pytest.mark.parametrize("shortened", [None, ["digits_linear", "--training.max_steps", "3", "--seed", "2"]])
 def test_each_cause_has_a_command_that_the_parser_accepts(
     lab_of: Callable[[str], Experiments], row: str, shortened: list[str] | None
