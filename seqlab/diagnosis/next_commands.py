@@ -83,7 +83,7 @@ def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
 def _can_be_inspected(lab: Experiments) -> bool:
     """Return whether `inspect-data` compares the rows: not recordings with transcripts, nor a continuous text."""
     is_transcribed = lab.rows.target_kind == "tokens" and not lab.rows.are_ids
-    return not (is_transcribed or getattr(lab.bench.config.data, "is_continuous", False))
+    return not (is_transcribed or lab.bench.config.data.is_continuous)
 
 
 def _can_be_dropped(lab: Experiments) -> bool:

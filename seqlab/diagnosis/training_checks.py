@@ -144,7 +144,9 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
             f"{train}, validation {valid}; it is lower than that of a new model of the same size, too "
             f"({of_same_size[1]})"
         )
-        yield Finding("model_too_small", evidence, 0.84, retrain_command(lab, larger))
+        higher = lab.run("trained", lr_factor=HIGHER_RATES[0])  # `check_length` may have found that it helps, too
+        is_main = higher.has_diverged or lab.compare(higher.valid, wide.valid).is_below(MIN_DROP)
+        yield Finding("model_too_small", evidence, 0.87 if is_main else 0.84, retrain_command(lab, larger))
 
 
 def check_generalization(lab: Experiments) -> Iterator[Finding]:

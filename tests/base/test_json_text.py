@@ -27,7 +27,7 @@ TEXTS_AND_HASHES = {
     "data/input_hashes.py",
     "data/manifests.py",
     "data/records.py",
-    "recipes/find.py",
+    "runs/overrides.py",
     "runs/summary.py",
 }
 """Modules that use `json.dumps` for messages, cells and hashes, not for a file or an output."""

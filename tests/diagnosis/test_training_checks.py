@@ -75,7 +75,7 @@ def lower(same: float, third: float, tenth: float) -> dict[Start, Outcome]:
         (
             training_checks.check_size,
             outcome(2),
-            {("fresh", "larger", 1.0, 1.0): outcome(1), SAME: outcome(2), NEW: outcome(2.5)},
+            {("fresh", "larger", 1.0, 1.0): outcome(1), NEW: outcome(2.5)} | higher(1.5, 3, same=2),
             ["model_too_small"],
         ),
         (  # a new model of the same size is as good
