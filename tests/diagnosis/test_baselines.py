@@ -15,15 +15,8 @@ from seqlab.diagnosis.finding import LeftOut
 from seqlab.diagnosis.measurement import Measurement
 from seqlab.diagnosis.rows import Rows, features, rows_of_batches
 from seqlab.diagnosis.simple_models import WEIGHT_DECAY, standardize
-from seqlab.diagnosis.workbench import open_run
 
 LabOf = Callable[[str], Experiments]
-
-
-@pytest.fixture
-def lab_of(trained_row: Callable[[str], Trained], tmp_path_factory: pytest.TempPathFactory) -> LabOf:
-    """Return a function that opens the run of a row for experiments."""
-    return lambda name: Experiments(open_run(trained_row(name).run, tmp_path_factory.mktemp("scratch")), minutes=5)
 
 
 def by_name(lab: Experiments) -> dict[str, Measurement]:

@@ -52,6 +52,12 @@ def lower(same: float, third: float, tenth: float) -> dict[Start, Outcome]:
     return dict(zip(starts, map(outcome, (same, third, tenth)), strict=True))
 
 
+def by_rows(quarter: float, half: float, every: float, regularized: float) -> dict[Start, Outcome]:
+    """Return the validation losses of a new training on parts of the rows, and on all with more regularization."""
+    losses = {"quarter": quarter, "half": half, "": every, "more regularization": regularized}
+    return {("fresh", name, 1.0, 1.0): outcome(1, loss) for name, loss in losses.items()}
+
+
 @pytest.mark.parametrize(
     ("check", "final", "outcomes", "expected"),
     [
@@ -88,23 +94,13 @@ def lower(same: float, third: float, tenth: float) -> dict[Start, Outcome]:
         (
             training_checks.check_generalization,
             outcome(0.1, 2),
-            {
-                ("fresh", "quarter", 1.0, 1.0): outcome(1, 3),
-                ("fresh", "half", 1.0, 1.0): outcome(1, 2.5),
-                NEW: outcome(1, 2),
-                ("fresh", "more regularization", 1.0, 1.0): outcome(1, 2),
-            },
+            by_rows(3, 2.5, 2, regularized=2),
             ["too_little_data"],
         ),
         (
             training_checks.check_generalization,
             outcome(0.1, 2),
-            {
-                ("fresh", "quarter", 1.0, 1.0): outcome(1, 2),
-                ("fresh", "half", 1.0, 1.0): outcome(1, 2),
-                NEW: outcome(1, 2),
-                ("fresh", "more regularization", 1.0, 1.0): outcome(1, 1.5),
-            },
+            by_rows(2, 2, 2, regularized=1.5),
             ["too_little_data", "overfitting"],  # the run has 200 rows
         ),
     ],

@@ -33,7 +33,7 @@ def check(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Train the first steps of a recipe, and check that there is no warning."""
     try:
         config = first_steps(name, tmp_path / "run")
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:  # its corpus, or the text that another run must translate first
         pytest.skip(str(error))
     if any(str(spec).startswith("hub:") for spec in config.data.input_specs()):
         pytest.skip("its text is downloaded")
