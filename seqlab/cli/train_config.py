@@ -84,6 +84,8 @@ def make_config(
                 f"{recipe} is neither a recipe nor a config file, which ends in .yaml: name a corpus by "
                 f"`--data.train_src {recipe} --data.train_tgt FILE`, a text by `--data.train {recipe}`"
             )
+        if Path(recipe).is_dir():
+            RunFolder(Path(recipe)).read_description()  # says what the folder lacks
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
     config = RECIPES[recipe](run_dir)
     if RunFolder(run_dir).exists() and not overwrite:

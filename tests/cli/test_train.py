@@ -166,6 +166,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("NUMBER_WORDS", "the nearest: `number_words`"),
         ("ptb", "the nearest: `ptb_lstm`"),
         ("none.yaml", "none.yaml: there is no such file."),
+        (".", "is not a run folder: it has no run.json."),
         ("number_words extra", "unexpected argument `extra`"),
         ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),
         ("number_words --rundir x", "there is no option `--rundir`; the nearest is `--run_dir`"),
