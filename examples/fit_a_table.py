@@ -30,20 +30,20 @@ def write_houses(path: Path, count: int) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/fit_a_table")
     write_houses(folder / "houses.csv", 600)
-    for family in ("linear_model", "mlp"):
+    for encoder in ("linear", "mlp"):
         config = seqlab.config_for(
             {
                 "data.train": folder / "houses.csv",
                 "data.target": "price",
                 "data.predicts": "numbers",
-                "model.family": family,
+                "model.encoder.family": encoder,
                 "training.max_steps": 600,
                 "training.log_every": 200,
             }
         )
-        report = seqlab.train_folds(config, folder / family, 3)
+        report = seqlab.train_folds(config, folder / encoder, 3)
         rmse = report.means()["rmse"]
-        print(f"{family}: RMSE {rmse.mean:.1f} ± {rmse.standard_error:.1f} (the noise has a standard deviation of 10)")
+        print(f"{encoder}: RMSE {rmse.mean:.1f} ± {rmse.standard_error:.1f} (the noise has a standard deviation of 10)")
     predictor = seqlab.load(folder / "mlp" / "fold_01")
     for city in ("Aachen", "Berlin"):
         [price] = predictor.predict([{"size": 100, "age": 10, "city": city}])

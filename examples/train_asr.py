@@ -19,9 +19,9 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/train_asr")
     fields = {
         "data.kind": "transcription",
-        "model.family": "gru_recogniser",
-        "model.hidden_size": 128,
-        "model.num_layers": 1,
+        "model.encoder.family": "gru",
+        "model.encoder.hidden_size": 128,
+        "model.encoder.num_layers": 1,
         "model.channels": [16, 16],
     }
     if len(sys.argv) > 3:

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     common = {"data.kind": "prediction", "data.train": folder / "shapes.npz", "data.predicts": "class"}
     limits = {"training.max_steps": 400, "training.log_every": 100, "training.valid_every": 100}
     cnn = {"model.family": "cnn", "model.channels": [16, 16], "model.pooling": "none", "model.output": "max"}
-    for name, model in (("mlp", {"model.family": "mlp"}), ("cnn", cnn)):
+    for name, model in (("mlp", {"model.family": "predictor"}), ("cnn", cnn)):
         run_dir = seqlab.train(seqlab.config_for({**common, **limits, **model}), folder / name)
         predictor = seqlab.load(run_dir)
         with np.load(folder / "new.npz") as arrays:

@@ -27,7 +27,7 @@ def main() -> None:
     else:
         files = write("number_words")
         train, test, fields = files["train"]["de"], files["test"]["de"], QUICK
-    config = seqlab.config_for({"data.train": train, "model.family": "lstm_lm", **fields})
+    config = seqlab.config_for({"data.train": train, "model.encoder.family": "lstm", **fields})
     lm = seqlab.load(seqlab.train(config, "runs/train_language_model"))
     likelihood = lm.perplexity(test.read_text(encoding="utf-8")).likelihood
     print(f"{likelihood.tokens:,} tokens, {likelihood.words:,} words, {likelihood.bytes:,} bytes")

@@ -90,66 +90,41 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.models.transformer_lm:TransformerLmConfig",
             "a Transformer language model (decoder-only)",
         ),
-        "rnn_lm": ("seqlab.models.recurrent_lm:RnnLmConfig", "a tanh RNN language model"),
-        "lstm_lm": ("seqlab.models.recurrent_lm:LstmLmConfig", "an LSTM language model"),
-        "gru_lm": ("seqlab.models.recurrent_lm:GruLmConfig", "a GRU language model"),
+        "language_model": (
+            "seqlab.models.language_model:EncoderLmConfig",
+            "an encoder that reads forward, with the next token",
+        ),
         "ngram_lm": ("seqlab.models.ngram:NgramConfig", "an n-gram model with Kneser-Ney smoothing"),
         "transformer_mlm": ("seqlab.models.transformer_mlm:TransformerMlmConfig", "a masked Transformer encoder"),
-        "rnn_labeller": ("seqlab.models.recurrent_labeller:RnnLabellerConfig", "a tanh RNN labeller"),
-        "lstm_labeller": ("seqlab.models.recurrent_labeller:LstmLabellerConfig", "an LSTM labeller"),
-        "gru_labeller": ("seqlab.models.recurrent_labeller:GruLabellerConfig", "a GRU labeller"),
-        "transformer_labeller": (
-            "seqlab.models.transformer_labeller:TransformerLabellerConfig",
-            "a Transformer encoder labeller",
-        ),
-        "cnn_labeller": ("seqlab.models.cnn_labeller:CnnLabellerConfig", "convolutions over the words of a line"),
+        "labeler": ("seqlab.models.labeler:LabelerConfig", "an encoder with labels of words or lines"),
         "frequency_labeller": (
             "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
             "the most frequent label of each word",
         ),
-        "linear_model": ("seqlab.models.predictor:LinearConfig", "linear, logistic or softmax regression"),
-        "mlp": ("seqlab.models.mlp:MlpConfig", "a multi-layer perceptron"),
-        "cnn": ("seqlab.models.cnn:CnnConfig", "convolutions over images or sequences"),
-        "transformer_predictor": (
-            "seqlab.models.transformer_predictor:TransformerPredictorConfig",
-            "self-attention over pixels, patches or frames",
+        "predictor": (
+            "seqlab.models.predictor:EncoderPredictorConfig",
+            "an encoder with numbers, classes or labels of rows",
         ),
+        "cnn": ("seqlab.models.cnn:CnnConfig", "convolutions over images or sequences"),
         "gaussian_classifier": (
             "seqlab.models.gaussian_classifier:GaussianClassifierConfig",
             "a Gaussian for each class: discriminant analysis, naive Bayes",
         ),
         "table": ("seqlab.models.table:TableConfig", "a table of values for numbered states"),
-        "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over a series of numbers"),
-        "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over a series of numbers"),
-        "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "GRUs over a series of numbers"),
-        "lstm_recogniser": (
-            "seqlab.models.recogniser:LstmRecogniserConfig",
-            "a bidirectional LSTM speech recognizer with CTC",
+        "recognizer": ("seqlab.models.recognizer:RecognizerConfig", "an encoder of recordings with CTC"),
+        "recording_labeler": (
+            "seqlab.models.recording_labeler:RecordingLabelerConfig",
+            "an encoder with labels of recordings",
         ),
-        "gru_recogniser": (
-            "seqlab.models.recogniser:GruRecogniserConfig",
-            "a bidirectional GRU speech recognizer with CTC",
-        ),
-        "transformer_recogniser": (
-            "seqlab.models.recogniser:TransformerRecogniserConfig",
-            "a Transformer speech recognizer with CTC",
-        ),
-        "cnn_recording_labeller": (
-            "seqlab.models.recording_labeller:CnnRecordingLabellerConfig",
-            "residual convolutions over a recording",
-        ),
-        "lstm_recording_labeller": (
-            "seqlab.models.recording_labeller:LstmRecordingLabellerConfig",
-            "LSTMs over a recording",
-        ),
-        "gru_recording_labeller": (
-            "seqlab.models.recording_labeller:GruRecordingLabellerConfig",
-            "GRUs over a recording",
-        ),
-        "transformer_recording_labeller": (
-            "seqlab.models.recording_labeller:TransformerRecordingLabellerConfig",
-            "self-attention over a recording",
-        ),
+    },
+    "encoder": {
+        "rnn": ("seqlab.models.recurrent_encoder:RnnEncoderConfig", "tanh RNNs"),
+        "lstm": ("seqlab.models.recurrent_encoder:LstmEncoderConfig", "LSTMs"),
+        "gru": ("seqlab.models.recurrent_encoder:GruEncoderConfig", "gated recurrent units"),
+        "transformer": ("seqlab.models.self_attention_encoder:TransformerEncoderConfig", "self-attention"),
+        "cnn": ("seqlab.models.convolution_encoder:CnnEncoderConfig", "convolutions of several widths"),
+        "mlp": ("seqlab.models.dense_encoder:MlpEncoderConfig", "a multi-layer perceptron, for each position"),
+        "linear": ("seqlab.models.dense_encoder:LinearEncoderConfig", "no hidden layers: a linear model"),
     },
     "objective": {
         "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),
@@ -324,6 +299,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
 
 CONFIG_BASES: dict[str, str] = {
     "model": "seqlab.models:ModelConfig",
+    "encoder": "seqlab.models:EncoderConfig",
     "objective": "seqlab.objectives:ObjectiveConfig",
     "optimizer": "seqlab.optim:OptimizerConfig",
     "schedule": "seqlab.optim:ScheduleConfig",

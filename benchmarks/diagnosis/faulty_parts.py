@@ -2,7 +2,7 @@
 
     seqlab diagnose RUN --plugin benchmarks.diagnosis.faulty_parts
 
-The model `mlp_no_gradient` is `mlp` with the fault `no_gradient`; it has the same fields.
+The model `labeler_no_gradient` is `labeler` with the fault `no_gradient`; it has the same fields.
 """
 
 from collections.abc import Callable
@@ -133,44 +133,29 @@ def see_future_targets(model: nn.Module) -> None:
         layer.register_forward_pre_hook(unmask)
 
 
+WITH_ENCODER = ("predictor", "labeler", "recording_labeler", "language_model")
+"""Families that are an encoder and a head."""
 ENCODERS = {
-    "mlp": "hidden",
-    "cnn": "blocks",
-    "lstm_labeller": "encoder",
-    "cnn_labeller": "encoder",
-    "transformer_lm": "layers.1",
-    "gru_lm": "layers",
-    "transformer": "encoder",
-    "gru": "encoder",
-    "gru_recording_labeller": "encoder",
-    "cnn_recording_labeller": "encoder",
+    **dict.fromkeys(WITH_ENCODER, "encoder"),
+    **{"cnn": "blocks", "transformer_lm": "layers.1", "transformer": "encoder", "gru": "encoder"},
 }
 """Family -> module whose parameters have no gradient with the fault `no_gradient`."""
 OUTPUTS = {
-    **{"mlp": "project", "cnn": "project", "lstm_labeller": "head.projection", "cnn_labeller": "head.projection"},
-    **{"transformer_lm": "projection", "gru_lm": "projection", "transformer": "projection", "gru": "projection"},
-    **{"gru_recording_labeller": "project", "cnn_recording_labeller": "project"},
+    **{"predictor": "head.project", "recording_labeler": "head.project", "labeler": "head.projection"},
+    **{"cnn": "project", **dict.fromkeys(("transformer_lm", "language_model", "transformer", "gru"), "projection")},
 }
 """Family -> output layer."""
-RELU_BIASES = {
-    **{"mlp": "project.bias", "cnn_labeller": ".bias", "cnn_recording_labeller": "convolution.bias"},
-}
+RELU_BIASES = {"predictor": "hidden.0.project.bias", "labeler": ".bias", "recording_labeler": "convolution.bias"}
 """Family -> ending of the names of the biases before ReLUs."""
-RECURRENT = ("lstm_labeller", "gru_lm", "gru")
 MODEL_FAULTS: dict[str, dict[str, Change]] = {
     "no_gradient": {family: partial(detach_output, module) for family, module in ENCODERS.items()},
     "bad_initialization": {family: partial(enlarge_weights, module) for family, module in OUTPUTS.items()},
-    "dead_units": {
-        family: partial(kill_units, f"hidden.0.{name}" if family == "mlp" else name)
-        for family, name in RELU_BIASES.items()
-    },
-    "vanishing_gradient": dict.fromkeys(RECURRENT, close_gates),
-    "exploding_gradient": dict.fromkeys(("rnn_labeller", "rnn_lm", "rnn"), amplify_recurrence),
-    "batch_norm_statistics": dict.fromkeys(("mlp", "cnn"), freeze_statistics),
-    "unscaled_inputs": dict.fromkeys(
-        ("mlp", "cnn", "gru_recording_labeller", "cnn_recording_labeller"), read_raw_inputs
-    ),
-    "unshifted_targets": dict.fromkeys(("transformer_lm", "gru_lm", "transformer", "gru"), read_targets),
+    "dead_units": {family: partial(kill_units, name) for family, name in RELU_BIASES.items()},
+    "vanishing_gradient": dict.fromkeys(("labeler", "language_model", "gru"), close_gates),
+    "exploding_gradient": dict.fromkeys(("labeler", "language_model", "rnn"), amplify_recurrence),
+    "batch_norm_statistics": dict.fromkeys(("predictor", "cnn"), freeze_statistics),
+    "unscaled_inputs": dict.fromkeys(("predictor", "cnn", "recording_labeler"), read_raw_inputs),
+    "unshifted_targets": dict.fromkeys(("transformer_lm", "language_model", "transformer", "gru"), read_targets),
     "future_visible": {"transformer_lm": see_future_text, "transformer": see_future_targets},
 }
 """Fault -> family -> change of the built model."""

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.studies.study import Line, Study, table, train_and_read_metrics
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.objectives import SquaredErrorConfig
 from seqlab.optim import AdamConfig, CosineScheduleConfig, OptimConfig
 from seqlab.runs.config import Config
@@ -113,7 +116,7 @@ def _error(path: str, folder: Path, target: str, activation: str, sizes: list[in
     config = Config(
         seed=seed,
         data=PredictionConfig(train=[path], valid=path, target=["y"], batch_rows=256),
-        model=MlpConfig(hidden_sizes=tuple(sizes), activation=activation, dropout=0.0),  # type: ignore[arg-type]
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=tuple(sizes), activation=activation)),  # type: ignore[arg-type]
         objective=SquaredErrorConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=CosineScheduleConfig(warmup_steps=50)),
     )

@@ -14,7 +14,10 @@ from typing import Any
 
 from benchmarks.studies.study import Line, Study, smooth_losses, train_and_read_metrics
 from seqlab.diagnosis.workbench import Learner, open_run
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, OptimizerConfig, SgdConfig
 from seqlab.recipes import RECIPES
@@ -78,7 +81,7 @@ def diabetes(run_dir: Path, condition: Condition, seed: int) -> Config:
     """Return a perceptron for the table of diabetes, trained by SGD without momentum."""
     config = RECIPES["diabetes"](run_dir)
     data: Any = replace(config.data, batch_rows=condition.batch_size)  # type: ignore[call-arg]
-    model = MlpConfig(hidden_sizes=(HIDDEN_SIZE,))
+    model = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(HIDDEN_SIZE,)))
     optim = _at_constant_rate(SgdConfig(lr=condition.lr, momentum=0.0))
     return replace(config, data=data, model=model, optim=optim, seed=seed)
 

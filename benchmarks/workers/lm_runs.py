@@ -10,7 +10,7 @@ from benchmarks.lm_shapes import LmShape
 from seqlab.corpora import locate, tinyshakespeare
 from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.readers import read_lines
-from seqlab.models import GruLmConfig, LstmLmConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamWConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -81,7 +81,7 @@ def lm_config(shape: LmShape, text: Path, dropout: float, **training: Any) -> Co
     )
 
 
-def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | LstmLmConfig | GruLmConfig:
+def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | EncoderLmConfig:
     """Return a model config that other systems can match: norms, positions and activation of GPT-2, plain dropout."""
     if shape.family == "transformer":
         return TransformerLmConfig(
@@ -95,13 +95,15 @@ def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | LstmL
             max_length=shape.block_length,
             activation="gelu",
         )
-    recurrent = LstmLmConfig if shape.family == "lstm" else GruLmConfig
-    return recurrent(
-        hidden_size=shape.width,
-        num_layers=shape.num_layers,
-        input_dropout=dropout,
-        hidden_dropout=dropout,
-        output_dropout=dropout,
+    recurrent = LstmEncoderConfig if shape.family == "lstm" else GruEncoderConfig
+    return EncoderLmConfig(
+        encoder=recurrent(
+            hidden_size=shape.width,
+            num_layers=shape.num_layers,
+            bidirectional=False,
+            dropout=dropout,
+            output_dropout=dropout,
+        )
     )
 
 

@@ -9,7 +9,7 @@ from benchmarks.records import Json
 from benchmarks.workers.lm_loop import LmWorkload
 from benchmarks.workers.prepare_lm import UNPRINTABLE
 from seqlab.data.batch import collate_text
-from seqlab.models import RecurrentLm, TransformerLm
+from seqlab.models import CarryingLm, TransformerLm
 from seqlab.runs import load_run
 
 
@@ -21,7 +21,7 @@ def run(job: Json) -> Json:
     """
     torch.set_num_threads(job["threads"])
     workload, loaded = LmWorkload.read(Path(job["workload"]), "trained"), load_run(Path(job["workload"]) / "run")
-    model = cast(TransformerLm | RecurrentLm, loaded.model)
+    model = cast(TransformerLm | CarryingLm, loaded.model)
     ids = {character: index for index, character in enumerate(workload.characters)}
     found = []
     for texts in job["texts"]:

@@ -16,7 +16,7 @@ All fields of `config.yaml`. Each is also an option `--KEY VALUE` of `seqlab tra
 Defaults are those of the family; recipes and automatic settings may choose other values.
 `seqlab train RECIPE --help` prints the fields of a recipe with its values.
 
-<input class="filter" type="search" data-filter=".field" placeholder="Filter fields: dropout, valid, lstm_lm ..."
+<input class="filter" type="search" data-filter=".field" placeholder="Filter fields: dropout, valid, lstm ..."
 aria-label="Filter fields">
 """
 CONFIG = "config"

@@ -27,7 +27,16 @@ ALL = "all"
 MOST_USED = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "train", "valid", "inputs", "targets"),
     *("batch_tokens", "batch_rows", "batch_seconds", "vocab_size", "documents"),
-    *("model.family", "d_model", "hidden_size", "num_layers", "num_encoder_layers", "num_decoder_layers", "dropout"),
+    *(
+        "model.family",
+        "model.encoder.family",
+        "d_model",
+        "hidden_size",
+        "num_layers",
+        "num_encoder_layers",
+        "num_decoder_layers",
+        "dropout",
+    ),
     *("objective.family", "label_smoothing", "optimizer.family", "lr", "weight_decay", "schedule.family"),
     *("warmup_steps", "max_steps", "max_epochs", "max_minutes", "valid_every", "valid_metric", "patience"),
     *("precision", "valid_search.beam_size"),

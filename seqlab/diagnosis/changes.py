@@ -1,7 +1,7 @@
 """Changes of a config for short trainings."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from seqlab.diagnosis.finding import LeftOut
@@ -9,7 +9,10 @@ from seqlab.optim import ConstantScheduleConfig
 from seqlab.runs.config import Config
 
 Change = Callable[[Config], Config]
-SIZE_FIELDS = ("hidden_size", "d_model", "d_ff", "channels", "hidden_sizes", "embedding_size", "embedding_dim")
+SIZE_FIELDS = (
+    *("hidden_size", "d_model", "d_ff", "channels", "hidden_sizes", "num_filters", "frame_size"),
+    *("embedding_size", "embedding_dim"),
+)
 """Fields of models with the widths of their layers."""
 WIDENINGS = ((32, 16), (128, 4))
 """(Width, factor): layers that are narrower than the width become wider by the factor; other layers by 2."""
@@ -49,9 +52,12 @@ def more_regularized(config: Config) -> Config:
 
 
 def _changed_fields(part: Any, name: str, change: Callable[[float], float]) -> Any:
-    """Return a part whose numeric fields with a name that contains `name` are changed."""
+    """Return a part whose numeric fields, also those of its sections, are changed if their names contain `name`."""
+    changed: dict[str, Any] = {
+        key: _changed_fields(value, name, change) for key, value in vars(part).items() if is_dataclass(value)
+    }
     values = {key: value for key, value in vars(part).items() if name in key and isinstance(value, float)}
-    return replace(part, **{key: change(value) for key, value in values.items()})
+    return replace(part, **changed, **{key: change(value) for key, value in values.items()})
 
 
 def with_lr(factor: float) -> Change:
@@ -113,14 +119,22 @@ def without_clipping(config: Config) -> Config:
 
 def larger(config: Config) -> Config:
     """Return a config with wider layers; raise LeftOut if the model has no field for the width."""
-    values = {name: value for name, value in vars(config.model).items() if name in SIZE_FIELDS and value}
-    if not values:
+    model = _with_wider_layers(config.model)
+    if model == config.model:
         raise LeftOut("the model has no field for the width of its layers")
-    widened = {
-        name: _widened(value) if isinstance(value, int) else type(value)(_widened(each) for each in value)
-        for name, value in values.items()
-    }
-    return replace(config, model=replace(config.model, **widened))  # type: ignore[type-var]
+    return replace(config, model=model)
+
+
+def _with_wider_layers(part: Any) -> Any:
+    """Return a part with wider layers, also in its sections."""
+    changed: dict[str, Any] = {k: _with_wider_layers(value) for k, value in vars(part).items() if is_dataclass(value)}
+    for name in SIZE_FIELDS:
+        width = vars(part).get(name)
+        if isinstance(width, int):
+            changed[name] = _widened(width)
+        elif width:
+            changed[name] = type(width)(_widened(each) for each in width)
+    return replace(part, **changed)
 
 
 def _widened(width: int) -> int:

@@ -18,6 +18,8 @@ from seqlab.training.running_statistics import recomputed_buffers, running_stati
 MIN_DEAD_SHARE = 0.5
 EMBEDDINGS = ("embedding", "positions", "embeddings", "spelling", "ngrams")
 """Names of modules with a weight for each id, position, character or n-gram, of which a batch has only some."""
+EMBEDDED = (*EMBEDDINGS, "embedding_dropout")
+"""Names of modules whose output is a vector for each token; dropout may follow a look-up without a module."""
 MIN_LAYER_UNITS = 8
 MAX_GRADIENT_RATIO = 1e4
 """Largest ratio between the gradients of two layers (root mean squares) in healthy models."""
@@ -127,7 +129,7 @@ def _position_gradients(learner: Learner, batch: Any) -> tuple[float, float, int
     hooks = [
         module.register_forward_hook(lambda module, inputs, output: embedded.append(output))
         for name, module in learner.model.named_modules()
-        if isinstance(module, nn.Embedding) or name.rpartition(".")[2] in EMBEDDINGS
+        if isinstance(module, nn.Embedding) or name.rpartition(".")[2] in EMBEDDED
     ]
     try:
         loss = learner.training_loss(batch)

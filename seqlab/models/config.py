@@ -90,21 +90,10 @@ class ModelConfig(Part):
     """Objective that is set with the family if the current objective does not fit its outputs."""
     is_count_based: ClassVar[bool] = False
     """Whether the model is fitted by counting, without an optimizer and without initial weights."""
-    is_recurrent: ClassVar[bool] = False
-    """Whether the model is recurrent and sets `DecoderOutput.undropped`, which AWD-LSTM's activation penalties need."""
     attends_to_source: ClassVar[bool] = False
     """Whether the forward pass returns attention to the source if `need_attention` is set."""
-    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()
-    """Layouts of a text that the model supports; training with another one is refused. `packed` (`data.packing`): no
-    token depends on another line of its row, because the forward pass masks by `TextBatch.positions`. `contiguous`
-    (`data.order: contiguous`): the forward pass returns its state as `DecoderOutput.carry`, and accepts it in the next
-    batch as its second argument. `seqlab.testing.check_model` tests what is declared."""
     data_defaults: ClassVar[dict[str, float]] = {}
     """Values of data fields that zero config sets for the family."""
-    kind: ClassVar[str] = ""
-    """Kind of the recurrent layers; empty for none."""
-    embedding_field: ClassVar[str] = "d_model"
-    """Name of the field that sets the size of the embeddings."""
     warm_start_excludes: ClassVar[tuple[str, ...]] = ()
     """Name prefixes of the weights that a partial warm start never copies from the other run."""
     shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # they depend on the corpus, not on the family
@@ -136,9 +125,30 @@ class ModelConfig(Part):
         raise NotImplementedError
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether the model is recurrent and sets `DecoderOutput.undropped`, for AWD-LSTM's activation penalties."""
+        return False
+
+    @property
+    def text_layouts(self) -> frozenset[TextLayout]:
+        """Layouts of a text that the model supports; training with another one is refused.
+
+        `packed` (`data.packing`): no token depends on another line of its row, because the forward pass masks by
+        `TextBatch.positions`. `contiguous` (`data.order: contiguous`): the forward pass returns its state as
+        `DecoderOutput.carry`, and accepts it in the next batch as its second argument. `seqlab.testing.check_model`
+        tests what is declared.
+        """
+        return frozenset()
+
+    @property
     def embedding_dim(self) -> int:
         """Size of the embeddings; 0 for a model without embeddings."""
         return 0
+
+    @property
+    def embedding_field(self) -> str:
+        """Key of the field that sets the size of the embeddings."""
+        return "d_model"
 
     @property
     def context_limit(self) -> int | None:
@@ -150,23 +160,27 @@ class ModelConfig(Part):
         """Number of learned position embeddings; None for a model without them."""
         return None
 
+    @property
+    def recurrent_kind(self) -> str:
+        """Kind of the recurrent layers; empty for none."""
+        return ""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of the fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
     def compatibility_settings(self) -> dict[str, Any]:
         """Return the settings that change what the weights compute, but not their names or shapes.
 
         Warm starts compare them. A field that the family lacks has the value that describes its behavior; the fields of
         `OPTIONAL_COMPATIBILITY_FIELDS` are left out instead.
         """
-        names = {field.name for field in fields(self)}  # type: ignore[arg-type]
-        settings = {
-            name: getattr(self, name)
-            for name in (*DEFAULT_COMPATIBILITY_SETTINGS, *OPTIONAL_COMPATIBILITY_FIELDS)
-            if name in names
-        }
-        return DEFAULT_COMPATIBILITY_SETTINGS | settings
+        compared = (*DEFAULT_COMPATIBILITY_SETTINGS, *OPTIONAL_COMPATIBILITY_FIELDS)
+        return DEFAULT_COMPATIBILITY_SETTINGS | {k: v for k, v in self.settings().items() if k in compared}
 
-    def decoder_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
-        return None
+    def translator_weight_name(self, name: str) -> str | None:
+        """Map the name of a weight to its name in a translator, for warm starts; None for other weights."""
+        return name if name.startswith(("encoder.", "decoder.")) else None
 
     @property
     def can_copy(self) -> bool:

@@ -45,7 +45,11 @@ class NgramConfig(LanguageModelConfig):
     all."""
 
     is_count_based: ClassVar[bool] = True
-    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed", "contiguous"})  # counting reads no batches
+
+    @property
+    def text_layouts(self) -> frozenset[TextLayout]:
+        """Layouts of a text that the model supports: all, since counting reads no batches."""
+        return frozenset({"packed", "contiguous"})
 
     @property
     def memory_advice(self) -> str:

@@ -16,7 +16,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size
 from seqlab.models.encoder_decoder import EmbeddingTying, check_tying
-from seqlab.models.transformer_encoder import TransformerEncoder, TransformerEncoderConfig, make_decoder_layer
+from seqlab.models.transformer_encoder import TokenTransformerConfig, TransformerEncoder, make_decoder_layer
 from seqlab.nn import kernels, masks
 from seqlab.nn.attention import LayerMemory
 from seqlab.nn.embedding import Embedding
@@ -27,7 +27,7 @@ DecoderInput = Literal["uniform_copy", "soft_copy", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class ParallelDecoderConfig(TransformerEncoderConfig):
+class ParallelDecoderConfig(TokenTransformerConfig):
     """Common fields of families with a non-autoregressive decoder."""
 
     num_decoder_layers: Size = 4

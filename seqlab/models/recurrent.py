@@ -92,10 +92,23 @@ class RecurrentConfig(ModelConfig):
     """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut."""
 
     task: ClassVar[str] = "translation"
-    is_recurrent: ClassVar[bool] = True
     attends_to_source: ClassVar[bool] = True
-    embedding_field: ClassVar[str] = "embedding_size"
     kind: ClassVar[RecurrentKind]
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the model is recurrent: always True."""
+        return True
+
+    @property
+    def recurrent_kind(self) -> str:
+        """Kind of the recurrent layers."""
+        return self.kind
+
+    @property
+    def embedding_field(self) -> str:
+        """Key of the field that sets the size of the embeddings."""
+        return "embedding_size"
 
     @property
     def embedding_dim(self) -> int:
@@ -111,10 +124,6 @@ class RecurrentConfig(ModelConfig):
     def can_copy(self) -> bool:
         """Whether the model may copy tokens from the source."""
         return self.copying
-
-    def decoder_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
-        return name if name.startswith("decoder.") else None
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary of the target."""

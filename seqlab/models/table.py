@@ -28,7 +28,7 @@ class TableConfig(PredictorConfig):
         if src.num_states is None or src.shape[0] > 1:
             raise ValueError(
                 "`model.family: table` needs single observations that are numbers of states, but these are arrays of "
-                f"shape {src.shape}: choose `mlp`."
+                f"shape {src.shape}: choose `predictor`."
             )
 
     def build(self, src: Any, tgt: Any) -> "Table":

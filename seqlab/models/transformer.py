@@ -33,8 +33,8 @@ from seqlab.models.encoder_decoder import (
 )
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.transformer_encoder import (
+    TokenTransformerConfig,
     TransformerEncoder,
-    TransformerEncoderConfig,
     init_linear_weights,
     make_decoder_layer,
 )
@@ -50,7 +50,7 @@ from seqlab.nn.transformer import DecoderLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerConfig(TransformerEncoderConfig):
+class TransformerConfig(TokenTransformerConfig):
     """A Transformer encoder-decoder."""
 
     family: Literal["transformer"] = "transformer"
@@ -83,10 +83,6 @@ class TransformerConfig(TransformerEncoderConfig):
     def can_copy(self) -> bool:
         """Whether the model may copy tokens from the source."""
         return self.copying
-
-    def decoder_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
-        return name if name.startswith("decoder.") else None
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
         """Raise ValueError for summed tags if the source has no tags."""

@@ -1,4 +1,4 @@
-"""Transformer encoder, shared by translators, masked language models and labellers.
+"""Transformer encoder of tokens, shared by translators and masked language models.
 
 Shapes: B batch, S source positions, D d_model.
 """
@@ -20,8 +20,8 @@ from seqlab.nn.transformer import Activation, DecoderLayer, FeedForward, NormPla
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class EncoderLayersConfig(ModelConfig):
-    """Common fields of encoder layers, of tokens or of frames."""
+class AttentionLayers:
+    """Common fields of encoders with self-attention."""
 
     d_model: Size = 256
     """Size of the hidden states."""
@@ -29,8 +29,6 @@ class EncoderLayersConfig(ModelConfig):
     """Size of the feed-forward networks' hidden layer."""
     num_heads: Size = 4
     """Number of attention heads; must divide `d_model`."""
-    num_encoder_layers: Size = 4
-    """Number of encoder layers."""
     dropout: Probability = 0.1
     """Dropout probability of embeddings and residual branches; on the CPU rounded to a multiple of 1/256."""
     attention_dropout: Probability = 0.0
@@ -41,22 +39,24 @@ class EncoderLayersConfig(ModelConfig):
     """Layer norm before each residual branch (`pre`, more stable) or after each residual sum (`post`, the original)."""
     activation: Activation = "relu"
     """Activation function of the feed-forward networks."""
-    positions: PositionKind = "sinusoidal"
-    """Position encoding."""
-
-    @model_validator(mode="after")
-    def _check_heads(self) -> "EncoderLayersConfig":
-        check_heads(self.d_model, self.num_heads, self.positions)
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerEncoderConfig(EncoderLayersConfig):
+class TokenTransformerConfig(AttentionLayers, ModelConfig):
     """Common fields of families with a Transformer encoder of tokens."""
 
+    num_encoder_layers: Size = 4
+    """Number of encoder layers."""
+    positions: PositionKind = "sinusoidal"
+    """Position encoding."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut. With
     `positions: learned` also a limit in training."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "TokenTransformerConfig":
+        check_heads(self.d_model, self.num_heads, self.positions)
+        return self
 
     @property
     def embedding_dim(self) -> int:
@@ -77,11 +77,12 @@ class TransformerEncoderConfig(EncoderLayersConfig):
 class TransformerEncoder(nn.Module):
     """Transformer encoder: source ids to memory."""
 
-    def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
+    def __init__(self, config: TokenTransformerConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
         super().__init__()
         # Keep this order: checkpoints store the optimizer's state in the order of the parameters.
         self.embedding, self.tags = embedding, tags
-        self.layers, self.norm = make_layers(config), make_last_norm(config)
+        self.layers = make_layers(config, config.num_encoder_layers, is_rotary=config.positions == "rotary")
+        self.norm = make_last_norm(config)
 
     def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S, D) and its attention bias (B, 1, 1, S).
@@ -97,38 +98,37 @@ class TransformerEncoder(nn.Module):
         return self.norm(x), bias
 
 
-def make_layers(config: EncoderLayersConfig) -> nn.ModuleList:
+def make_layers(config: AttentionLayers, count: int, *, is_rotary: bool) -> nn.ModuleList:
     """Build the encoder layers."""
     return nn.ModuleList(
         SelfAttentionLayer(
-            config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
+            config.d_model,
+            config.norm,
+            config.dropout,
+            SelfAttention(config.d_model, config.num_heads, config.attention_dropout, is_rotary),
+            make_feed_forward(config),
         )
-        for _ in range(config.num_encoder_layers)
+        for _ in range(count)
     )
 
 
-def make_last_norm(config: EncoderLayersConfig) -> nn.Module:
+def make_last_norm(config: AttentionLayers) -> nn.Module:
     """Build the norm after the last layer, which pre-norm layers need; the identity for post-norm."""
     return make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
 
-def make_self_attention(config: EncoderLayersConfig) -> SelfAttention:
-    """Build the self-attention of a layer."""
-    return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
-
-
-def make_feed_forward(config: EncoderLayersConfig) -> FeedForward:
+def make_feed_forward(config: AttentionLayers) -> FeedForward:
     """Build the feed-forward network of a layer."""
     return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
 
 
-def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention: bool = False) -> DecoderLayer:
+def make_decoder_layer(config: TokenTransformerConfig, rotary_cross_attention: bool = False) -> DecoderLayer:
     """Build a decoder layer: self-attention, cross-attention to the memory and a feed-forward network."""
     return DecoderLayer(
         config.d_model,
         config.norm,
         config.dropout,
-        make_self_attention(config),
+        SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary"),
         CrossAttention(config.d_model, config.num_heads, config.attention_dropout, rotary_cross_attention),
         make_feed_forward(config),
     )

@@ -58,7 +58,10 @@ class TransformerLmConfig(LanguageModelConfig):
     tied_embeddings: bool = True
     """Whether the output projection shares the weight of the embeddings."""
 
-    text_layouts: ClassVar[frozenset[TextLayout]] = frozenset({"packed"})
+    @property
+    def text_layouts(self) -> frozenset[TextLayout]:
+        """Layouts of a text that the model supports: packed rows."""
+        return frozenset({"packed"})
 
     @property
     def embedding_dim(self) -> int:
@@ -75,7 +78,7 @@ class TransformerLmConfig(LanguageModelConfig):
         """Number of learned position embeddings."""
         return self.max_length if self.positions == "learned" else None
 
-    def decoder_weight_name(self, name: str) -> str | None:
+    def translator_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return None if name.startswith("projection.") else f"decoder.{name}"
 

@@ -16,13 +16,13 @@ from seqlab.base.config_class import dataclass
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.models.transformer_encoder import TransformerEncoder, TransformerEncoderConfig, init_linear_weights
+from seqlab.models.transformer_encoder import TokenTransformerConfig, TransformerEncoder, init_linear_weights
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerMlmConfig(TransformerEncoderConfig):
+class TransformerMlmConfig(TokenTransformerConfig):
     """A masked language model (BERT); its encoder has the defaults of a translator's."""
 
     family: Literal["transformer_mlm"] = "transformer_mlm"

@@ -82,7 +82,7 @@ class LearnedPositions(nn.Module):
         return x + (self.weight[start:end] if positions is None else self.weight[positions])
 
 
-def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
+def check_heads(d_model: int, num_heads: int, positions: PositionKind | Literal["none"]) -> None:
     """Raise ValueError if `d_model` does not fit `num_heads` or the kind of positions."""
     if num_heads < 1:
         raise ValueError(f"`num_heads` must be at least 1, but is {num_heads} instead.")
@@ -96,8 +96,8 @@ def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
         )
 
 
-def make_positions(kind: PositionKind, d_model: int, max_length: int) -> nn.Module | None:
-    """Build the position encoding that is added to embeddings; None for `rotary`, which is part of attention."""
+def make_positions(kind: PositionKind | Literal["none"], d_model: int, max_length: int) -> nn.Module | None:
+    """Build the position encoding that is added to embeddings; None for `none` and `rotary`, a part of attention."""
     if kind == "sinusoidal":
         return SinusoidalPositions(d_model)
     return LearnedPositions(d_model, max_length) if kind == "learned" else None

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seqlab.corpora import path_specs
-from seqlab.models import LstmLmConfig
+from seqlab.models import EncoderLmConfig, LstmEncoderConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -70,16 +70,19 @@ def _awd_lstm(
             batch_tokens=streams * BPTT_LENGTH,
             micro_batch_tokens=2 * streams * BPTT_LENGTH,  # one micro-step, even for blocks above the mean length
         ),
-        model=LstmLmConfig(
+        model=EncoderLmConfig(
+            encoder=LstmEncoderConfig(
+                hidden_size=1150,
+                num_layers=3,
+                bidirectional=False,
+                input_dropout=input_dropout,
+                dropout=hidden_dropout,
+                output_dropout=0.4,
+                weight_dropout=0.5,
+            ),
             embedding_size=400,
-            hidden_size=1150,
-            num_layers=3,
             tied_embeddings=True,
             embedding_dropout=0.1,
-            input_dropout=input_dropout,
-            hidden_dropout=hidden_dropout,
-            output_dropout=0.4,
-            weight_dropout=0.5,
         ),
         objective=CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0),
         optim=OptimConfig(

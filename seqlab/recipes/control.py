@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seqlab.models import MlpConfig
+from seqlab.models import EncoderPredictorConfig, MlpEncoderConfig
 from seqlab.models.table import TableConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -25,7 +25,7 @@ def cartpole(run_dir: str | Path) -> Config:
     """CartPole-v1, a pole to balance on a cart: policy gradient with a critic as baseline."""
     return Config(
         data=ControlConfig(environment="CartPole-v1"),
-        model=MlpConfig(hidden_sizes=(64, 64), activation="tanh"),
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(64, 64), activation="tanh")),
         objective=EpisodePolicyGradientConfig(),
         optim=_optim(3e-3),
         training=_training(200),
@@ -58,7 +58,7 @@ def acrobot(run_dir: str | Path) -> Config:
     """Acrobot-v1, a double pendulum to swing up: PPO."""
     return Config(
         data=ControlConfig(environment="Acrobot-v1"),
-        model=MlpConfig(hidden_sizes=(64, 64), activation="tanh"),
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(64, 64), activation="tanh")),
         objective=EpisodePolicyGradientConfig(passes=10, trace_decay=0.95, entropy=0.01),
         optim=_optim(3e-3),
         training=_training(100),
@@ -69,7 +69,7 @@ def pendulum(run_dir: str | Path) -> Config:
     """Pendulum-v1, a pendulum to swing up with a limited torque: DDPG."""
     return Config(
         data=ControlConfig(environment="Pendulum-v1", episodes_per_step=1),
-        model=MlpConfig(hidden_sizes=(128, 128)),
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(128, 128))),
         objective=DdpgConfig(passes=200),
         optim=_optim(1e-3),
         training=_training(80),

@@ -8,10 +8,11 @@ from seqlab.corpora.labelled_lines import write_label_table
 from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import TokensConfig
 from seqlab.models import (
-    CnnLabellerConfig,
+    CnnEncoderConfig,
     FrequencyLabellerConfig,
-    LstmLabellerConfig,
-    TransformerLabellerConfig,
+    LabelerConfig,
+    LstmEncoderConfig,
+    TransformerEncoderConfig,
     TransformerMlmConfig,
 )
 from seqlab.models.config import ModelConfig
@@ -23,23 +24,32 @@ from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import BpeConfig, WordsConfig
 
-TAGGER = LstmLabellerConfig(
-    hidden_size=512, embedding_size=128, num_layers=2, spelling_size=128, unknown_share=0.1, dropout=0.4
+TAGGER = LabelerConfig(
+    encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, dropout=0.4),
+    embedding_size=128,
+    spelling_size=128,
+    spelling_dropout=0.4,
+    unknown_share=0.1,
 )
-QUESTIONS = LstmLabellerConfig(
-    hidden_size=200,
+QUESTIONS = LabelerConfig(
+    encoder=LstmEncoderConfig(hidden_size=200, dropout=0.5),
     embedding_size=256,
+    embedding_dropout=0.3,
     spelling_size=64,
+    spelling_dropout=0.5,
     unknown_share=0.1,
     ngram_order=3,
-    embedding_dropout=0.3,
-    dropout=0.5,
     output_dropout=0.5,
 )
-CONVOLUTIONS = CnnLabellerConfig(
-    embedding_size=256, widths=(2, 3, 4), num_filters=128, spelling_size=64, unknown_share=0.1, embedding_dropout=0.3
+CONVOLUTIONS = LabelerConfig(
+    encoder=CnnEncoderConfig(widths=(2, 3, 4), num_filters=128),
+    embedding_size=256,
+    embedding_dropout=0.3,
+    spelling_size=64,
+    unknown_share=0.1,
 )
-TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
+TRANSFORMER_LAYERS = TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.2, positions="rotary")
+TRANSFORMER = LabelerConfig(encoder=TRANSFORMER_LAYERS, spelling_size=128, spelling_dropout=0.2, unknown_share=0.1)
 
 
 def _tagging_data(train: Path | str) -> LabellingConfig:
@@ -111,10 +121,10 @@ def ewt_mlm(run_dir: str | Path) -> Config:
             batch_tokens=2048,
         ),
         model=TransformerMlmConfig(
-            d_model=TRANSFORMER.d_model,
-            d_ff=TRANSFORMER.d_ff,
-            num_encoder_layers=TRANSFORMER.num_encoder_layers,
-            positions=TRANSFORMER.positions,
+            d_model=TRANSFORMER_LAYERS.d_model,
+            d_ff=TRANSFORMER_LAYERS.d_ff,
+            num_encoder_layers=TRANSFORMER_LAYERS.num_layers,
+            positions="rotary",
         ),
         optim=_optim(2e-3),
         training=_training(3000),
@@ -161,12 +171,12 @@ def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Conf
 
 def sst2(run_dir: str | Path) -> Config:
     """Sentiment of sentences from film reviews (SST-2): a bidirectional LSTM with high embedding dropout."""
-    model = LstmLabellerConfig(
-        hidden_size=128,
+    model = LabelerConfig(
+        encoder=LstmEncoderConfig(hidden_size=128, dropout=0.5),
         embedding_size=256,
         unknown_share=0.1,
         embedding_dropout=0.4,
-        dropout=0.5,
+        spelling_dropout=0.5,
         output_dropout=0.5,
         pooling="mean",
     )
@@ -175,13 +185,27 @@ def sst2(run_dir: str | Path) -> Config:
 
 def sst2_transformer(run_dir: str | Path) -> Config:
     """Sentiment of sentences from film reviews (SST-2): a Transformer."""
-    model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
+    model = replace(
+        TRANSFORMER,
+        encoder=replace(TRANSFORMER_LAYERS, dropout=0.4),
+        spelling_size=0,
+        spelling_dropout=0.4,
+        output_dropout=0.5,
+        pooling="mean",
+    )
     return _line_labeller(run_dir, "sst2", model)
 
 
 def sst2_cnn(run_dir: str | Path) -> Config:
     """Sentiment of sentences from film reviews (SST-2): convolutions over words (Kim 2014)."""
-    model = replace(CONVOLUTIONS, spelling_size=0, embedding_dropout=0.4, dropout=0.4, output_dropout=0.5)
+    model = replace(
+        CONVOLUTIONS,
+        encoder=CnnEncoderConfig(widths=(2, 3, 4), num_filters=128, dropout=0.4),
+        spelling_size=0,
+        spelling_dropout=0.4,
+        embedding_dropout=0.4,
+        output_dropout=0.5,
+    )
     return _line_labeller(run_dir, "sst2", model)
 
 
@@ -190,7 +214,7 @@ def trec_cnn(run_dir: str | Path) -> Config:
     return _line_labeller(run_dir, "trec", replace(CONVOLUTIONS, output_dropout=0.5))
 
 
-def _questions(run_dir: str | Path, model: LstmLabellerConfig, lr: float) -> Config:
+def _questions(run_dir: str | Path, model: LabelerConfig, lr: float) -> Config:
     config = _line_labeller(run_dir, "trec", model)
     assert isinstance(config.data, TokensConfig)
     return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(lr))
@@ -216,9 +240,15 @@ def trec_tagger(run_dir: str | Path) -> Config:
 
     Start from it with `--init_from runs/pos_tagging --init_parts matching`.
     """
-    return _questions(
-        run_dir, replace(TAGGER, ngram_order=3, embedding_dropout=0.3, dropout=0.5, output_dropout=0.5), 4e-3
+    model = replace(
+        TAGGER,
+        encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, dropout=0.5),
+        ngram_order=3,
+        embedding_dropout=0.3,
+        spelling_dropout=0.5,
+        output_dropout=0.5,
     )
+    return _questions(run_dir, model, 4e-3)
 
 
 def trec_transformer(run_dir: str | Path) -> Config:

@@ -7,7 +7,7 @@ rare words unknown, so that the training text has unknown words, which the model
 from pathlib import Path
 
 from seqlab.corpora import locate
-from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -27,7 +27,7 @@ def _text() -> LanguageModellingConfig:
     )
 
 
-def _neural_config(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, optimizer: MuonConfig) -> Config:
+def _neural_config(model: TransformerLmConfig | EncoderLmConfig, optimizer: MuonConfig) -> Config:
     return Config(
         data=_text(),
         model=model,
@@ -39,16 +39,17 @@ def _neural_config(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, opti
     )
 
 
-def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig], lr: float) -> Config:
-    model = family(
+def _recurrent(family: type[LstmEncoderConfig] | type[GruEncoderConfig], lr: float) -> Config:
+    encoder = family(
         hidden_size=512,
         num_layers=2,
-        embedding_dropout=0.05,
+        bidirectional=False,
         input_dropout=0.2,
-        hidden_dropout=0.15,
+        dropout=0.15,
         output_dropout=0.2,
         weight_dropout=0.15,
     )
+    model = EncoderLmConfig(encoder=encoder, embedding_dropout=0.05)
     return _neural_config(model, MuonConfig(lr=lr, weight_decay=0.3))
 
 
@@ -60,12 +61,12 @@ def multi30k_lm_en(run_dir: str | Path) -> Config:
 
 def multi30k_lm_en_lstm(run_dir: str | Path) -> Config:
     """Multi30k English descriptions: an LSTM with the dropouts of AWD-LSTM."""
-    return _recurrent(LstmLmConfig, lr=2e-2)
+    return _recurrent(LstmEncoderConfig, lr=2e-2)
 
 
 def multi30k_lm_en_gru(run_dir: str | Path) -> Config:
     """Multi30k English descriptions: a GRU with the dropouts of AWD-LSTM."""
-    return _recurrent(GruLmConfig, lr=1e-2)
+    return _recurrent(GruEncoderConfig, lr=1e-2)
 
 
 def multi30k_lm_en_ngram(run_dir: str | Path) -> Config:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.models import CnnConfig, LinearConfig, MlpConfig
+from seqlab.models import CnnConfig, EncoderPredictorConfig, LinearEncoderConfig, MlpEncoderConfig
 from seqlab.objectives import SoftmaxConfig, SquaredErrorConfig
 from seqlab.optim import AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
@@ -59,7 +59,7 @@ def digits_linear(run_dir: str | Path) -> Config:
     """Handwritten digits: softmax regression on the pixels."""
     return Config(
         data=_digits(run_dir),
-        model=LinearConfig(),
+        model=EncoderPredictorConfig(encoder=LinearEncoderConfig()),
         objective=SoftmaxConfig(),
         optim=_optim(1e-2, 0.1),
         training=_training(1000),
@@ -70,7 +70,9 @@ def digits_mlp(run_dir: str | Path) -> Config:
     """Handwritten digits: a multi-layer perceptron."""
     return replace(
         digits_linear(run_dir),
-        model=MlpConfig(hidden_sizes=(1024, 1024), dropout=0.5, input_dropout=0.2),
+        model=EncoderPredictorConfig(
+            encoder=MlpEncoderConfig(hidden_sizes=(1024, 1024), dropout=0.5, input_dropout=0.2)
+        ),
         objective=SoftmaxConfig(label_smoothing=0.1),
         optim=_optim(1e-3, 0.1),
         training=_training(2000),
@@ -100,7 +102,7 @@ def diabetes(run_dir: str | Path) -> Config:
     )
     return Config(
         data=data,
-        model=LinearConfig(),
+        model=EncoderPredictorConfig(encoder=LinearEncoderConfig()),
         objective=SquaredErrorConfig(),
         optim=_optim(1e-2, 1.0),
         training=_training(500),

@@ -11,7 +11,8 @@ from seqlab.corpora.number_tones import write as write_tones
 from seqlab.corpora.recordings import read_manifest
 from seqlab.corpora.synthetic_speech import FLITE_VOICES, synthetic_manifest, voices
 from seqlab.corpora.ud_ewt import read_sentence_texts
-from seqlab.models import GruRecogniserConfig, GruRecordingLabellerConfig, LstmRecogniserConfig
+from seqlab.models import GruEncoderConfig, LstmEncoderConfig, RecognizerConfig, RecordingLabelerConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
@@ -25,6 +26,12 @@ PLAIN_SENTENCE = re.compile(r"(?!.*[A-Z]{2})[A-Za-z ,.'?!;:-]{1,90}")
 
 def _optim(lr: float, warmup_steps: int) -> OptimConfig:
     return OptimConfig(optimizer=AdamConfig(lr=lr), schedule=CosineScheduleConfig(warmup_steps=warmup_steps))
+
+
+def _recognizer(layers: RecurrentEncoderConfig, channels: tuple[int, int], upsampling: int = 2) -> RecognizerConfig:
+    """Build the config of a recognizer whose vectors of frames are as wide as its recurrent layers."""
+    encoder = replace(layers, output_dropout=layers.dropout)
+    return RecognizerConfig(encoder=encoder, frame_size=encoder.hidden_size, channels=channels, upsampling=upsampling)
 
 
 def _training(max_steps: int, valid_every: int) -> TrainingConfig:
@@ -53,7 +60,7 @@ def number_tones(run_dir: str | Path) -> Config:
             micro_batch_seconds=20,
             augment_nonspeech=0.04,
         ),
-        model=GruRecogniserConfig(hidden_size=128, num_layers=1, channels=(16, 16), dropout=0.1, upsampling=1),
+        model=_recognizer(GruEncoderConfig(hidden_size=128, num_layers=1, dropout=0.1), (16, 16), upsampling=1),
         objective=CtcConfig(),
         optim=_optim(4e-3, 60),
         training=_training(800, 200),
@@ -74,7 +81,7 @@ def number_speech(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.04,
         ),
-        model=LstmRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.1, upsampling=1),
+        model=_recognizer(LstmEncoderConfig(hidden_size=256, num_layers=2, dropout=0.1), (16, 32), upsampling=1),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
         training=_training(4000, 250),
@@ -111,7 +118,11 @@ def _digits(data: RecordingLabelsConfig) -> Config:
             augment_frequency_masks=1,
             augment_frequency_bands=8,
         ),
-        model=GruRecordingLabellerConfig(hidden_size=128, num_layers=1, channels=(16, 32)),
+        model=RecordingLabelerConfig(
+            encoder=GruEncoderConfig(hidden_size=128, dropout=0.2, output_dropout=0.2),
+            frame_size=128,
+            channels=(16, 32),
+        ),
         objective=SoftmaxConfig(label_smoothing=0.1),
         optim=OptimConfig(
             optimizer=AdamWConfig(lr=2e-3, weight_decay=0.05), schedule=CosineScheduleConfig(warmup_steps=50)
@@ -134,7 +145,7 @@ def fsdd_strings(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.04,
         ),
-        model=LstmRecogniserConfig(hidden_size=192, num_layers=2, channels=(16, 32), dropout=0.2),
+        model=_recognizer(LstmEncoderConfig(hidden_size=192, num_layers=2, dropout=0.2), (16, 32)),
         objective=CtcConfig(),
         optim=_optim(2e-3, 100),
         training=replace(_training(2000, 250), precision="fp32"),  # bf16: not faster, and a higher validation WER
@@ -154,8 +165,8 @@ def _telephone_speech(data: TranscriptionConfig) -> TranscriptionConfig:
     )
 
 
-def _telephone_model(dropout: float) -> LstmRecogniserConfig:
-    return LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=dropout)
+def _telephone_model(dropout: float) -> RecognizerConfig:
+    return _recognizer(LstmEncoderConfig(hidden_size=320, num_layers=2, dropout=dropout), (16, 32))
 
 
 def synthetic_en(run_dir: str | Path) -> Config:
@@ -244,7 +255,7 @@ def fillets_nl(run_dir: str | Path) -> Config:
             augment_frequency_bands=15,
             augment_nonspeech=0.04,
         ),
-        model=LstmRecogniserConfig(hidden_size=432, num_layers=2, channels=(16, 32), dropout=0.25),
+        model=_recognizer(LstmEncoderConfig(hidden_size=432, num_layers=2, dropout=0.25), (16, 32)),
         objective=CtcConfig(),
         optim=_optim(3e-3, 200),
         training=replace(_training(8000, 500), max_minutes=60, valid_metric="cer"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
-from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
@@ -57,7 +57,10 @@ def tinyshakespeare(run_dir: str | Path) -> Config:
 
 
 def _recurrent(
-    run_dir: str | Path, family: type[LstmLmConfig] | type[GruLmConfig], optimizer: MuonConfig, weight_dropout: float
+    run_dir: str | Path,
+    family: type[LstmEncoderConfig] | type[GruEncoderConfig],
+    optimizer: MuonConfig,
+    weight_dropout: float,
 ) -> Config:
     """Build the config of a recurrent model: 32 streams of text, with the state carried from step to step.
 
@@ -66,13 +69,16 @@ def _recurrent(
     """
     return Config(
         data=replace(_text(run_dir), order="contiguous", block_length=128),
-        model=family(
-            hidden_size=512,
-            num_layers=2,
-            input_dropout=0.1,
-            hidden_dropout=0.25,
-            output_dropout=0.25,
-            weight_dropout=weight_dropout,
+        model=EncoderLmConfig(
+            encoder=family(
+                hidden_size=512,
+                num_layers=2,
+                bidirectional=False,
+                input_dropout=0.1,
+                dropout=0.25,
+                output_dropout=0.25,
+                weight_dropout=weight_dropout,
+            )
         ),
         optim=OptimConfig(
             optimizer=optimizer,
@@ -88,7 +94,7 @@ def tinyshakespeare_lstm(run_dir: str | Path) -> Config:
 
     With a weight dropout of 0.3 the gradients exploded in bf16 within 150 steps.
     """
-    return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
+    return _recurrent(run_dir, LstmEncoderConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
 
 
 def tinyshakespeare_gru(run_dir: str | Path) -> Config:
@@ -96,7 +102,7 @@ def tinyshakespeare_gru(run_dir: str | Path) -> Config:
 
     With less weight decay the gradients explode after some hundred steps.
     """
-    return _recurrent(run_dir, GruLmConfig, MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
+    return _recurrent(run_dir, GruEncoderConfig, MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
 
 
 def tinyshakespeare_ngram(run_dir: str | Path) -> Config:

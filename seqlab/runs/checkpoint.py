@@ -21,6 +21,7 @@ from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_ch
 from seqlab.base.bounds import CountOrZero
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_digits, parse_json, read_regular, validate_type
 from seqlab.runs.folder import FORMAT_1_STATES, FORMAT_WITHOUT_CHECKSUMS, RunFolder
+from seqlab.runs.migrate import current_weight_name
 
 if TYPE_CHECKING:  # listing checkpoints does not import torch
     import torch
@@ -199,9 +200,24 @@ def _name_in_run(checkpoint: Path) -> str:
     return f"{checkpoint.parent.name}/{checkpoint.name}"
 
 
-def inference_weights(checkpoint: Path) -> "dict[str, Tensor]":
-    """Read the weights for inference: the averaged ones if the checkpoint has them."""
-    return read_tensors(checkpoint, _inference_stem(read_state(checkpoint).get(CHECKSUMS, {})))
+def read_weights(
+    checkpoint: Path, family: str, stem: str | None = None, device: "torch.device | str" = "cpu"
+) -> "dict[str, Tensor]":
+    """Read the weights of a model under their current names, in the order of their names in the file.
+
+    Args:
+        checkpoint: the folder of the checkpoint.
+        family: family of the model.
+        stem: `model` or `averaged`; None reads the weights for inference, which are averaged if the checkpoint has
+            averaged ones.
+        device: device of the weights.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    stem = stem or _inference_stem(read_state(checkpoint).get(CHECKSUMS, {}))
+    tensors = read_tensors(checkpoint, stem, device)
+    return {current_weight_name(family, name): value for name, value in tensors.items()}
 
 
 def inference_checksum(checkpoint: Path) -> int | None:

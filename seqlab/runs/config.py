@@ -19,7 +19,7 @@ from seqlab.optim.config import OptimConfig
 from seqlab.part import Part
 from seqlab.registry import Entry, Parts, broken_plugins_hint, default_part, get_entry
 from seqlab.runs.fields import fields_of, with_tags
-from seqlab.runs.migrate import migrate_tags
+from seqlab.runs.migrate import migrate
 from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -294,7 +294,7 @@ def to_dict(config: Config) -> dict[str, object]:
 
 def from_dict(values: object) -> Config:
     """Build a config from plain types; raises pydantic's ValidationError, a ValueError."""
-    current = migrate_tags(values) if isinstance(values, Mapping) else values
+    current = migrate(values) if isinstance(values, Mapping) else values
     return _Root.model_validate(with_tags(Config, current)).root
 
 

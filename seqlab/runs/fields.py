@@ -139,10 +139,13 @@ def with_tags(annotation: Any, values: Any) -> Any:
     return copied
 
 
-def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Iterator[FieldDescription]:
+def list_fields(
+    annotation: Any, values: object = None, prefix: str = "", *, is_chosen: bool = True
+) -> Iterator[FieldDescription]:
     """Yield all fields of a config class section by section, including the fields of families that are not chosen.
 
-    The nested dicts `values` choose the families and override the defaults.
+    The nested dicts `values` choose the families and override the defaults. `is_chosen`: whether the families that
+    contain the section are chosen.
     """
     section_classes = families(annotation)
     given = values if isinstance(values, Mapping) else {}
@@ -150,7 +153,7 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
     chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
         text = field_docstring(sections[chosen], tag_field)
-        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True, is_tag=True)
+        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", is_chosen, is_tag=True)
     listed: set[str] = set()  # a subsection that several families share is listed once
     for tag in sorted(sections, key=lambda tag: tag != chosen):
         family_values, nested = given if tag == chosen else {}, []
@@ -159,12 +162,12 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
             if families(field.annotation):
                 if name not in listed:
                     listed.add(name)
-                    nested.append((field.annotation, value, f"{prefix}{name}."))
+                    nested.append((field.annotation, value, f"{prefix}{name}.", is_chosen and tag == chosen))
             elif name != tag_field:
                 text, kind = field_docstring(sections[tag], name), type_name(field.annotation)
-                yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, tag == chosen)
-        for section in nested:
-            yield from list_fields(*section)
+                yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, is_chosen and tag == chosen)
+        for inner, inner_values, inner_prefix, is_inner_chosen in nested:
+            yield from list_fields(inner, inner_values, inner_prefix, is_chosen=is_inner_chosen)
 
 
 def type_name(annotation: Any) -> str:
@@ -198,7 +201,8 @@ def nearest_key(key: str, keys: list[str]) -> str | None:
     section, _, name = key.rpartition(".")
     if same := keys_with_same_meaning(key, keys):
         return nearest_name(key, same) or same[0]
-    siblings = {known.rpartition(".")[2]: known for known in keys if section in ("", known.rpartition(".")[0])}
+    of_section = [known for known in keys if section in ("", known.rpartition(".")[0])]
+    siblings = {known.rpartition(".")[2]: known for known in reversed(of_section)}  # of equal names the first
     if not section:
         siblings |= {known.partition(".")[0]: known.partition(".")[0] for known in keys}
     if nearest := nearest_name(name, siblings, min_similarity=0.5 if section else MIN_SIMILARITY):

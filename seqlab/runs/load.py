@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
 from seqlab.registry import Parts, default_part
-from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
+from seqlab.runs.checkpoint import checkpoint_name, choose_step, read_weights
 from seqlab.runs.codecs import CodecsMixin, load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.migrate import add_older_defaults, migrate_tags
+from seqlab.runs.migrate import add_older_defaults, migrate
 from seqlab.runs.task_of_run import missing_plugins_hint, refuse_other_models
 from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
@@ -95,7 +95,7 @@ def read_config(folder: RunFolder) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
     try:
-        values = migrate_tags(parse_config(text, str(folder.config_file)))
+        values = migrate(parse_config(text, str(folder.config_file)))
         values = add_older_defaults(values, {"data": _data_fields(values.get("data"))})
         return build(Config, values, source=str(folder.config_file))
     except ConfigError as error:
@@ -131,7 +131,8 @@ def load_run(path: str | Path, checkpoint: str = "best", model_noun: str | None 
     codecs = load_codecs_for(folder, config.data)
     step = choose_step(folder, checkpoint)
     model = config.model.resolve(config.data).build(*codecs)
-    load_weights(model, folder.checkpoints / checkpoint_name(step))
+    checkpoint_folder = folder.checkpoints / checkpoint_name(step)
+    copy_weights(model, read_weights(checkpoint_folder, config.model.family), checkpoint_folder)
     return LoadedRun(
         folder,
         config,
@@ -157,11 +158,6 @@ def named_buffers(model: nn.Module) -> dict[str, Tensor]:
         return {}
     persistent = model.state_dict().keys()
     return {name: buffer for name, buffer in model.named_buffers() if name in persistent}
-
-
-def load_weights(model: nn.Module, checkpoint: Path) -> None:
-    """Copy the inference weights of a checkpoint into a model; raises ValueError if names, shapes or dtypes differ."""
-    copy_weights(model, inference_weights(checkpoint), checkpoint)
 
 
 def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -17,7 +18,7 @@ from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.migrate import add_values_of_run, migrate_tag, migrate_tags
+from seqlab.runs.migrate import OLDER_FAMILIES, add_values_of_run, current_keys, log_renamed, migrate, migrate_tag
 from seqlab.runs.task_of_run import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key_error
 from seqlab.runs.yaml_parser import parse_yaml
@@ -43,7 +44,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         ConfigError: unknown key, key of another family, or invalid value. The message names the key; if the error is
             in `base`, not in `overrides`, it begins with `source`.
     """
-    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, migrate_tags(base or {}))
+    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, migrate(base or {}))
     overrides = list(overrides)
     try:
         check_keys(Config, values)
@@ -54,7 +55,11 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     later = [(key, text) for key, text in ordered if not _set_tag(values, key, text)]
     given = {key for key, _ in overrides}
     for key, text in later:
-        _set_field(values, key, text)
+        keys = current_keys(values, key)
+        if keys != (key,):
+            log_renamed(f"`{key}`", " and ".join(f"`{each}`" for each in keys))
+        for current in keys:
+            _set_field(values, current, text)
         if key in ALTERNATIVES and ALTERNATIVES[key] not in given:
             _set_field(values, ALTERNATIVES[key], "null")
     try:
@@ -102,13 +107,21 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     if name != tag_name(sections):
         return False
     tag = migrate_tag(key, _single_value(key, text))
+    older = OLDER_FAMILIES.get(tag) if key == "model.family" else None
+    if older is not None:
+        encoder = older.values["encoder"]["family"]
+        tag = older.values["family"]
+        log_renamed(
+            f"`model.family: {_single_value(key, text)}`",
+            f"`model.family: {tag}` with `model.encoder.family: {encoder}`",
+        )
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name), values)
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(chosen)
     shared = [each for each in getattr(chosen, "shared_fields", ()) if each in section and each in fields]
     kept = {each: section[each] for each in shared if before[each].annotation == fields[each].annotation}
     section.clear()
-    section.update({name: tag, **kept})
+    section.update({name: tag, **kept} if older is None else deepcopy(older.values))
     if issubclass(chosen, Part):
         chosen.on_selected(values)
     return True

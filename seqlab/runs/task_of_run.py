@@ -7,7 +7,7 @@ from seqlab.data.config import DataConfig
 from seqlab.plugins import missing_plugins
 from seqlab.registry import UnknownPart, default_part, find_part, import_target
 from seqlab.runs.folder import PLUGINS, RunFolder
-from seqlab.runs.migrate import migrate_tags
+from seqlab.runs.migrate import migrate
 from seqlab.runs.validate import build, parse_config
 
 
@@ -19,7 +19,7 @@ def read_data_config(path: str | Path) -> DataConfig:
         ValueError: the config file is invalid, or its task is not registered.
     """
     folder = RunFolder(path)
-    values = migrate_tags(parse_config(folder.read_config_text(), str(folder.config_file))).get("data")
+    values = migrate(parse_config(folder.read_config_text(), str(folder.config_file))).get("data")
     section: dict[str, Any] = values if isinstance(values, dict) else {}
     name = section.get(DataConfig.tag_field)
     try:

@@ -12,7 +12,7 @@ from seqlab.base.nearest import nearest_hint
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.part import Part
 from seqlab.registry import broken_plugins_hint
-from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
+from seqlab.runs.fields import default_section, families, fields_of, list_fields, nearest_key, tag_name, with_tags
 from seqlab.runs.yaml_parser import parse_yaml
 
 T = TypeVar("T")
@@ -92,6 +92,8 @@ def _fitting(sections: Mapping[str, type], config_values: object) -> list[str]:
 
 def unknown_key_error(config_type: type, values: object, key: str) -> ConfigError:
     """Build the error for an unknown key: names the families that have it, or the known key nearest in spelling."""
+    if (missing := _missing_section(config_type, values, key)) is not None:
+        return ConfigError(key, missing)
     fields = list(list_fields(config_type, values))
     tags = sorted({field.family for field in fields if field.key == key})
     if tags:
@@ -103,6 +105,28 @@ def unknown_key_error(config_type: type, values: object, key: str) -> ConfigErro
         return ConfigError(key, f"`{key}` is a section, not a value: name one of its fields.")
     nearest = nearest_key(key, [field.key for field in fields if field.is_chosen])
     return ConfigError(key, f"There is no `{key}`{f'; the nearest is `{nearest}`' if nearest else ''}.")
+
+
+def _missing_section(config_type: type, values: object, key: str) -> str | None:
+    """Describe the section of a key that the chosen family lacks, but others have; None if it exists or none has it."""
+    annotation: Any = config_type
+    prefix = ""
+    for part in key.split(".")[:-1]:
+        classes, section = families(annotation), values if isinstance(values, Mapping) else {}
+        tag = tag_name(classes)
+        if not classes or (tag and section.get(tag) not in classes):
+            return None
+        fields = fields_of(classes[section.get(tag, "")])
+        if part not in fields:
+            owners = [name for name, each in classes.items() if part in fields_of(each)]
+            listed = " and ".join(f"`{name}`" for name in owners) + (" has it" if len(owners) == 1 else " have it")
+            missing = f"There is no `{prefix}{part}` with `{prefix}{tag}: {section.get(tag)}`; {listed}."
+            return missing if owners else None
+        if not families(fields[part].annotation):
+            return None
+        values = section.get(part) or default_section(fields[part])
+        annotation, prefix = fields[part].annotation, f"{prefix}{part}."
+    return None
 
 
 def describe_validation_error(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from seqlab.registry import Parts
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.migrate import migrate_tag
+from seqlab.runs.migrate import current_keys, migrate_tag
 from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import build
 from seqlab.text import read_vector_dim
@@ -44,7 +44,7 @@ class ConfigBuilder:
     def __init__(self, config: Config, given: Sequence[str]) -> None:
         """Start from a config. The keys `given`, fields or sections, keep their values."""
         self._values: dict[str, Any] = to_dict(config)
-        self._given = tuple(given)
+        self._given = tuple(current for key in given for current in current_keys(self._values, key))
 
     def set(self, key: str, value: T, reason: str) -> T:
         """Set a field unless it is given, and log the reason; return the value of the field.
@@ -89,6 +89,14 @@ class ConfigBuilder:
     def get(self, key: str) -> Any:
         """Return the current value of a field."""
         return self._section(key)[key.rpartition(".")[2]]
+
+    def layer_key(self, name: str) -> str:
+        """Return the key of a field of the model's layers: those of its encoder, if the encoder is a section."""
+        return f"model.encoder.{name}" if "encoder" in self._values["model"] else f"model.{name}"
+
+    def has(self, key: str) -> bool:
+        """Return whether the config has a field."""
+        return key.rpartition(".")[2] in self._section(key)
 
     def width(self, key: str) -> int:
         """Return the width of the model from its field `key`; `FALLBACK_WIDTH` if the model lacks the field."""

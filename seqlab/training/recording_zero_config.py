@@ -4,7 +4,6 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from seqlab.data.line_sample import word_metric_advice
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import no_progress
-from seqlab.models.frame_encoders import FrameEncoderConfig
+from seqlab.models.frame_input import FrameModelConfig
 from seqlab.registry import Parts
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
+from seqlab.runs.migrate import OLDER_FAMILIES
 from seqlab.runs.overrides import Override, override
 from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clamp, copy_settings, round_2_digits
 
@@ -54,9 +54,9 @@ def choose_config_by_recordings(
     copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in codec_fields)])
     if copied and "model" not in copied:
         copied += _copy_encoder_settings(values, dict(overrides))
-    # An override of a section's tag would reset the section's fields, even if the tag stays the same.
-    tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
-    others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
+    # An override of a section's tag would reset the section's fields, which have the values of the tag already.
+    tags = ("data.kind", "model.family", "model.encoder.family")
+    others = [(key, text) for key, text in overrides if key not in tags]
     builder = ConfigBuilder(override(values, others), sorted({*given, *copied}))
     data = builder.config().data
     assert isinstance(data, RecordingsConfig), "the data section of a task on recordings is a `RecordingsConfig`"
@@ -67,22 +67,18 @@ def choose_config_by_recordings(
 
 
 def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Copy the kind and the sizes of the encoder from the run of `init_from`; return the keys that are set."""
-    old = read_config(RunFolder(Path(_text(given["init_from"])))).model
-    families = {name: each for name, each in Parts("model").items() if each.fits_data(values["data"]["kind"])}
-    matching = [
-        name
-        for name, each in families.items()
-        if isinstance(old, FrameEncoderConfig)
-        and issubclass(each, FrameEncoderConfig)
-        and (each.build_encoder, each.kind) == (type(old).build_encoder, old.kind)
-    ]
-    family = _text(given["model.family"]) if "model.family" in given else next(iter(matching), "")
-    if family not in matching:
+    """Copy the encoder and its inputs from the run of `init_from`; return the keys that are set."""
+    old = read_config(RunFolder(Path(_text(given["init_from"]))))
+    models, model = Parts("model"), values["model"]
+    if not all(issubclass(models[name], FrameModelConfig) for name in (old.model.family, model["family"])):
         return []
-    known = {field.name for field in fields(families[family])} - {"family"}
-    values["model"] = {"family": family, **{key: value for key, value in vars(old).items() if key in known}}
-    return [f"model.{key}" for key in values["model"]]
+    old_values: dict[str, Any] = to_dict(old)["model"]  # type: ignore[assignment]
+    names_encoder = "model.encoder.family" in given or _text(given.get("model.family", "")) in OLDER_FAMILIES
+    if names_encoder and model["encoder"]["family"] != old_values["encoder"]["family"]:
+        return []
+    copied = {key: value for key, value in old_values.items() if key in model and key != "family"}
+    model |= copied
+    return ["model.family", *(f"model.{key}" for key in copied)]
 
 
 def _text(given: str | list[str]) -> str:

@@ -26,12 +26,14 @@ from seqlab.runs.checkpoint import (
     delete_checkpoint,
     read_state,
     read_tensors,
+    read_weights,
     write_checkpoint,
 )
 from seqlab.runs.codecs import CodecsMixin
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
+from seqlab.runs.migrate import current_weight_name
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.locked_folder import LockedRunFolder
@@ -263,13 +265,15 @@ class TrainingRun(CodecsMixin):
             self.metrics = validate_type(state["figures"], TrainingMetrics)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is damaged: it is not a training state ({error!r}).") from error
-        copy_weights(self.model, shard_like(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
+        family = self.config.model.family
+        weights = read_weights(checkpoint, family, WEIGHTS)
+        copy_weights(self.model, shard_like(weights, self.weights()), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS), checkpoint)
         if self.progress.average_from is not None:
             self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
             average = self.moving_average.weights
-            averaged = read_tensors(checkpoint, AVERAGED)
+            averaged = read_weights(checkpoint, family, AVERAGED)
             for name, value in shard_like({name: averaged[name] for name in average}, average).items():
                 average[name].copy_(value)
         self.metrics_logger.truncate(journal_size)
@@ -296,13 +300,17 @@ class TrainingRun(CodecsMixin):
         parts = {i: shard_like(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
-            saved, own = _with_prefix(tensors, "objective."), named_weights(self.objective)
+            family, own = self.config.model.family, named_weights(self.objective)
+            saved = {}
+            for name, value in _with_prefix(tensors, "objective.").items():
+                network, _, rest = name.partition(".")  # such as a critic of the model's family
+                saved[f"{network}.{current_weight_name(family, rest)}" if rest else network] = value
             copy_weights(self.objective, shard_like(saved, own), checkpoint)
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         """Read the weights of a checkpoint, without buffers: an average of weights uses the current buffers."""
         device = torch.device("cpu") if self.device_context.is_sharded else self.device_context.device
-        tensors = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
+        tensors = read_weights(self.checkpoints / checkpoint_name(step), self.config.model.family, WEIGHTS, device)
         return {name: tensors[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:

@@ -2,9 +2,9 @@
 
 A weight matches if both models have it under the same name and in the same shape. So a translator copies the encoder of
 a masked model (both are named `encoder`), a deeper model copies the lower layers of a shallower one, and an untied
-output copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers`
-and `norm` have the same roles. The vocabulary is copied from the other run, because embeddings depend on it. Labels,
-their output layer, and n-grams with their vectors are new.
+output copies the embeddings of a tied one. Weights of other models match by their roles in a translator: a language
+model is its decoder, a labeler its encoder. The vocabulary is copied from the other run, because embeddings depend on
+it. Labels, their output layer, and n-grams with their vectors are new.
 """
 
 import logging
@@ -24,11 +24,12 @@ from seqlab.runs.load import LoadedRun, copy_weights, load_run, named_buffers, n
 logger = logging.getLogger(__name__)
 
 FREE_MODEL_FIELDS = {
-    *("model.dropout", "model.attention_dropout", "model.activation_dropout"),
-    *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
-    *("model.weight_dropout", "model.ngram_dropout", "model.unknown_share", "model.max_length"),
+    *("dropout", "attention_dropout", "activation_dropout", "embedding_dropout", "input_dropout"),
+    *("output_dropout", "weight_dropout", "ngram_dropout", "spelling_dropout", "frame_dropout"),
+    *("unknown_share", "max_length"),
 }
-"""Model fields that may differ from those of the `init_from` run; `max_length` only without learned positions."""
+"""Fields of the model and its encoder that may differ from those of the `init_from` run; `max_length` only without
+learned positions."""
 MIN_COPIED_SHARE = 0.05
 """Warn if less than this share of the parameters is copied."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
@@ -46,7 +47,7 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
     if config.init_parts == "matching":
         _check_matching(config, old, changes, origin)
         return
-    changes = {key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}
+    changes = {key: pair for key, pair in changes.items() if not _is_free(key)}
     before, after = (each.model.resolve(each.data) for each in (old, config))
     if after.num_learned_positions is not None:
         changes["model.max_length"] = before.context_limit, after.num_learned_positions
@@ -57,6 +58,11 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
             f"With `init_from` the model and the codecs must be those of that run: {listed}. Set the same values, "
             f"start from its config, {origin.config_file}, or copy what matches with `init_parts: matching`."
         )
+
+
+def _is_free(key: str) -> bool:
+    """Return whether a field of the model may differ."""
+    return key.startswith("model.") and key.rpartition(".")[2] in FREE_MODEL_FIELDS
 
 
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
@@ -146,15 +152,17 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
     """Return the origin's weights that match a model's parameters and buffers; the first match of tied names."""
     origin_weights = origin.state_dict()  # contains tied weights under each name
-    if old.kind != config.kind:  # gates of another kind of RNN have other meanings
+    if old.recurrent_kind != config.recurrent_kind:  # gates of another kind of RNN have other meanings
         origin_weights = {name: weight for name, weight in origin_weights.items() if ".from_" not in name}
     excluded = config.warm_start_excludes
     origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(excluded)}
-    in_decoder = {old.decoder_weight_name(name): weight for name, weight in origin_weights.items()}
+    in_translator = {old.translator_weight_name(name): weight for name, weight in origin_weights.items()}
 
     def find(name: str, like: Tensor) -> Tensor | None:
-        alias = config.decoder_weight_name(name)
-        candidates = (origin_weights.get(name), None if alias is None else in_decoder.get(alias))
+        alias = config.translator_weight_name(name)
+        has_same_role = old.translator_weight_name(name) in (None, alias)
+        same_name = origin_weights.get(name) if has_same_role else None
+        candidates = (same_name, None if alias is None else in_translator.get(alias))
         return next((each for each in candidates if each is not None and each.shape == like.shape), None)
 
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -7,6 +7,7 @@ import pytest
 from reference.tiny_runs import write_numbers, write_text
 
 import seqlab
+from seqlab import models
 from seqlab.recipes import from_corpus, from_labels, from_text, number_words
 from seqlab.runs import ConfigError
 from seqlab.runs.overrides import as_overrides
@@ -96,3 +97,20 @@ def test_error_names_a_missing_file() -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         seqlab.config_for({"data.train": "nowhere"})
     assert issubclass(ConfigError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement"),
+    [
+        ("LstmLabellerConfig", "LabelerConfig(encoder=LstmEncoderConfig(...))"),
+        ("GruLmConfig", "EncoderLmConfig(encoder=GruEncoderConfig(...))"),
+        ("MlpConfig", "EncoderPredictorConfig(encoder=MlpEncoderConfig(...))"),
+    ],
+)
+def test_names_of_older_versions_are_errors_with_their_replacement(name: str, replacement: str) -> None:
+    with pytest.raises(ImportError, match=re.escape(f"`seqlab.models.{name}` is now {replacement}")):
+        getattr(models, name)
+
+
+def test_all_older_names_of_models_are_gone() -> None:
+    assert not set(models.RENAMED) & set(models.__all__)

@@ -20,7 +20,11 @@ from benchmarks.diagnosis.judge import diagnose, judge, judge_all, report
 from benchmarks.diagnosis.runs import PlannedRun, evidence_table, hurts, planned_runs, read_scores
 from seqlab.data import TextBatch
 from seqlab.data.batch import ValueBatch
-from seqlab.models import MlpConfig, TransformerLmConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+    TransformerLmConfig,
+)
 from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.nn.layers import Dropout
 from seqlab.objectives import SoftmaxConfig, StepContext
@@ -88,8 +92,9 @@ def test_data_faults_do_what_their_definitions_say() -> None:
 def _faulty(family: str, fault: str, **fields: object) -> torch.nn.Module:
     from benchmarks.diagnosis.faulty_parts import faulty_part
 
-    base = {"mlp": MlpConfig, "transformer_lm": TransformerLmConfig}[family](**fields)
-    sides = (InputShape((1, 5)), TargetSize(3)) if family == "mlp" else (token_pairs().tgt, token_pairs().tgt)
+    is_predictor = family == "mlp"
+    base = EncoderPredictorConfig(encoder=MlpEncoderConfig(**fields)) if is_predictor else TransformerLmConfig(**fields)
+    sides = (InputShape((1, 5)), TargetSize(3)) if is_predictor else (token_pairs().tgt, token_pairs().tgt)
     torch.manual_seed(1)
     model: torch.nn.Module = faulty_part(base, fault).build(*sides)
     assert not any(isinstance(module, Dropout) and module.p for module in model.modules())
@@ -111,11 +116,11 @@ def test_code_faults_have_their_effects() -> None:
         model = _faulty("mlp", "no_gradient", hidden_sizes=(8, 8))
         loss = SoftmaxConfig().build()(model, batch, context)
         loss.total.backward()
-        assert {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is None} == {"hidden"}
+        assert {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is None} == {"encoder"}
         negated = NegatedLoss(SoftmaxConfig().build())(model, batch, context)
         assert (negated.total, negated.count) == (-loss.total, loss.count)
         dead = _faulty("mlp", "dead_units", hidden_sizes=(8,))
-        hidden = dead.get_submodule("hidden")(batch.src.flatten(1))
+        hidden = dead.get_submodule("encoder.hidden")(batch.src.flatten(1))
         assert (hidden > 0).any(0).tolist() == [True] * 2 + [False] * 6
 
 

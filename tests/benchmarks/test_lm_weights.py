@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference.stub_vocabulary import StubVocabulary
 from torch import Tensor
 
 from benchmarks.lm_shapes import Family, LmShape
@@ -15,9 +16,9 @@ from benchmarks.workers.lm_weights import cell_weights, gpt2_weights, plain_gpt_
 from benchmarks.workers.plain_gpt import PlainGpt
 from benchmarks.workers.plain_rnn import PlainCells, PlainRnn
 from seqlab.data.batch import TextBatch
-from seqlab.models import RecurrentLm, TransformerLm
+from seqlab.models import CarryingLm, TransformerLm
 
-VOCAB_SIZE, EOS_ID = 30, 2
+VOCAB_SIZE = 30
 GPT = LmShape("transformer", 16, num_layers=11, num_heads=2, block_length=12, rows=3)  # layer numbers with two digits
 RECURRENT: tuple[Family, ...] = ("lstm", "gru")
 
@@ -26,11 +27,10 @@ def recurrent_shape(family: Family) -> LmShape:
     return LmShape(family, 16, num_layers=3, num_heads=0, block_length=12, rows=3)
 
 
-def random_model(shape: LmShape, tmp_path: Path) -> TransformerLm | RecurrentLm:
+def random_model(shape: LmShape, tmp_path: Path) -> TransformerLm | CarryingLm:
     torch.manual_seed(1)
     config = lm_config(shape, tmp_path, 0.1).model
-    build = TransformerLm if shape.family == "transformer" else RecurrentLm
-    model = build(config, VOCAB_SIZE, EOS_ID).eval()  # type: ignore[arg-type]
+    model: TransformerLm | CarryingLm = config.build(StubVocabulary(VOCAB_SIZE), StubVocabulary(VOCAB_SIZE)).eval()
     for parameter in model.parameters():  # initial zeros and ones would hide exchanged weights
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
@@ -40,7 +40,7 @@ def random_ids(shape: LmShape) -> Tensor:
     return torch.randint(VOCAB_SIZE, (shape.rows, shape.block_length))
 
 
-def logits_of(model: TransformerLm | RecurrentLm, ids: Tensor, carry: dict[str, Tensor] | None = None) -> Tensor:
+def logits_of(model: TransformerLm | CarryingLm, ids: Tensor, carry: dict[str, Tensor] | None = None) -> Tensor:
     batch = TextBatch(ids, ids, torch.arange(len(ids)), ids.numel())
     return model(batch).logits() if carry is None else model(batch, carry).logits()
 
@@ -74,7 +74,7 @@ def test_each_weight_of_a_gpt_is_used_once(tmp_path: Path) -> None:
 def test_recurrent_models_compute_the_same_logits_over_two_blocks(family: Family, tmp_path: Path) -> None:
     shape = recurrent_shape(family)
     model, plain, cells = random_model(shape, tmp_path), PlainRnn(shape, VOCAB_SIZE), PlainCells(shape, VOCAB_SIZE)
-    assert isinstance(model, RecurrentLm)
+    assert isinstance(model, CarryingLm)
     plain.load_state_dict(rnn_weights(weights_of(model), family))
     cells.load_state_dict(cell_weights(weights_of(model), family))
     first, second = random_ids(shape), random_ids(shape)

@@ -81,7 +81,10 @@ def test_invalid_arguments_and_files_are_refused(seqlab, runs: TinyRuns, tmp_pat
     (tmp_path / "words.arpa").write_text(ARPA)
     for arguments, message in [
         (["export", run_dir, "--format", "arpa", "--out", file], f"{file} exists already: choose another `--out`"),
-        (["export", other, "--format", "arpa"], "has `model.family: gru_lm`: only models of the family `ngram_lm`"),
+        (
+            ["export", other, "--format", "arpa"],
+            "has `model.family: language_model`: only models of the family `ngram_lm`",
+        ),
         (
             ["export", run_dir, "--format", "arpa", "--quantization", "int8"],
             "there is no option `--quantization` (see",

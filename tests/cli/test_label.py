@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from seqlab.inference.splitting import split_words
-from seqlab.models import TransformerLabellerConfig
+from seqlab.models import (
+    LabelerConfig,
+    TransformerEncoderConfig,
+)
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
@@ -38,8 +41,11 @@ def write_run(
     path.mkdir(parents=True)
     config = Config(
         data=LabellingConfig(train_src=["a"], train_tgt=["b"], labels_of=labels_of),  # type: ignore[call-arg]
-        model=TransformerLabellerConfig(
-            d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, max_length=max_length, output_dropout=0.0
+        model=LabelerConfig(
+            encoder=TransformerEncoderConfig(
+                d_model=16, d_ff=32, num_layers=1, dropout=0.3, num_heads=2, max_length=max_length
+            ),
+            output_dropout=0.0,
         ),
     )
     tokenizers = [

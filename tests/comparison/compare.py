@@ -12,7 +12,21 @@ from comparison.plan import HALF, OLD, step_name
 from comparison.settings import RENAMED_KEYS, RENAMED_VALUES, Case, flatten, resolve_names
 from safetensors.torch import load_file
 
-NEW_KEYS: dict[str, object] = {"training.valid_search.algorithm": None}
+from seqlab.runs.migrate import current_weight_name, migrate
+
+NEW_KEYS: dict[str, object] = {
+    "training.valid_search.algorithm": None,
+    **{"model.embedding_size": None, "model.embedding_dropout": 0.0, "model.spelling_dropout": 0.3},
+    **{"model.depth": 1, "model.frame_norm": "none", "model.frame_dropout": 0.0, "model.frame_size": None},
+    **{"model.patch_size": 1, "model.pooling": None},
+    **{"model.encoder.last_size": None, "model.encoder.residual": False, "model.encoder.bidirectional": True},
+    **{"model.encoder.input_dropout": None, "model.encoder.output_dropout": 0.0, "model.encoder.weight_dropout": 0.0},
+    **{
+        "model.encoder.attention_window": None,
+        "model.encoder.max_length": 512,
+        "model.encoder.activation_dropout": 0.0,
+    },
+}
 """Keys that only the newer version has, with the values that give the behavior of the older one."""
 TENSOR_FILES = ("model", "averaged", "state")
 TIME_FIELDS = ("minutes", "seconds", "per_second", "time")
@@ -135,9 +149,11 @@ def _checkpoint_names(run: Path) -> list[str]:
 
 
 def _tensor_difference(old: Path, new: Path, stem: str) -> str:
-    """Compare one file of the last checkpoint, bit for bit."""
+    """Compare one file of the last checkpoint, bit for bit; weights have their current names."""
     paths = [run / "checkpoints" / _checkpoint_names(run)[-1] / f"{stem}.safetensors" for run in (old, new)]
     before, after = (load_file(path) if path.is_file() else {} for path in paths)
+    family = str(config_of(new)["model.family"])
+    before = {_current_name(family, name): value for name, value in before.items()}
     for name in sorted(before.keys() & after.keys()):
         first, second = before[name], after[name]
         if (first.dtype, first.shape) != (second.dtype, second.shape):
@@ -145,6 +161,15 @@ def _tensor_difference(old: Path, new: Path, stem: str) -> str:
         if not torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8)):
             return f"{name}: differs by up to {(first.double() - second.double()).abs().max():.3g}"
     return _first_difference(dict.fromkeys(before), dict.fromkeys(after))
+
+
+def _current_name(family: str, name: str) -> str:
+    """Return the current name of a weight of the model, or of a network of the objective."""
+    kind, _, rest = name.partition(".")
+    if kind == "objective":
+        network, _, weight = rest.partition(".")
+        return f"objective.{network}.{current_weight_name(family, weight)}" if weight else name
+    return current_weight_name(family, name)
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
@@ -157,13 +182,15 @@ def metrics_of(run: Path) -> list[dict[str, Any]]:
 
 
 def config_of(run: Path) -> dict[str, Any]:
-    """Read config.yaml with dotted keys."""
-    return dict(flatten(yaml.safe_load((run / "config.yaml").read_text("utf-8"))))
+    """Read config.yaml with dotted keys; sections and keys of older versions have their current names."""
+    return dict(flatten(migrate(yaml.safe_load((run / "config.yaml").read_text("utf-8")))))
 
 
 def _config_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Compare two configs after translating names of the older version that the newer version has renamed."""
     translated: dict[str, Any] = {key: value for key, value in NEW_KEYS.items() if key in new}
+    if new.get("model.encoder.family") in ("mlp", "linear"):  # null means the dropout between layers
+        translated["model.encoder.input_dropout"] = 0.0
     for key, value in old.items():
         name = RENAMED_KEYS.get(key, key)
         name = name if name in new else key

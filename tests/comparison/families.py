@@ -19,7 +19,9 @@ def rows() -> Iterator[Case]:
         if not row.plugin:
             name = row.name.replace(", ", "-").replace(" ", "_")
             is_resumed = not row.is_count_based
-            yield Case(name, {"run": run_of_row(row)}, commands_of(row.data, row.model), is_resumed)
+            is_critic = row.objective.get("family") == "td"
+            commands = {} if is_critic else commands_of(row.data, row.model)
+            yield Case(name, {"run": run_of_row(row)}, commands, is_resumed)
 
 
 def run_of_row(row: Row, **training: Any) -> Settings:
@@ -74,6 +76,11 @@ def label_recordings(data: Settings) -> Commands:
     return label({"valid_src": f"{data['valid']}#audio"})
 
 
+def play(data: Settings) -> Commands:
+    """Return the command that plays episodes with an agent."""
+    return {"play": "play %run --episodes 3 --json"}
+
+
 COMMANDS: Mapping[str, Callable[[Settings], Commands]] = {
     "translation": translate,
     "language_modelling": generate,
@@ -81,4 +88,5 @@ COMMANDS: Mapping[str, Callable[[Settings], Commands]] = {
     "prediction": predict,
     "transcription": transcribe,
     "recording_labels": label_recordings,
+    "control": play,
 }

@@ -7,6 +7,7 @@ from typing import Any
 from contracts.row import ADAM, Settings, replace_prefixes
 
 from seqlab.registry import Parts
+from seqlab.runs.migrate import migrate
 
 Run = Settings | str
 """A config, or the arguments of `seqlab train` for a run without a config file."""
@@ -47,7 +48,8 @@ def run_of(
     **sections: Any,
 ) -> Settings:
     """Return the config of a run, by default with the objective of its family; `optim=None` omits that section."""
-    sections.setdefault("objective", {"family": Parts("model")[model["family"]].default_objective})
+    family = migrate({"model": model})["model"]["family"]
+    sections.setdefault("objective", {"family": Parts("model")[family].default_objective})
     config = {"data": data, "model": model, "training": {**TRAINING, **(training or {})}, **sections}
     return config if optim is None else {**config, "optim": optim}
 

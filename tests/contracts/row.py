@@ -1,12 +1,13 @@
 """A row of the table: the config of a short training, and the tolerances of its tests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from seqlab.registry import Parts
 from seqlab.runs.config import Config, from_dict
+from seqlab.runs.migrate import migrate
 
 Settings = Mapping[str, Any]
 """Fields of one section of a config."""
@@ -51,6 +52,17 @@ class Row:
         """Whether the objective draws random numbers that `exact_config` removes or `is_random` declares."""
         return not self.single_process and (self.is_random or any(key.startswith("objective") for key in self.exact))
 
+    @property
+    def family(self) -> str:
+        """Current name of the model's family."""
+        return str(self.current_model["family"])
+
+    @property
+    def current_model(self) -> dict[str, Any]:
+        """The `model` section under its current names."""
+        model: dict[str, Any] = migrate({"model": self.model})["model"]
+        return model
+
     def has_data_field(self, name: str) -> bool:
         """Return whether the `data` section of the task has a field."""
         return name in {item.name for item in fields(Parts("task", "kind")[self.data["kind"]])}
@@ -63,8 +75,8 @@ class Row:
         }
         values: dict[str, Any] = {
             "data": replace_prefixes(self.data, {"@": f"{corpora}/"}),
-            "model": dict(self.model),
-            "objective": dict(self.objective) or {"family": Parts("model")[self.model["family"]].default_objective},
+            "model": self.current_model,
+            "objective": dict(self.objective) or {"family": Parts("model")[self.family].default_objective},
             "training": training | dict(self.training),
         }
         if not self.is_count_based:
@@ -75,8 +87,14 @@ class Row:
 
     def exact_config(self, corpora: Path, **changes: Any) -> Config:
         """Build the config of a shorter training without dropout, whose losses do not depend on random numbers."""
-        names = [item.name for item in fields(Parts("model")[self.model["family"]])]
-        exact = {f"model.{name}": 0.0 for name in names if name.endswith("dropout") or name == "unknown_share"}
+        model = self.config(corpora, **changes).model
+        sections = [("model", model), *((f"model.{k}", each) for k, each in vars(model).items() if is_dataclass(each))]
+        exact = {
+            f"{section}.{name}": 0.0
+            for section, values in sections
+            for name in vars(values)
+            if name.endswith("dropout") or name == "unknown_share"
+        }
         optimizer = Parts("optimizer")[self.optim["optimizer"]["family"]]
         if "eps" in {item.name for item in fields(optimizer)} and not self.is_count_based:
             exact["optim.optimizer.eps"] = 1e-3  # a smaller one amplifies rounding errors of gradients of 0

@@ -87,6 +87,7 @@ LM: Settings = {
 }
 FRAMES: Settings = {"num_layers": 1, "hidden_size": 16, "channels": [4, 4], "dropout": 0.1}
 NGRAMS: Settings = {"ngram_order": 3, "num_ngrams": 40}
+OUTSIDE: Settings = {"encoder": {"family": "neighbors", "hidden_size": 16}}
 ATTENTION_FRAMES: Settings = {"channels": [4, 4], **ENCODER}
 MUON: dict[str, Any] = {"rounding": 2e-3, "exact": {"optim.optimizer.lr": 0.002}}
 """Muon normalizes the singular values of gradients, and thus increases the rounding errors of small ones."""
@@ -391,6 +392,37 @@ ROWS: tuple[Row, ...] = (
         {"family": "mlp", "hidden_sizes": [16]},
         {"family": "ddpg", "random_steps": 1, **REPLAY},
         single_process=True,
+    ),
+    # an encoder of a plugin, in every model that is an encoder and a head
+    Row(
+        "language model of a plugin",
+        TEXT,
+        {"encoder": {**OUTSIDE["encoder"], "reads_next": False}, "family": "language_model", "embedding_size": 16},
+        plugin=True,
+    ),
+    Row("labeler of a plugin, words", WORDS, {**OUTSIDE, "family": "labeler", "spelling_size": 8}, plugin=True),
+    Row("labeler of a plugin, lines", LINES, {**OUTSIDE, "family": "labeler", **NGRAMS}, plugin=True),
+    Row("predictor of a plugin", SERIES, {**OUTSIDE, "family": "predictor"}, plugin=True),
+    Row(
+        "predictor of a plugin, images",
+        IMAGES,
+        {**OUTSIDE, "family": "predictor", "patch_size": 3},
+        {"family": "softmax"},
+        plugin=True,
+    ),
+    Row(
+        "recognizer of a plugin",
+        SPEECH,
+        {**OUTSIDE, "family": "recognizer", "channels": [4, 4], "frame_size": 16},
+        plugin=True,
+        invariance=1e-4,
+    ),
+    Row(
+        "recording labeler of a plugin",
+        SLIDES,
+        {**OUTSIDE, "family": "recording_labeler", "channels": [4, 4], "frame_size": 16},
+        plugin=True,
+        invariance=1e-4,
     ),
     # a task of a plugin
     Row("similarity of a plugin", SIMILARITY, {"family": "bags", "d_model": 16}, plugin=True),

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from contracts.row import Row
 from contracts.table import ROWS
 
 from seqlab.data.text_config import TextConfig
@@ -27,9 +28,17 @@ def used(value: Callable[[Any], Any]) -> set[Any]:
     return {value(row) for row in ROWS}
 
 
+def _norm(row: Row) -> Any:
+    return {**row.current_model, **row.current_model.get("encoder", {})}.get("norm")
+
+
+def test_each_encoder_has_a_row() -> None:
+    assert built_in("encoder") <= used(lambda row: row.current_model.get("encoder", {}).get("family"))
+
+
 def test_each_pair_of_task_and_family_has_a_row() -> None:
     pairs = {(Parts("model")[name].task, name) for name in built_in("model")}
-    rows = {(row.data["kind"], row.model["family"]) for row in ROWS}
+    rows = {(row.data["kind"], row.family) for row in ROWS}
     assert pairs <= rows
     assert {task for task, _ in rows} >= built_in("task")
     assert any(row.plugin for row in ROWS)
@@ -42,7 +51,7 @@ def test_each_optimizer_and_schedule_has_a_row(kind: str) -> None:
 
 def test_each_objective_has_a_row() -> None:
     default = {name: Parts("model")[name].default_objective for name in built_in("model")}
-    found = used(lambda row: row.objective.get("family", default.get(row.model["family"])))
+    found = used(lambda row: row.objective.get("family", default.get(row.family)))
     assert built_in("objective") <= found
 
 
@@ -73,10 +82,8 @@ def test_both_precisions_have_a_row() -> None:
 def test_risky_pairs_have_a_row() -> None:
     """Combinations in which a part keeps a state of its own, or two parts change the same tensors."""
     risky: dict[str, Callable[[Any], Any]] = {
-        "batch norm with a moving average": lambda row: row.model.get("norm") == "batch" and row.optim.get("ema_decay"),
-        "batch norm with a mean of checkpoints": lambda row: (
-            row.model.get("norm") == "batch" and row.optim.get("average_last")
-        ),
+        "batch norm with a moving average": lambda row: _norm(row) == "batch" and row.optim.get("ema_decay"),
+        "batch norm with a mean of checkpoints": lambda row: _norm(row) == "batch" and row.optim.get("average_last"),
         "carried states over sharded ranks": lambda row: (
             row.data.get("order") == "contiguous" and row.parallel == "fsdp"
         ),

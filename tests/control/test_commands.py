@@ -40,12 +40,12 @@ def config_of(run: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "model", "objective"),
     [
-        (odd(), "mlp", "episode_policy_gradient"),
+        (odd(), "predictor", "episode_policy_gradient"),
         (odd(observation="discrete"), "table", "q_learning"),
         (odd(observation="image"), "cnn", "episode_policy_gradient"),
-        (odd(observation="dict"), "mlp", "episode_policy_gradient"),
-        (odd(action="box") + " --objective.passes 2", "mlp", "ddpg"),
-        (odd(observation="discrete") + " --data.window 2", "mlp", "episode_policy_gradient"),
+        (odd(observation="dict"), "predictor", "episode_policy_gradient"),
+        (odd(action="box") + " --objective.passes 2", "predictor", "ddpg"),
+        (odd(observation="discrete") + " --data.window 2", "predictor", "episode_policy_gradient"),
     ],
 )
 def test_zero_config_fits_the_spaces(options: str, model: str, objective: str, tmp_path: Path) -> None:
@@ -326,4 +326,4 @@ def test_a_warm_start_from_values_of_states_is_refused_for_a_policy(tmp_path: Pa
     assert train("--data.environment Toy-v0 --objective.family td --model.family mlp", tmp_path / "start") == 0
     policy = "--data.environment Toy-v0 --objective.family episode_policy_gradient --model.family mlp"
     assert train(f"{policy} --init_from {tmp_path / 'start'}", tmp_path / "run") == 2
-    assert "`project.bias` is (1,) in the checkpoint but (2,)" in capsys.readouterr().err
+    assert "`head.project.bias` is (1,) in the checkpoint but (2,)" in capsys.readouterr().err

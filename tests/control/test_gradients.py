@@ -19,7 +19,10 @@ from reference.toy_environments import (
 )
 from torch import Tensor
 
-from seqlab.models import LinearConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    LinearEncoderConfig,
+)
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
 from seqlab.tasks.control.config import EnvironmentSpec
@@ -192,12 +195,12 @@ def test_played_episodes_have_the_probabilities_of_the_policy() -> None:
 
 def test_gaussian_policy() -> None:
     environment = Environment(EnvironmentSpec("Odd-v0", ["action=box"]))
-    model = LinearConfig().build(environment.observations, environment.actions)
-    torch.nn.init.normal_(model.project.weight)
+    model = EncoderPredictorConfig(encoder=LinearEncoderConfig()).build(environment.observations, environment.actions)
+    torch.nn.init.normal_(model.head.project.weight)
     policy = Gaussian(model, environment.actions, torch.tensor([0.1, 0.2, 0.3, 0.4]))
     observations, numbers = torch.rand(5, 1, 3), torch.rand(5, 4, dtype=torch.float64)
     low, high = np.array([-2, 0, 1, -1]), np.array([2, 1, 3, 1])
-    outputs = observations[:, 0] @ model.project.weight.T + model.project.bias
+    outputs = observations[:, 0] @ model.head.project.weight.T + model.head.project.bias
     means = (low + high) / 2 + np.tanh(outputs.detach().numpy()) * (high - low) / 2
     deviations = np.array([0.1, 0.2, 0.3, 0.4]) * (high - low) / 2
     actions = policy(observations, numbers).detach()

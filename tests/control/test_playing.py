@@ -10,7 +10,10 @@ from gymnasium import spaces
 from reference.toy_environments import ACTIONS, OBSERVATIONS, Odd
 from torch import Tensor
 
-from seqlab.models import LinearConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    LinearEncoderConfig,
+)
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.environment import Environment
 from seqlab.tasks.control.episodes import (
@@ -29,9 +32,9 @@ POLE = EnvironmentSpec("CartPole-v1")
 
 def behaviors() -> list[Behavior]:
     environment = Environment(POLE)
-    model = LinearConfig().build(environment.observations, environment.actions)
+    model = EncoderPredictorConfig(encoder=LinearEncoderConfig()).build(environment.observations, environment.actions)
     torch.manual_seed(1)
-    torch.nn.init.normal_(model.project.weight)
+    torch.nn.init.normal_(model.head.project.weight)
     return [Softmax(model), EpsilonGreedy(model, environment.actions, 0.5), Uniform(environment.actions)]
 
 
@@ -181,8 +184,8 @@ def test_vectors_are_cut_at_their_bounds() -> None:
 
 def test_greedy_and_uniform_vectors_are_within_their_bounds() -> None:
     environment = Environment(EnvironmentSpec("Odd-v0", ["action=box"]))
-    model = LinearConfig().build(environment.observations, environment.actions)
-    torch.nn.init.normal_(model.project.weight, std=5)
+    model = EncoderPredictorConfig(encoder=LinearEncoderConfig()).build(environment.observations, environment.actions)
+    torch.nn.init.normal_(model.head.project.weight, std=5)
     low, high = torch.tensor([-2, 0, 1, -1]), torch.tensor([2, 1, 3, 1])
     numbers = torch.rand(200, 4, dtype=torch.float64)
     for behavior in (Greedy(model, environment.actions), Uniform(environment.actions)):
@@ -193,8 +196,8 @@ def test_greedy_and_uniform_vectors_are_within_their_bounds() -> None:
 
 def test_epsilon_is_the_share_of_random_actions() -> None:
     environment = Environment(POLE)
-    model = LinearConfig().build(environment.observations, environment.actions)
-    torch.nn.init.ones_(model.project.weight[1])
+    model = EncoderPredictorConfig(encoder=LinearEncoderConfig()).build(environment.observations, environment.actions)
+    torch.nn.init.ones_(model.head.project.weight[1])
     numbers = torch.rand(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     actions = EpsilonGreedy(model, environment.actions, 0.3)(torch.ones(4000, 1, 4), numbers)
     assert float(actions.float().mean()) == pytest.approx(1 - 0.3 / 2, abs=0.03)

@@ -12,7 +12,11 @@ from reference.toy_environments import ACYCLIC, CYCLIC, FINAL, NUM_ACTIONS, NUM_
 from torch import Tensor
 
 from seqlab.data.batch import ValueBatch
-from seqlab.models import CnnConfig, MlpConfig
+from seqlab.models import (
+    CnnConfig,
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
 from seqlab.objectives.replay import ReplayBuffer
@@ -189,7 +193,9 @@ def ddpg() -> tuple[Any, Any]:
     environment = Environment(EnvironmentSpec("Odd-v0", ["action=box"], window=2))
     torch.manual_seed(3)
     factory = ModelFactory(
-        MlpConfig(hidden_sizes=(8,), activation="tanh"), environment.observations, environment.actions
+        EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(8,), activation="tanh")),
+        environment.observations,
+        environment.actions,
     )
     model = factory.build()
     objective = DdpgConfig(replay_size=16, batch_transitions=400, target_decay=0.5).build_for(model, factory)

@@ -24,7 +24,10 @@ from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.survey import no_progress
 from seqlab.data.tokenizer_training import Side, training_lines
-from seqlab.models import TransformerLabellerConfig
+from seqlab.models import (
+    LabelerConfig,
+    TransformerEncoderConfig,
+)
 from seqlab.runs import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.labelling.config import LabellingConfig
@@ -264,7 +267,12 @@ def test_text_and_labels_that_a_model_cannot_learn_as_meant_are_reported(
     (tmp_path / "src").write_text("\n".join(texts), encoding="utf-8")
     (tmp_path / "tgt").write_text("\n".join(labels[i % len(labels)] if i else labels[0] for i in range(80)))
     data = LabellingConfig(train_src=[f"{tmp_path}/src"], train_tgt=[f"{tmp_path}/tgt"], **settings)
-    config = Config(data=data, model=TransformerLabellerConfig(max_length=20))
+    config = Config(
+        data=data,
+        model=LabelerConfig(
+            encoder=TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.3, max_length=20)
+        ),
+    )
     sides: tuple[Side, ...] = ("src", "tgt")
     tokenizers = [
         train_tokenizer(each, training_lines(data, side)) for each, side in zip(data.tokenizers, sides, strict=True)
@@ -282,7 +290,12 @@ def test_texts_that_are_not_divided_into_words_are_reported_but_labels_are_not(
         (tmp_path / name).write_text("".join(f"{line}{i % 9}\n" for i in range(40)), encoding="utf-8")
     data = LabellingConfig(train_src=[f"{tmp_path}/src"], train_tgt=[f"{tmp_path}/tgt"])
     LabellingTask().write_codecs(
-        Config(data=data, model=TransformerLabellerConfig()), RunFolder(tmp_path / "run"), no_progress
+        Config(
+            data=data,
+            model=LabelerConfig(encoder=TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.3)),
+        ),
+        RunFolder(tmp_path / "run"),
+        no_progress,
     )
     [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warning.startswith(f"{tmp_path}/src is written without spaces between words")
@@ -312,7 +325,10 @@ def test_labels_of_lines_that_are_missing_or_twice_are_refused(labels: list[str]
     """As by tables; an empty label leaves its line out."""
     lines = [f"text {i} of {i % 7}" for i in range(60)]
     data = make_config(tmp_path, lines, [labels[i % len(labels)] for i in range(60)])
-    config = Config(data=data, model=TransformerLabellerConfig())
+    config = Config(
+        data=data,
+        model=LabelerConfig(encoder=TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.3)),
+    )
     with pytest.raises(ValueError, match=rf"{tmp_path}/tgt, {message}"):
         LabellingTask().write_codecs(config, RunFolder(tmp_path / "run"), no_progress)
 

@@ -50,6 +50,7 @@ NOT_NAMED = {
         *{"train.jsonl", "valid.jsonl", "test.jsonl", "three_digits.wav", "nothing.wav"},  # of the tutorial
         *{"recordings/1.wav", "synthetic/train.jsonl"},
     },
+    "your_own_encoder.md": {"custom_encoder.py", "houses.csv"},
     "your_own_parts.md": {"custom_objective.py", "training/dates.txt", "test/dates.txt"},
 }
 """Page -> files that are missing on purpose, or written by a command or program that does not name them."""

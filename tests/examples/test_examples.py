@@ -90,6 +90,11 @@ def test_custom_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.learning
+def test_custom_encoder(tmp_path: Path) -> None:
+    assert run(tmp_path, "custom_encoder").splitlines()[-1] == "['smaller', 'thousands']"
+
+
+@pytest.mark.learning
 def test_translator(tmp_path: Path) -> None:
     output = run(tmp_path, "train_translator")
     assert number(r"BLEU\|\S+ = (\S+)", output) > 15

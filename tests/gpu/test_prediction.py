@@ -12,16 +12,17 @@ import torch
 import seqlab
 from seqlab.models import (
     CnnConfig,
+    EncoderPredictorConfig,
     GaussianClassifierConfig,
-    GruPredictorConfig,
-    LinearConfig,
-    LstmPredictorConfig,
-    MlpConfig,
+    GruEncoderConfig,
+    LinearEncoderConfig,
+    LstmEncoderConfig,
+    MlpEncoderConfig,
     ModelConfig,
-    RnnPredictorConfig,
-    TransformerPredictorConfig,
+    RnnEncoderConfig,
+    TransformerEncoderConfig,
 )
-from seqlab.models.recurrent_predictor import RecurrentPredictorConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.registry import Parts
@@ -35,13 +36,29 @@ pytestmark = [
 DEVICE = "cuda"
 NORMS = ("batch", "layer", "group", "rms")
 MODELS: dict[str, ModelConfig] = {
-    "linear": LinearConfig(),
-    "mlp, no norm": MlpConfig(hidden_sizes=(32,)),
-    **{f"mlp, {norm}": MlpConfig(hidden_sizes=(32, 32), norm=norm, residual=True) for norm in NORMS},
-    "rnn": RnnPredictorConfig(hidden_size=16),
-    "gru": GruPredictorConfig(hidden_size=16),
-    "lstm": LstmPredictorConfig(hidden_size=16, dropout=0.1),
-    "self-attention": TransformerPredictorConfig(d_model=32, d_ff=64, num_heads=2, patch_size=2),
+    "linear": EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+    "mlp, no norm": EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(32,))),
+    **{
+        f"mlp, {norm}": EncoderPredictorConfig(
+            encoder=MlpEncoderConfig(hidden_sizes=(32, 32), norm=norm, residual=True)
+        )
+        for norm in NORMS
+    },
+    "rnn": EncoderPredictorConfig(
+        encoder=RnnEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0)
+    ),
+    "gru": EncoderPredictorConfig(
+        encoder=GruEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0)
+    ),
+    "lstm": EncoderPredictorConfig(
+        encoder=LstmEncoderConfig(
+            hidden_size=16, bidirectional=False, dropout=0.1, input_dropout=0.0, output_dropout=0.1
+        )
+    ),
+    "self-attention": EncoderPredictorConfig(
+        encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, positions="learned", num_heads=2),
+        patch_size=2,
+    ),
     **{f"cnn, {norm}": CnnConfig(channels=(8, 16), norm=norm) for norm in NORMS},
 }
 
@@ -58,7 +75,7 @@ def images(tmp_path: Path) -> str:
 
 def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
     # Recurrent models read the rows of an image in order.
-    layout = "frames" if isinstance(model, RecurrentPredictorConfig) else "images"
+    layout = "frames" if isinstance(model, RecurrentEncoderConfig) else "images"
     return Config(
         data=PredictionConfig(train=[images], predicts="class", layout=layout, augment_noise=0.1),
         model=model,

@@ -11,14 +11,13 @@ import torch
 
 import seqlab
 from seqlab.models import (
-    CnnRecordingLabellerConfig,
-    GruRecogniserConfig,
-    GruRecordingLabellerConfig,
-    LstmRecogniserConfig,
-    LstmRecordingLabellerConfig,
+    GruEncoderConfig,
+    LinearEncoderConfig,
+    LstmEncoderConfig,
     ModelConfig,
-    TransformerRecogniserConfig,
-    TransformerRecordingLabellerConfig,
+    RecognizerConfig,
+    RecordingLabelerConfig,
+    TransformerEncoderConfig,
 )
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -35,18 +34,28 @@ DEVICE = "cuda"
 SAMPLE_RATE = 8000
 FREQUENCIES = {"a": 440.0, "b": 900.0}
 """Frequency of the tone of each letter, in Hz."""
-TRANSFORMER: dict[str, Any] = {"d_model": 32, "d_ff": 64, "num_heads": 2, "num_encoder_layers": 1, "channels": (8, 8)}
-RECURRENT: dict[str, Any] = {"hidden_size": 32, "num_layers": 1, "channels": (8, 8)}
+TRANSFORMER: dict[str, Any] = {"d_model": 32, "d_ff": 64, "num_heads": 2, "num_layers": 1}
+RECURRENT: dict[str, Any] = {"hidden_size": 32, "num_layers": 1, "dropout": 0.2, "output_dropout": 0.2}
+SMALL: dict[str, Any] = {"channels": (8, 8)}
+SMALL_RECURRENT = SMALL | {"frame_size": 32}
 RECOGNISERS: dict[str, ModelConfig] = {
-    "lstm": LstmRecogniserConfig(**RECURRENT),
-    "gru": GruRecogniserConfig(**RECURRENT),
-    "transformer": TransformerRecogniserConfig(**TRANSFORMER, attention_window=8, positions="rotary"),
+    "lstm": RecognizerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "gru": RecognizerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "transformer": RecognizerConfig(
+        encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=8, positions="rotary"), **SMALL
+    ),
 }
 LABELLERS: dict[str, ModelConfig] = {
-    "cnn": CnnRecordingLabellerConfig(channels=(8, 8), hidden_size=32),
-    "lstm": LstmRecordingLabellerConfig(**RECURRENT),
-    "gru": GruRecordingLabellerConfig(**RECURRENT),
-    "transformer": TransformerRecordingLabellerConfig(**TRANSFORMER),
+    "cnn": RecordingLabelerConfig(
+        encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+        channels=(8, 8),
+        depth=2,
+        frame_size=32,
+        frame_dropout=0.1,
+    ),
+    "lstm": RecordingLabelerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "gru": RecordingLabelerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "transformer": RecordingLabelerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER), **SMALL),
 }
 
 

@@ -131,7 +131,7 @@ def test_non_autoregressive_models_are_fused_with_an_ngram_model(tmp_path: Path,
     ("length", "family", "message"),
     [
         ("end_mark", "ngram_lm", "run ends its output at the first eos"),
-        ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* use an n-gram model"),
+        ("classifier", "gru_lm", r"`model.family: language_model`\) would have to read .* use an n-gram model"),
     ],
 )
 def test_unsupported_fusions_are_refused(tmp_path: Path, length: Any, family: str, message: str) -> None:

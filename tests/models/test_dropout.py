@@ -7,7 +7,13 @@ from reference.tiny_translators import batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import Seq2SeqBatch, collate_labelled
-from seqlab.models import LstmConfig, LstmLabellerConfig, RecurrentLabeller, RecurrentTranslator
+from seqlab.models import (
+    Labeler,
+    LabelerConfig,
+    LstmConfig,
+    LstmEncoderConfig,
+    RecurrentTranslator,
+)
 from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
@@ -92,11 +98,13 @@ def test_weight_dropout_drops_elements_of_recurrent_weights(input_feeding: bool,
     assert 0.4 < float((found == 0).float().mean()) < 0.6
 
 
-def build_labeller(**fields: float) -> RecurrentLabeller:
+def build_labeller(**fields: float) -> Labeler:
     torch.manual_seed(0)
-    none = {"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, "output_dropout": 0.0}
-    config = LstmLabellerConfig(hidden_size=48, embedding_size=40, num_layers=2, **{**none, **fields})  # type: ignore[arg-type]
-    return RecurrentLabeller(
+    of_model = {name: fields.get(name, 0.0) for name in ("embedding_dropout", "output_dropout")}
+    of_encoder = {name: fields.get(name, 0.0) for name in ("dropout", "weight_dropout")}
+    encoder = LstmEncoderConfig(hidden_size=48, num_layers=2, **of_encoder)
+    config = LabelerConfig(encoder=encoder, embedding_size=40, **of_model)
+    return Labeler(
         config.resolve(LabellingConfig(labels_of="words", train_src=["x"], train_tgt=["y"])), 30, 3, 5
     ).train()
 
@@ -113,10 +121,10 @@ def test_each_dropout_of_a_labeller_has_one_mask_per_sentence() -> None:
         return grads, hidden
 
     grads, _ = found(dropout=0.5)
-    assert_some_dropped(grads["encoder.embedding.weight"][4:24])
+    assert_some_dropped(grads["embedding.weight"][4:24])
     assert_some_dropped(grads["encoder.layers.layers.1.0.from_input.weight"])
     grads, _ = found(embedding_dropout=0.5)
-    assert_some_dropped(grads["encoder.embedding.weight"][4:24].t())
+    assert_some_dropped(grads["embedding.weight"][4:24].t())
     grads, _ = found(weight_dropout=0.5)
     is_zero = grads["encoder.layers.layers.0.1.from_hidden.weight"] == 0
     assert 0.4 < float(is_zero.float().mean()) < 0.6

@@ -10,14 +10,15 @@ from models.batches import check_batches
 
 from seqlab.data.batch import collate_labelled
 from seqlab.models import (
-    CnnLabellerConfig,
-    GruLabellerConfig,
-    LstmLabellerConfig,
-    RnnLabellerConfig,
-    TransformerLabellerConfig,
+    CnnEncoderConfig,
+    GruEncoderConfig,
+    LabelerConfig,
+    LstmEncoderConfig,
+    RnnEncoderConfig,
+    TransformerEncoderConfig,
     TransformerMlmConfig,
 )
-from seqlab.models.labelling import LabellerConfig, pool_sequence
+from seqlab.models.label_head import pool_sequence
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.objectives import RDropConfig
 from seqlab.tasks.labelling.config import LabellingConfig
@@ -27,19 +28,32 @@ from seqlab.training.warm_start import matching_weights
 
 UNK, EXAMPLES = 3, labeled_lines()
 CONFIGS = {
-    "rnn": RnnLabellerConfig(hidden_size=32, embedding_size=16, spelling_size=8),
-    "lstm": LstmLabellerConfig(hidden_size=32, embedding_size=16, num_layers=2, spelling_size=8),
-    "gru": GruLabellerConfig(hidden_size=32, embedding_size=16),
-    "transformer": TransformerLabellerConfig(d_model=32, d_ff=64, spelling_size=8),
-    "lstm with n-grams": LstmLabellerConfig(hidden_size=32, embedding_size=16, ngram_order=3, num_ngrams=100),
-    "transformer with n-grams": TransformerLabellerConfig(
-        d_model=32, d_ff=64, spelling_size=8, ngram_order=2, num_ngrams=50
+    "rnn": LabelerConfig(encoder=RnnEncoderConfig(hidden_size=32), embedding_size=16, spelling_size=8),
+    "lstm": LabelerConfig(encoder=LstmEncoderConfig(hidden_size=32, num_layers=2), embedding_size=16, spelling_size=8),
+    "gru": LabelerConfig(encoder=GruEncoderConfig(hidden_size=32), embedding_size=16),
+    "transformer": LabelerConfig(
+        encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, dropout=0.3), spelling_size=8
     ),
-    "convolutional": CnnLabellerConfig(
-        embedding_size=16, num_filters=8, widths=(2, 3, 5), spelling_size=8, ngram_order=2, ngram_dropout=0.0
+    "lstm with n-grams": LabelerConfig(
+        encoder=LstmEncoderConfig(hidden_size=32), embedding_size=16, ngram_order=3, num_ngrams=100
     ),
-    "convolutional, words only": CnnLabellerConfig(embedding_size=16, num_filters=8),
-    "transformer without spelling": TransformerLabellerConfig(d_model=32, d_ff=64),
+    "transformer with n-grams": LabelerConfig(
+        encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, dropout=0.3),
+        spelling_size=8,
+        ngram_order=2,
+        num_ngrams=50,
+    ),
+    "convolutional": LabelerConfig(
+        encoder=CnnEncoderConfig(num_filters=8, widths=(2, 3, 5)),
+        embedding_size=16,
+        spelling_size=8,
+        ngram_order=2,
+        ngram_dropout=0.0,
+    ),
+    "convolutional, words only": LabelerConfig(encoder=CnnEncoderConfig(num_filters=8), embedding_size=16),
+    "transformer without spelling": LabelerConfig(
+        encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, dropout=0.3)
+    ),
 }
 DATA = {"train_src": ["x"], "train_tgt": ["y"]}
 
@@ -48,19 +62,19 @@ DATA = {"train_src": ["x"], "train_tgt": ["y"]}
 class Fitted:
     """Config of a labeller with embeddings for all n-grams of the examples, each of which occurs twice."""
 
-    config: LabellerConfig
+    config: LabelerConfig
     default_objective: ClassVar[str] = "cross_entropy"
 
     def build(self, src: Any, tgt: Any) -> Any:
         model, batch = self.config.build(src, tgt), EXAMPLES.collate([*range(EXAMPLES.count)] * 2)
         words = torch.cat([row[:length] for row, length in zip(batch.src, batch.src_lengths, strict=True)])
-        for ngrams in model.reader.ngrams:
+        for ngrams in model.features.ngrams:
             assert isinstance(ngrams, NgramEmbedding)
             ngrams.select_frequent(words.numpy(), np.cumsum([0, *batch.src_lengths]))
         return model
 
 
-def build(config: LabellerConfig) -> Any:
+def build(config: LabelerConfig) -> Any:
     return build_model(Fitted(config), EXAMPLES)
 
 
@@ -95,9 +109,9 @@ def test_default_pooling_is_max_for_lines_and_none_for_words() -> None:
 def test_words_are_replaced_by_unk_in_training_only() -> None:
     model = build(replace(CONFIGS["lstm"], unknown_share=0.5))
     src = torch.full((50, 40), 6)
-    fraction = (model.train().reader.drop_words(src) == UNK).float().mean()
+    fraction = (model.train().features.drop_words(src) == UNK).float().mean()
     assert 0.45 < fraction < 0.55
-    assert torch.equal(model.eval().reader.drop_words(src), src)
+    assert torch.equal(model.eval().features.drop_words(src), src)
 
 
 def test_spelling_distinguishes_unknown_words() -> None:
@@ -117,25 +131,25 @@ def test_ngram_embeddings_are_added_to_those_of_their_last_words(name: str) -> N
     model = build(CONFIGS[name]).eval()
     batch = EXAMPLES.collate([1])
     with torch.no_grad():
-        vectors = model.reader.ngram_vectors(batch.src)
+        vectors = model.features.ngram_vectors(batch.src)
         assert vectors is not None
         assert vectors.any(2).all()
         expected = model.encode(batch)
-        for ngrams in model.reader.ngrams:
+        for ngrams in model.features.ngrams:
             ngrams.known.fill_(-1)
         assert not torch.allclose(model.encode(batch), expected, atol=1e-3)
-        model.get_parameter("encoder.embedding.weight")[batch.src[0]] += vectors[0]
+        model.get_parameter("embedding.weight")[batch.src[0]] += vectors[0]
         torch.testing.assert_close(model.encode(batch), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
 def test_ngram_embeddings_have_dropout_and_the_standard_deviation_of_words(name: str) -> None:
     model = build(replace(CONFIGS[name], ngram_order=2, ngram_dropout=0.9)).train()
-    vectors = model.reader.ngram_vectors(EXAMPLES.collate([1]).src)
+    vectors = model.features.ngram_vectors(EXAMPLES.collate([1]).src)
     assert vectors is not None
     assert vectors.any(2).float().mean() < 0.5
-    embedding = model.get_parameter("encoder.embedding.weight")
-    (ngrams,) = model.reader.ngrams
+    embedding = model.get_parameter("embedding.weight")
+    (ngrams,) = model.features.ngrams
     torch.testing.assert_close(ngrams.weight.std(), embedding.std(), rtol=0.2, atol=0)
 
 
@@ -143,7 +157,7 @@ def test_ngram_embeddings_have_dropout_and_the_standard_deviation_of_words(name:
 def test_ngrams_of_words_replaced_by_unk_have_no_embedding(name: str) -> None:
     model = build(replace(CONFIGS[name], unknown_share=0.999)).train()
     model.encode(EXAMPLES.all()).sum().backward()
-    for ngrams in model.reader.ngrams:
+    for ngrams in model.features.ngrams:
         assert not ngrams.weight.grad.any()
 
 
@@ -151,4 +165,4 @@ def test_encoder_is_initialized_from_a_masked_language_model() -> None:
     model = build(CONFIGS["transformer"])
     language_model: Any = build_model(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), texts())
     found = matching_weights(model, model.config, language_model, language_model.config)
-    assert set(found) == {name for name, _ in model.named_parameters() if name.startswith("encoder.")}
+    assert set(found) == {name for name, _ in model.named_parameters() if name.startswith(("embedding.", "encoder."))}

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.models import (
-    CnnRecordingLabellerConfig,
-    GruRecogniserConfig,
-    GruRecordingLabellerConfig,
-    LstmRecogniserConfig,
-    LstmRecordingLabellerConfig,
+    GruEncoderConfig,
+    LinearEncoderConfig,
+    LstmEncoderConfig,
     ModelConfig,
-    TransformerRecogniserConfig,
-    TransformerRecordingLabellerConfig,
+    RecognizerConfig,
+    RecordingLabelerConfig,
+    TransformerEncoderConfig,
 )
 from seqlab.objectives import CtcConfig, SoftmaxConfig, StepContext
 from seqlab.testing import check_model, check_objective, labeled_recordings, recordings
@@ -26,20 +25,32 @@ from seqlab.testing.examples import FRAME_COUNTS
 from seqlab.testing.models import build as build_model
 
 BANDS = 16
-TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 2, "channels": (4, 4)}
-RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "channels": (4, 4)}
+TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_layers": 2}
+RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.2, "output_dropout": 0.2}
+SMALL: dict[str, Any] = {"channels": (4, 4)}
+SMALL_RECURRENT = SMALL | {"frame_size": 16}
 RECOGNISERS: dict[str, Any] = {
-    "lstm": LstmRecogniserConfig(**RECURRENT),
-    "gru": GruRecogniserConfig(**RECURRENT, upsampling=1),
-    "transformer": TransformerRecogniserConfig(**TRANSFORMER),
-    "local": TransformerRecogniserConfig(**TRANSFORMER, attention_window=3, positions="rotary", upsampling=1),
-    "post": TransformerRecogniserConfig(**TRANSFORMER, attention_window=1, norm="post", upsampling=4),
+    "lstm": RecognizerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "gru": RecognizerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT, upsampling=1),
+    "transformer": RecognizerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER), **SMALL),
+    "local": RecognizerConfig(
+        encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=3, positions="rotary"), **SMALL, upsampling=1
+    ),
+    "post": RecognizerConfig(
+        encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=1, norm="post"), **SMALL, upsampling=4
+    ),
 }
 LABELLERS: dict[str, Any] = {
-    "cnn": CnnRecordingLabellerConfig(channels=(4, 8), hidden_size=16),
-    "lstm": LstmRecordingLabellerConfig(**RECURRENT, pooling="max"),
-    "gru": GruRecordingLabellerConfig(**RECURRENT),
-    "transformer": TransformerRecordingLabellerConfig(**TRANSFORMER, attention_window=4),
+    "cnn": RecordingLabelerConfig(
+        encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+        channels=(4, 8),
+        depth=2,
+        frame_size=16,
+        frame_dropout=0.1,
+    ),
+    "lstm": RecordingLabelerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT, pooling="max"),
+    "gru": RecordingLabelerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "transformer": RecordingLabelerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=4), **SMALL),
 }
 
 
@@ -117,8 +128,18 @@ def test_recognizers_and_labellers_share_encoder_weights() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (lambda: TransformerRecogniserConfig(positions="learned"), "needs a maximum length"),
-        (lambda: CnnRecordingLabellerConfig(norm="batch"), "would depend on padding"),
+        (lambda: RecognizerConfig(encoder=TransformerEncoderConfig(positions="learned")), "needs a maximum length"),
+        (
+            lambda: RecordingLabelerConfig(
+                encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+                channels=(32, 64, 128),
+                depth=2,
+                frame_size=256,
+                frame_dropout=0.1,
+                frame_norm="batch",
+            ),
+            "would depend on padding",
+        ),
     ],
 )
 def test_invalid_configs_are_refused(config: Any, message: str) -> None:

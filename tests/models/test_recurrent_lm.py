@@ -6,29 +6,61 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from reference.stub_vocabulary import StubVocabulary
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
-from seqlab.models import GruLmConfig, LstmLmConfig, RnnLmConfig
-from seqlab.models.recurrent_lm import RecurrentLm, RecurrentLmConfig
+from seqlab.models import (
+    CarryingLm,
+    EncoderLmConfig,
+    GruEncoderConfig,
+    LstmEncoderConfig,
+    RnnEncoderConfig,
+)
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.training.accumulator import seeded
 
 VOCAB, EOS = 60, 2
-FAMILIES: dict[str, tuple[RecurrentLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
-    "rnn": (RnnLmConfig(hidden_size=16), nn.RNN),
-    "lstm": (LstmLmConfig(hidden_size=16), nn.LSTM),
-    "gru": (GruLmConfig(hidden_size=16), nn.GRU),
+FAMILIES: dict[str, tuple[EncoderLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
+    "rnn": (
+        EncoderLmConfig(
+            encoder=RnnEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        ),
+        nn.RNN,
+    ),
+    "lstm": (
+        EncoderLmConfig(
+            encoder=LstmEncoderConfig(
+                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
+        ),
+        nn.LSTM,
+    ),
+    "gru": (
+        EncoderLmConfig(
+            encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        ),
+        nn.GRU,
+    ),
 }
 
-NO_DROPOUT: dict[str, Any] = dict.fromkeys(
-    ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout"), 0.0
-)
+DROPOUTS = ("embedding_dropout", "input_dropout", "dropout", "output_dropout", "weight_dropout")
 
 
-def build(config: RecurrentLmConfig) -> RecurrentLm:
+def with_dropout(
+    encoder: type[RecurrentEncoderConfig], name: str = "", rate: float = 0.0, **fields: Any
+) -> EncoderLmConfig:
+    """Return a config with a rate of one dropout, and 0 for all others."""
+    rates = dict.fromkeys(DROPOUTS, 0.0) | ({name: rate} if name else {})
+    embedding_dropout = rates.pop("embedding_dropout")
+    layers = encoder(hidden_size=16, num_layers=2, bidirectional=False, **rates)  # type: ignore[arg-type]
+    return EncoderLmConfig(encoder=layers, embedding_dropout=embedding_dropout, **fields)
+
+
+def build(config: EncoderLmConfig) -> CarryingLm:
     torch.manual_seed(0)
-    return RecurrentLm(config, VOCAB, EOS)
+    return CarryingLm(config, StubVocabulary(VOCAB))
 
 
 def batch_of(lengths: list[int]) -> TextBatch:
@@ -42,10 +74,10 @@ def batch_of(lengths: list[int]) -> TextBatch:
 def test_scores_equal_torch_layers(family: str) -> None:
     config, torch_class = FAMILIES[family]
     model, batch = build(config).eval(), batch_of([9, 4, 7])
-    torch_layers = torch_class(16, 16, config.num_layers, batch_first=True)
+    torch_layers = torch_class(16, 16, num_layers=2, batch_first=True)
     for name, parameter in torch_layers.named_parameters():
         tensor_type, source, depth = name.split("_")
-        layer = model.layers.layers[int(depth[1:])][0]  # type: ignore[index]
+        layer = model.encoder.layers.layers[int(depth[1:])][0]
         if tensor_type == "weight":
             parameter.data = (layer.from_input if source == "ih" else layer.from_hidden).weight.data
         else:  # one bias instead of two
@@ -75,7 +107,7 @@ def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int],
 @pytest.mark.parametrize(("alpha", "beta"), [(2000.0, 0.0), (0.0, 1000.0), (2000.0, 1000.0)])
 @pytest.mark.parametrize("output_dropout", [0.0, 0.5])
 def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, output_dropout: float) -> None:
-    config = LstmLmConfig(hidden_size=16, **{**NO_DROPOUT, "output_dropout": output_dropout})
+    config = with_dropout(LstmEncoderConfig, "output_dropout", output_dropout)
     model, lengths = build(config).train(), [9, 1, 7]
     batch = batch_of(lengths)
 
@@ -104,7 +136,7 @@ def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, out
 
 def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
     """A dropped token has no gradient as an input. Vectors of other tokens are scaled by 1 / (1 - p)."""
-    config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**NO_DROPOUT, "embedding_dropout": 0.5})
+    config = with_dropout(GruEncoderConfig, "embedding_dropout", 0.5, tied_embeddings=False)
     model, batch = build(config).train(), batch_of([200])
     ids = batch.tgt_in.unique()
     with seeded(3, torch.device("cpu")):
@@ -121,9 +153,9 @@ def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
         torch.testing.assert_close(reference(batch).hidden, model(batch).hidden)
 
 
-@pytest.mark.parametrize("dropout", NO_DROPOUT)
+@pytest.mark.parametrize("dropout", DROPOUTS)
 def test_each_dropout_acts_only_in_training(dropout: str) -> None:
-    model = build(LstmLmConfig(hidden_size=16, **{**NO_DROPOUT, dropout: 0.5}))
+    model = build(with_dropout(LstmEncoderConfig, dropout, 0.5))
     batch = batch_of([9, 4])
     first, second = (model(batch).hidden.detach() for _ in range(2))
     assert not torch.equal(first, second)

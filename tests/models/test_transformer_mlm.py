@@ -14,17 +14,18 @@ from torch import nn
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
 from seqlab.data.masking import Masking
 from seqlab.models import (
-    GruLmConfig,
-    LstmLmConfig,
+    EncoderLmConfig,
+    GruEncoderConfig,
+    LstmEncoderConfig,
     NgramConfig,
-    RnnLmConfig,
+    RnnEncoderConfig,
     Transformer,
     TransformerConfig,
     TransformerLmConfig,
     TransformerMlm,
     TransformerMlmConfig,
 )
-from seqlab.models.transformer_encoder import TransformerEncoderConfig
+from seqlab.models.transformer_encoder import TokenTransformerConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.runs.config import Config
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -128,7 +129,7 @@ def test_output_weight_is_tied_by_default() -> None:
 @every_variant
 def test_encoder_weights_initialize_a_translator(name: str) -> None:
     model = build(name)
-    fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(TransformerEncoderConfig)}
+    fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(TokenTransformerConfig)}
     translator = Transformer(TransformerConfig(**fields), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
     translator.encoder.load_state_dict(model.encoder.state_dict())  # strict: the same names and shapes
 
@@ -161,7 +162,19 @@ def test_training_uses_the_context_on_both_sides() -> None:
         assert nll < 1.0
 
 
-OTHER_CONFIGS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), NgramConfig()]
+OTHER_CONFIGS = [
+    TransformerLmConfig(),
+    EncoderLmConfig(
+        encoder=RnnEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    ),
+    EncoderLmConfig(
+        encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    ),
+    EncoderLmConfig(
+        encoder=GruEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    ),
+    NgramConfig(),
+]
 
 
 @pytest.mark.parametrize("other", OTHER_CONFIGS, ids=lambda other: other.family)

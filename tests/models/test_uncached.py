@@ -9,7 +9,8 @@ from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSF
 from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, collate_prompts
 from seqlab.models import (
     DecoderOutput,
-    LstmLmConfig,
+    EncoderLmConfig,
+    LstmEncoderConfig,
     Scorer,
     Stepper,
     TransformerLmConfig,
@@ -63,7 +64,15 @@ def test_uncached_translator_equals_cached_one(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [LstmLmConfig(hidden_size=16), TransformerLmConfig(d_model=16, num_heads=2, max_length=16)]
+    "config",
+    [
+        EncoderLmConfig(
+            encoder=LstmEncoderConfig(
+                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
+        ),
+        TransformerLmConfig(d_model=16, num_heads=2, max_length=16),
+    ],
 )
 @torch.inference_mode()
 def test_uncached_language_model_equals_cached_one(config: Any) -> None:

@@ -11,7 +11,11 @@ import torch
 from reference.shared import SharedFolder
 from system.conftest import run_in_process
 
-from seqlab.models import MlpConfig, ModelConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+    ModelConfig,
+)
 from seqlab.objectives import SigmoidConfig, SoftmaxConfig, SquaredErrorConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -52,7 +56,7 @@ def tiny(
     data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 32} | options
     return Config(
         data=PredictionConfig(train=[train_file], target=[target], predicts=predicts, **data),
-        model=model or MlpConfig(hidden_sizes=(16,), dropout=0.1),
+        model=model or EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(16,), dropout=0.1)),
         objective=OBJECTIVES[predicts],
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
         training=TrainingConfig(device="cpu", precision="fp32", threads=1, **training),
@@ -76,5 +80,11 @@ def run(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
 @pytest.fixture
 def houses(table: str, shared: SharedFolder) -> Path:
     """Train a regression model of the price."""
-    config = tiny(table, "price", model=MlpConfig(hidden_sizes=(32,)), max_steps=200, **ONCE)
+    config = tiny(
+        table,
+        "price",
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(32,))),
+        max_steps=200,
+        **ONCE,
+    )
     return shared.build("houses", lambda folder: train(config, folder / "run")) / "run"

@@ -11,7 +11,12 @@ from prediction.conftest import tiny, write_csv
 import seqlab
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.targets import DistributionTarget
-from seqlab.models import GaussianClassifierConfig, LinearConfig, ModelConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    GaussianClassifierConfig,
+    LinearEncoderConfig,
+    ModelConfig,
+)
 from seqlab.objectives import SoftmaxConfig, StepContext
 from seqlab.optim import OptimConfig
 from seqlab.runs.summary import summarize
@@ -51,9 +56,17 @@ def one_hot(tmp_path: Path) -> str:
     return write_csv(tmp_path / "t.csv", ["x", "y", "east", "north", "south"], rows)
 
 
-@pytest.mark.parametrize("model", [LinearConfig(), GaussianClassifierConfig()])
+@pytest.mark.parametrize("model", [EncoderPredictorConfig(encoder=LinearEncoderConfig()), GaussianClassifierConfig()])
 def test_training_with_one_target_column_per_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
-    config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=100, **ONCE)
+    config = tiny(
+        one_hot,
+        "east",
+        "class",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=["x", "y"],
+        max_steps=100,
+        **ONCE,
+    )
     optim = OptimConfig() if model.is_count_based else config.optim
     config = replace(config, data=replace(config.data, target=["east", "north", "south"]), model=model, optim=optim)
     run = seqlab.load(seqlab.train(config, tmp_path / "run"))

@@ -9,7 +9,10 @@ import pytest
 from reference.shared import SharedFolder
 
 import seqlab
-from seqlab.models import LinearConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    LinearEncoderConfig,
+)
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples
@@ -39,7 +42,15 @@ def save_classes(folder: Path, mode: str, count: int = 20) -> Path:
 
 
 def config(folder: Path, **options: Any) -> Any:
-    return tiny(str(folder), "class", "class", LinearConfig(), inputs=[], max_steps=8, **options)
+    return tiny(
+        str(folder),
+        "class",
+        "class",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=[],
+        max_steps=8,
+        **options,
+    )
 
 
 @pytest.fixture

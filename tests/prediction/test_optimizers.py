@@ -7,7 +7,10 @@ import pytest
 import torch
 from reference.tiny_runs import comparable_metrics
 
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.optim import (
     AdamWConfig,
     ConstantScheduleConfig,
@@ -26,7 +29,10 @@ from .conftest import tiny
 @pytest.mark.parametrize("micro_batch_rows", [32, 8])
 def test_l1_penalty_is_added_once_per_step(micro_batch_rows: int, table: str, tmp_path: Path) -> None:
     """To the gradients of weight matrices, not of biases, for any number of micro-steps."""
-    model, optimizer = MlpConfig(hidden_sizes=(16,)), SgdConfig(lr=0.1, momentum=0.0)
+    model, optimizer = (
+        EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(16,))),
+        SgdConfig(lr=0.1, momentum=0.0),
+    )
     states = []
     for penalty in (0.0, 0.25):
         optim = OptimConfig(

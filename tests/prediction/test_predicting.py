@@ -11,13 +11,14 @@ import pytest
 import seqlab
 from seqlab.models import (
     CnnConfig,
-    GruPredictorConfig,
-    LinearConfig,
-    LstmPredictorConfig,
-    MlpConfig,
-    RnnPredictorConfig,
+    EncoderPredictorConfig,
+    GruEncoderConfig,
+    LinearEncoderConfig,
+    LstmEncoderConfig,
+    MlpEncoderConfig,
+    RnnEncoderConfig,
 )
-from seqlab.models.recurrent_predictor import RecurrentPredictorConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.training import train
 
 from .conftest import ONCE, run, tiny, write_csv
@@ -82,7 +83,15 @@ def test_intervals_cover_90_percent(tmp_path: Path) -> None:
         return [[a, 2 * a + b, -a + 3 * b] for a, b in zip(x.tolist(), noise.tolist(), strict=True)]
 
     path = write_csv(tmp_path / "t.csv", ["x", "y", "z"], rows(1000))
-    config = tiny(path, "y", model=LinearConfig(), inputs=["x"], max_steps=200, valid_fraction=0.4, **ONCE)
+    config = tiny(
+        path,
+        "y",
+        model=EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=["x"],
+        max_steps=200,
+        valid_fraction=0.4,
+        **ONCE,
+    )
     config = replace(config, data=replace(config.data, target=["y", "z"]))
     run_dir = train(config, tmp_path / "run")
     new = rows(2000)
@@ -100,7 +109,14 @@ def test_intervals_cover_90_percent(tmp_path: Path) -> None:
 def test_predicted_classes_and_labels_agree_with_their_probabilities(
     target: str, predicts: str, table: str, tmp_path: Path
 ) -> None:
-    config = tiny(table, target, predicts, MlpConfig(hidden_sizes=(32,)), max_steps=300, **ONCE)
+    config = tiny(
+        table,
+        target,
+        predicts,
+        EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(32,))),
+        max_steps=300,
+        **ONCE,
+    )
     run_dir = train(config, tmp_path / "run")
     out = run("predict", run_dir, "--input", table)[1]
     (tmp_path / "hyp").write_text(out, "utf-8")
@@ -123,7 +139,12 @@ def test_ensemble_members_may_have_targets_of_different_scale(tmp_path: Path) ->
     runs = []
     for number, shift in enumerate((0, 1000)):
         path = write_csv(tmp_path / f"{number}.csv", ["x", "y"], [[k % 9, 2 * (k % 9) + shift] for k in range(90)])
-        runs.append(train(tiny(path, "y", model=LinearConfig(), inputs=["x"]), tmp_path / f"run{number}"))
+        runs.append(
+            train(
+                tiny(path, "y", model=EncoderPredictorConfig(encoder=LinearEncoderConfig()), inputs=["x"]),
+                tmp_path / f"run{number}",
+            )
+        )
     [first], [second], [both], [reversed_order] = (
         [each.values["y"] for each in seqlab.load(members).predict_detailed([{"x": 4}])]
         for members in ([runs[0]], [runs[1]], runs, runs[::-1])
@@ -153,7 +174,16 @@ def test_label_thresholds_are_chosen_on_validation_data(tmp_path: Path) -> None:
         return [[each, *map(int, labels)] for each, labels in zip(x.tolist(), (draw < probs).tolist(), strict=True)]
 
     path = write_csv(tmp_path / "t.csv", ["x", "rare", "common"], rows(4000, 1))
-    config = tiny(path, "rare", "labels", MlpConfig(), inputs=["x"], max_steps=300, valid_fraction=0.5, **ONCE)
+    config = tiny(
+        path,
+        "rare",
+        "labels",
+        EncoderPredictorConfig(encoder=MlpEncoderConfig()),
+        inputs=["x"],
+        max_steps=300,
+        valid_fraction=0.5,
+        **ONCE,
+    )
     config = replace(config, data=replace(config.data, target=["rare", "common"]))
     run_dir = train(config, tmp_path / "run")
     assert thresholds_of(run_dir)["rare"] < 0.35
@@ -175,7 +205,15 @@ def test_label_thresholds_are_chosen_on_validation_data(tmp_path: Path) -> None:
 def test_thresholds_are_half_with_too_few_validation_examples(tmp_path: Path) -> None:
     rows = [[k % 7, int(k % 7 > 2), int(k % 7 > 4)] for k in range(150)]
     path = write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows)
-    config = tiny(path, "a", "labels", LinearConfig(), inputs=["x"], max_steps=20, valid_every=20)
+    config = tiny(
+        path,
+        "a",
+        "labels",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=["x"],
+        max_steps=20,
+        valid_every=20,
+    )
     config = replace(config, data=replace(config.data, target=["a", "b"]))
     assert thresholds_of(train(config, tmp_path / "run")) == {"a": 0.5, "b": 0.5}
 
@@ -186,7 +224,16 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     rows = [[rng.normal(0, 1) + k % 3, names[k % 3]] for k in range(300)]
     path = write_csv(tmp_path / "t.csv", ["x", "state"], rows)
-    config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, **ONCE)
+    config = tiny(
+        path,
+        "state",
+        "class",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=["x"],
+        valid=path,
+        max_steps=48,
+        **ONCE,
+    )
     run_dir = train(config, tmp_path / "run")
     predicted = run("predict", run_dir, "--input", path)[1].splitlines()
     right = np.mean([name == row[1] for name, row in zip(predicted, rows, strict=True)])
@@ -197,20 +244,29 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
 def test_a_class_name_of_several_lines_is_one_output_line(tmp_path: Path) -> None:
     rows = [[k % 2, ["very\ngood", "bad, really"][k % 2]] for k in range(200)]
     path = write_csv(tmp_path / "t.csv", ["x", "grade"], rows)
-    config = tiny(path, "grade", "class", LinearConfig(), inputs=["x"], max_steps=100, **ONCE)
+    config = tiny(
+        path,
+        "grade",
+        "class",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=["x"],
+        max_steps=100,
+        **ONCE,
+    )
     run_dir = train(config, tmp_path / "run")
     status, out, _ = run("predict", run_dir, "--json", stdin="x\n0\n1\n")
     assert (status, [json.loads(line)["prediction"] for line in out.splitlines()]) == (0, ["very\ngood", "bad, really"])
     assert run("predict", run_dir, stdin="x\n0\n1\n")[:2] == (0, "very good\nbad, really\n")
 
 
-@pytest.mark.parametrize("model", [RnnPredictorConfig, LstmPredictorConfig, GruPredictorConfig])
-def test_recurrent_models_classify_by_the_first_frame(model: type[RecurrentPredictorConfig], tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", [RnnEncoderConfig, LstmEncoderConfig, GruEncoderConfig])
+def test_recurrent_models_classify_by_the_first_frame(encoder: type[RecurrentEncoderConfig], tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(0, 1, (600, 6, 2))
     np.savez(tmp_path / "t.npz", x=x, y=(x[:, 0, 0] > 0).astype(int))
     options = {"inputs": ["x"], "layout": "frames", "batch_rows": 64, "micro_batch_rows": 64, "max_steps": 160, **ONCE}
-    run_dir = train(tiny(str(tmp_path / "t.npz"), "y", "class", model(hidden_size=16), **options), tmp_path / "run")
+    model = EncoderPredictorConfig(encoder=encoder(hidden_size=16, bidirectional=False, dropout=0.0))
+    run_dir = train(tiny(str(tmp_path / "t.npz"), "y", "class", model, **options), tmp_path / "run")
     new = rng.normal(0, 1, (300, 6, 2))
     predicted = seqlab.load(run_dir).predict(new)
     assert np.mean([name == str(int(right)) for name, right in zip(predicted, new[:, 0, 0] > 0, strict=True)]) > 0.95
@@ -218,8 +274,16 @@ def test_recurrent_models_classify_by_the_first_frame(model: type[RecurrentPredi
 
 def test_recurrent_models_refuse_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(4).normal(0, 1, (60, 6, 6)), y=np.arange(60) % 2)
-    config = tiny(str(tmp_path / "t.npz"), "y", "class", LstmPredictorConfig(), inputs=["x"])
-    with pytest.raises(ValueError, match=r"`model\.family: lstm_predictor` reads sequences, but the inputs are images"):
+    config = tiny(
+        str(tmp_path / "t.npz"),
+        "y",
+        "class",
+        EncoderPredictorConfig(
+            encoder=LstmEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        ),
+        inputs=["x"],
+    )
+    with pytest.raises(ValueError, match=r"`model\.encoder\.family: lstm` reads sequences, but the inputs are images"):
         train(config, tmp_path / "run")
 
 
@@ -267,7 +331,14 @@ def test_training_and_predicting_a_time_series(tmp_path: Path) -> None:
     series = [[float(np.sin(0.3 * step))] for step in range(300)]
     path = write_csv(tmp_path / "sine.csv", ["x"], series)
     config = tiny(
-        path, "x", inputs=["x"], window=6, ahead=2, model=MlpConfig(hidden_sizes=(32,)), max_steps=300, **ONCE
+        path,
+        "x",
+        inputs=["x"],
+        window=6,
+        ahead=2,
+        model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(32,))),
+        max_steps=300,
+        **ONCE,
     )
     run_dir = train(config, tmp_path / "run")
     out = run("predict", run_dir, "--input", path)[1].splitlines()
@@ -297,7 +368,14 @@ def test_classes_without_images_are_reported(tmp_path: Path) -> None:
     for number in range(20):
         name = ["dark", "light"][number % 2]
         image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / "shapes" / name / f"{number}.png")
-    config = tiny(str(tmp_path / "shapes"), "class", "class", LinearConfig(), inputs=[], max_steps=4)
+    config = tiny(
+        str(tmp_path / "shapes"),
+        "class",
+        "class",
+        EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        inputs=[],
+        max_steps=4,
+    )
     with pytest.raises(ValueError, match=r"none: has no images .*, so its class has no examples"):
         train(config, tmp_path / "run")
 

@@ -10,7 +10,10 @@ from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, with_training
 
 from seqlab.base.world import SINGLE_PROCESS
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SamConfig, ScheduleFreeConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
@@ -30,7 +33,7 @@ AVERAGES = {
 
 
 def config_of(table: str, optim: OptimConfig) -> Config:
-    model = MlpConfig(hidden_sizes=(8, 8), norm="batch", dropout=0.2)
+    model = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(8, 8), norm="batch", dropout=0.2))
     return replace(tiny(table, "price", model=model), optim=optim)
 
 
@@ -42,7 +45,7 @@ def test_statistics_are_recomputed_for_averaged_weights(name: str, table: str, t
     examples = prepare_examples(data, run.codecs, run.folder.cache)
     steps = islice(PredictionTask().steps(examples, run.config, run.codecs, SINGLE_PROCESS, None), 200)
     inputs = [step.micro_steps[0].src.flatten(1) for step in steps]
-    first = run.model.hidden[0]
+    first = run.model.encoder.hidden[0]
     with torch.no_grad():
         means = torch.stack([first.project(each).mean(0) for each in inputs]).mean(0)
         variances = torch.stack([first.project(each).var(0) for each in inputs]).mean(0)
@@ -62,10 +65,10 @@ def test_resumed_schedule_free_run_equals_an_uninterrupted_one(table: str, tmp_p
 def test_additional_passes_of_sam_do_not_change_statistics(table: str, tmp_path: Path) -> None:
     """Sharpness-aware minimization runs its second pass with perturbed weights."""
     optim = replace(SGD, optimizer=SamConfig(lr=1e-12, rho=5.0))
-    model = MlpConfig(hidden_sizes=(8,), norm="batch")
+    model = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(8,), norm="batch"))
     found = {}
     for name, optimizer in (("sam", optim.optimizer), ("plain", SgdConfig(lr=1e-12))):
         config = replace(tiny(table, "price", model=model), optim=replace(optim, optimizer=optimizer))
-        found[name] = load_run(train(config, tmp_path / name), "last").model.hidden[0].norm
+        found[name] = load_run(train(config, tmp_path / name), "last").model.encoder.hidden[0].norm
     assert found["sam"].num_batches_tracked == found["plain"].num_batches_tracked
     torch.testing.assert_close(found["sam"].running_var, found["plain"].running_var, rtol=1e-4, atol=1e-5)

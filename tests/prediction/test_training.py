@@ -12,7 +12,10 @@ from reference.ranks import run_in_ranks, train_in_ranks
 from reference.tiny_runs import comparable_metrics
 from torch import nn
 
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.nn.feature_norm import BatchNorm
 from seqlab.optim import SgdConfig
 from seqlab.runs.load import load_run
@@ -26,7 +29,7 @@ SGD = SgdConfig(lr=0.05)
 
 
 def test_batch_norm_uses_statistics_of_all_ranks(table: str, tmp_path: Path) -> None:
-    model = MlpConfig(hidden_sizes=(16, 16), norm="batch", residual=True)
+    model = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(16, 16), norm="batch", residual=True))
     config = tiny(table, "price", model=model)
     config = replace(config, optim=replace(config.optim, optimizer=SGD, ema_decay=0.5))
     runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
@@ -76,7 +79,7 @@ def test_batch_norm_with_several_micro_steps_warns(
 ) -> None:
     for rows, is_warned in ((32, False), (8, True)):
         caplog.clear()
-        model = MlpConfig(hidden_sizes=(8,), norm="batch")
+        model = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(8,), norm="batch"))
         train(tiny(table, "price", model=model, micro_batch_rows=rows, max_steps=3), tmp_path / str(rows))
         assert ("separately over each of the 4 micro-steps" in caplog.text) == is_warned
 

@@ -116,8 +116,12 @@ def test_a_corpus_without_words_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_the_family_can_be_given(tmp_path: Path) -> None:
-    for family in ("lstm_labeller", "transformer_labeller", "frequency_labeller"):
-        assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.family == family
+    for family, encoder in (("lstm_labeller", "lstm"), ("transformer_labeller", "transformer")):
+        assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.encoder.family == encoder
+        given = overrides_of(tmp_path, 80, "X X X", model__encoder__family=encoder)
+        assert from_labels(given).model.encoder.family == encoder
+    frequencies = from_labels(overrides_of(tmp_path, 80, "X X X", model__family="frequency_labeller"))
+    assert frequencies.model.family == "frequency_labeller"
     with pytest.raises(ValueError, match="labels words only"):
         from_labels(overrides_of(tmp_path, 80, "X", model__family="frequency_labeller"))
 

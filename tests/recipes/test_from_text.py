@@ -15,6 +15,7 @@ from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import MuonConfig
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.migrate import migrate
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -141,7 +142,7 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
     elif family != "ngram_lm":
         small_fields["model__hidden_size"] = "16"
     config = zero_config(tmp_path, lines, model__family=family, training__device="cpu", **small_fields)
-    assert config.model.family == family
+    assert config.model.family == migrate({"model": {"family": family}})["model"]["family"]
     is_recurrent = family in ("rnn_lm", "lstm_lm", "gru_lm")
     assert isinstance(config.data, LanguageModellingConfig)
     assert (config.data.order == "contiguous") == (is_recurrent and "" in lines)
@@ -268,7 +269,7 @@ def test_fine_tuning_keeps_the_model_the_tokenizer_and_the_documents_of_the_orig
     )
     assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
     recurrent = train(zero_config(tmp_path / "gru", paragraphs(60), **small_gru), tmp_path / "gru_run")
-    assert zero_config(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.hidden_size == 16
+    assert zero_config(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.encoder.hidden_size == 16
     from_matching_weights = zero_config(
         tmp_path / "matching", sentences(60), init_from=str(run_dir), init_parts="matching"
     )
@@ -290,8 +291,8 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
     [
         ({"model__d_modle": "64"}, "There is no `model.d_modle`; the nearest is `model.d_model`."),
         ({"model__d_model": "big"}, "`model.d_model` must be"),
-        ({"model__family": "lstm_ml"}, "the nearest is `lstm_lm`"),
-        ({"model__family": "lstm"}, "choose one of transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm"),
+        ({"model__family": "languag_model"}, "the nearest is `language_model`"),
+        ({"model__family": "lstm"}, "choose one of transformer_lm, language_model, ngram_lm"),
         ({"model__family": "transformer"}, "`model.family: transformer` is trained on `data.kind: translation`"),
         ({"data__order": "contiguous"}, "`data.order: contiguous` carries a state"),
         ({"data__train_src": "x"}, "There is no `data.train_src`"),

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from reference.stub_vocabulary import StubVocabulary
 
 from seqlab import corpora
-from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, RecurrentLm, TransformerLm, TransformerLmConfig
+from seqlab.models import (
+    CarryingLm,
+    EncoderLmConfig,
+    NgramConfig,
+    TransformerLm,
+    TransformerLmConfig,
+)
 from seqlab.recipes import RECIPES, wikitext2_lstm
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
@@ -20,23 +27,22 @@ from seqlab.training import train
 
 MODEL_CONFIGS: dict[str, type] = {
     "multi30k_lm_en": TransformerLmConfig,
-    "multi30k_lm_en_lstm": LstmLmConfig,
-    "multi30k_lm_en_gru": GruLmConfig,
+    "multi30k_lm_en_lstm": EncoderLmConfig,
+    "multi30k_lm_en_gru": EncoderLmConfig,
     "multi30k_lm_en_ngram": NgramConfig,
     "tinyshakespeare": TransformerLmConfig,
-    "tinyshakespeare_lstm": LstmLmConfig,
-    "tinyshakespeare_gru": GruLmConfig,
+    "tinyshakespeare_lstm": EncoderLmConfig,
+    "tinyshakespeare_gru": EncoderLmConfig,
     "tinyshakespeare_ngram": NgramConfig,
-    "ptb_lstm": LstmLmConfig,
-    "wikitext2_lstm": LstmLmConfig,
+    "ptb_lstm": EncoderLmConfig,
+    "wikitext2_lstm": EncoderLmConfig,
     "wikitext2_transformer": TransformerLmConfig,
     "wikitext103_transformer": TransformerLmConfig,
 }
 every_recipe = pytest.mark.parametrize("name", MODEL_CONFIGS)
 SMALL: dict[type, dict[str, str]] = {
     TransformerLmConfig: {"model.d_model": "16", "model.d_ff": "32", "model.num_heads": "2", "model.num_layers": "1"},
-    LstmLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
-    GruLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
+    EncoderLmConfig: {"model.encoder.hidden_size": "16", "model.embedding_size": "16"},
     NgramConfig: {"model.order": "3"},
 }
 """Overrides that make a model small."""
@@ -125,7 +131,7 @@ def test_intervals_are_consistent(name: str, small_corpora: Path, tmp_path: Path
     assert training.valid_every % training.save_every == 0
     assert training.max_steps >= 10 * training.valid_every
     assert data.block_length <= data.batch_tokens
-    is_recurrent = isinstance(config.model, LstmLmConfig | GruLmConfig)
+    is_recurrent = isinstance(config.model, EncoderLmConfig)
     assert (data.order == "contiguous") == (is_recurrent and data.documents == "continuous")
 
 
@@ -137,10 +143,10 @@ def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> 
     ):
         config = RECIPES[name](tmp_path)
         model, data, optim = config.model, config.data, config.optim
-        assert isinstance(model, LstmLmConfig)
+        assert isinstance(model, EncoderLmConfig)
         assert isinstance(data, LanguageModellingConfig)
-        names = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
-        assert tuple(getattr(model, name) for name in names) == dropouts
+        names = ("input_dropout", "dropout", "output_dropout", "weight_dropout")
+        assert (model.embedding_dropout, *(getattr(model.encoder, name) for name in names)) == dropouts
         assert (data.batch_tokens // data.block_length, data.block_length, data.vary_block_length) == (
             streams,
             70,
@@ -149,7 +155,7 @@ def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> 
         assert (optim.max_grad_norm, optim.average_trigger) == (0.25, 5)
         assert (config.objective.activation_penalty, config.objective.slowness_penalty) == (2, 1)  # type: ignore[union-attr]
         with torch.device("meta"):
-            built = RecurrentLm(model, words, eos_id=2)
+            built = CarryingLm(model, StubVocabulary(words))
         second_bias = 4 * (1150 + 1150 + 400)
         assert sum(p.numel() for p in built.parameters()) == published - words - second_bias
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from seqlab.data.columns import parse_column
-from seqlab.models import LstmLabellerConfig, TransformerMlmConfig
-from seqlab.models.recurrent_labeller import RecurrentLabeller
-from seqlab.models.transformer_encoder import TransformerEncoderConfig
+from seqlab.models import (
+    Labeler,
+    LabelerConfig,
+    TransformerMlmConfig,
+)
+from seqlab.models.transformer_encoder import TokenTransformerConfig
 from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
 from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
@@ -76,7 +79,7 @@ def test_multi30k_mlm_has_the_encoder_of_multi30k_en_de(tmp_path: Path) -> None:
     except FileNotFoundError as error:
         pytest.skip(str(error))
     assert isinstance(masked.model, TransformerMlmConfig)
-    shared = {field.name for field in dataclasses.fields(TransformerEncoderConfig)} - {"dropout"}
+    shared = {field.name for field in dataclasses.fields(TokenTransformerConfig)} - {"dropout"}
     assert all(getattr(masked.model, name) == getattr(translator.model, name) for name in shared)
     assert masked.data.tokenizer == translator.data.tokenizer
     assert isinstance(translator.data, TranslationConfig)
@@ -144,9 +147,9 @@ def test_trec_tagger_copies_all_encoder_weights_of_pos_tagging(tmp_path: Path) -
         pytest.skip(str(error))
     models = []
     for config in configs:
-        assert isinstance(config.model, LstmLabellerConfig)
-        models.append(RecurrentLabeller(config.model.resolve(config.data), vocab_size=20, unk_id=3, num_labels=4))
+        assert isinstance(config.model, LabelerConfig)
+        models.append(Labeler(config.model.resolve(config.data), vocab_size=20, unk_id=3, num_labels=4))
     copied = matching_weights(models[0], models[0].config, models[1], models[1].config)
     not_copied = {name for name, parameter in models[0].named_parameters() if parameter.requires_grad} - set(copied)
-    assert not_copied == {"reader.ngrams.0.weight", "reader.ngrams.1.weight", "head.projection.weight"}
+    assert not_copied == {"features.ngrams.0.weight", "features.ngrams.1.weight", "head.projection.weight"}
     assert configs[0].data.tokenizer == configs[1].data.tokenizer  # the tagger keeps that vocabulary

@@ -103,7 +103,7 @@ def test_building_a_config_with_another_family_generates_data_once(
         write_config(override(RECIPES["number_tones"](folder), overrides), RunFolder(folder).config_file)
         RunFolder(folder).write_description({})
     config = checked_config("number_tones", overrides, tmp_path / "run", tmp_path / "first", overwrite=False)
-    assert config.model.family == "lstm_recogniser"
+    assert config.model.family == "recognizer"
     assert len(calls) == 1
 
 

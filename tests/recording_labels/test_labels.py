@@ -16,7 +16,10 @@ from system.conftest import run_in_process
 import seqlab
 from seqlab.audio.reading import read_recording
 from seqlab.data.manifests import ManifestEntry
-from seqlab.models import CnnRecordingLabellerConfig
+from seqlab.models import (
+    LinearEncoderConfig,
+    RecordingLabelerConfig,
+)
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig, write_config
@@ -48,7 +51,13 @@ def tiny_config(corpus: str, max_steps: int = 24, **options: Any) -> Config:
     data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 10, "micro_batch_seconds": 10}
     return Config(
         data=RecordingLabelsConfig(train=[corpus], valid_fraction=0.3, **(data | options)),
-        model=CnnRecordingLabellerConfig(channels=(4, 8), hidden_size=16),
+        model=RecordingLabelerConfig(
+            encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+            channels=(4, 8),
+            depth=2,
+            frame_size=16,
+            frame_dropout=0.1,
+        ),
         objective=SoftmaxConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
         training=TrainingConfig(

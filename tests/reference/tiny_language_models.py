@@ -9,12 +9,13 @@ import torch
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import (
-    GruLmConfig,
-    LstmLmConfig,
+    EncoderLmConfig,
+    GruEncoderConfig,
+    LstmEncoderConfig,
     ModelConfig,
     NgramConfig,
     NgramModel,
-    RnnLmConfig,
+    RnnEncoderConfig,
     TransformerLmConfig,
 )
 from seqlab.models.spelling import SpellingModel
@@ -48,9 +49,17 @@ LINES = [
 BLOCK_LENGTH, MAX_LENGTH = 12, 16
 FAMILIES: dict[str, ModelConfig] = {
     "transformer_lm": TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=MAX_LENGTH),
-    "rnn_lm": RnnLmConfig(hidden_size=16),
-    "lstm_lm": LstmLmConfig(hidden_size=16, embedding_size=12),
-    "gru_lm": GruLmConfig(hidden_size=16, tied_embeddings=False),
+    "rnn_lm": EncoderLmConfig(
+        encoder=RnnEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    ),
+    "lstm_lm": EncoderLmConfig(
+        encoder=LstmEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1),
+        embedding_size=12,
+    ),
+    "gru_lm": EncoderLmConfig(
+        encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1),
+        tied_embeddings=False,
+    ),
     "ngram_lm": NgramConfig(order=4),
 }
 UNLIMITED_CONTEXT_FAMILIES = [name for name in FAMILIES if name != "transformer_lm"]

@@ -19,9 +19,9 @@ from seqlab.runs.checkpoint import (
     checkpoint_steps,
     choose_step,
     delete_checkpoint,
-    inference_weights,
     read_state,
     read_tensors,
+    read_weights,
     remove_leftovers,
     write_checkpoint,
 )
@@ -92,8 +92,8 @@ def test_incomplete_checkpoints_of_the_same_step_are_replaced(tmp_path: Path) ->
 
 def test_inference_uses_averaged_weights(tmp_path: Path) -> None:
     averaged = {"averaged": {"weight": torch.zeros(2)}}
-    assert inference_weights(write_checkpoint(tmp_path, 1, TENSORS, NUMBERS)).keys() == TENSORS["model"].keys()
-    assert inference_weights(write_checkpoint(tmp_path, 2, TENSORS | averaged, NUMBERS)).keys() == {"weight"}
+    assert read_weights(write_checkpoint(tmp_path, 1, TENSORS, NUMBERS), "lstm").keys() == TENSORS["model"].keys()
+    assert read_weights(write_checkpoint(tmp_path, 2, TENSORS | averaged, NUMBERS), "lstm").keys() == {"weight"}
 
 
 class FullDisk:

@@ -8,39 +8,31 @@ import pytest
 
 from seqlab.models import (
     CnnConfig,
-    CnnLabellerConfig,
-    CnnRecordingLabellerConfig,
+    CnnEncoderConfig,
+    EncoderConfig,
+    EncoderLmConfig,
+    EncoderPredictorConfig,
     FrequencyLabellerConfig,
     GaussianClassifierConfig,
     GruConfig,
-    GruLabellerConfig,
-    GruLmConfig,
-    GruPredictorConfig,
-    GruRecogniserConfig,
-    GruRecordingLabellerConfig,
-    LinearConfig,
+    GruEncoderConfig,
+    LabelerConfig,
+    LinearEncoderConfig,
     LstmConfig,
-    LstmLabellerConfig,
-    LstmLmConfig,
-    LstmPredictorConfig,
-    LstmRecogniserConfig,
-    LstmRecordingLabellerConfig,
-    MlpConfig,
+    LstmEncoderConfig,
+    MlpEncoderConfig,
     NgramConfig,
+    RecognizerConfig,
+    RecordingLabelerConfig,
     RnnConfig,
-    RnnLabellerConfig,
-    RnnLmConfig,
-    RnnPredictorConfig,
+    RnnEncoderConfig,
     TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
-    TransformerLabellerConfig,
+    TransformerEncoderConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
     TransformerNatConfig,
-    TransformerPredictorConfig,
-    TransformerRecogniserConfig,
-    TransformerRecordingLabellerConfig,
 )
 from seqlab.models.table import TableConfig
 from seqlab.objectives import (
@@ -79,6 +71,7 @@ from seqlab.optim import (
 )
 from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.fields import list_fields
+from seqlab.runs.migrate import OLDER_FAMILIES
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.runs.validate import ConfigError
 from seqlab.tasks.control.ddpg import DdpgConfig
@@ -131,19 +124,24 @@ PREDICTORS = (
     "rnn_predictor",
     "lstm_predictor",
     "gru_predictor",
+    "predictor",
 )
 PREDICTION_TAGS = (*PREDICTORS, "squared_error", "absolute_error", "huber", *TARGET_TYPES)
+_TRANSCRIPTION: dict[str, Any] = {
+    "data": {"kind": "transcription", "train": ["a.jsonl"]},
+    "model": {"family": "recognizer"},
+    "objective": {"family": "ctc"},
+}
+_RECORDING_LABELS: dict[str, Any] = {
+    "data": {"kind": "recording_labels", "train": ["a.jsonl"]},
+    "model": {"family": "recording_labeler"},
+    "objective": {"family": "softmax"},
+}
 RECORDING_BASES: dict[str, Any] = {
-    "recogniser": {
-        "data": {"kind": "transcription", "train": ["a.jsonl"]},
-        "model": {"family": "lstm_recogniser"},
-        "objective": {"family": "ctc"},
-    },
-    "recording_labeller": {
-        "data": {"kind": "recording_labels", "train": ["a.jsonl"]},
-        "model": {"family": "gru_recording_labeller"},
-        "objective": {"family": "softmax"},
-    },
+    "recogniser": _TRANSCRIPTION,
+    "recognizer": _TRANSCRIPTION,
+    "recording_labeller": _RECORDING_LABELS,
+    "recording_labeler": _RECORDING_LABELS,
 }
 """Base config by the suffix of the family's name."""
 MASKED_LANGUAGE_MODELLING: dict[str, Any] = {
@@ -151,6 +149,10 @@ MASKED_LANGUAGE_MODELLING: dict[str, Any] = {
     "model": {"family": "transformer_mlm"},
 }
 
+LM_LAYERS: dict[str, Any] = {
+    **{"hidden_size": 512, "num_layers": 2, "bidirectional": False},
+    **{"dropout": 0.1, "input_dropout": 0.1, "output_dropout": 0.1},
+}
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {
         "transformer": TransformerConfig(),
@@ -161,33 +163,63 @@ FAMILIES: dict[str, dict[str, object]] = {
         "transformer_nat": TransformerNatConfig(),
         "transformer_cmlm": TransformerCmlmConfig(),
         "transformer_lm": TransformerLmConfig(),
-        "rnn_lm": RnnLmConfig(),
-        "lstm_lm": LstmLmConfig(),
-        "gru_lm": GruLmConfig(),
+        **{
+            f"{name}_lm": EncoderLmConfig(encoder=encoder(**LM_LAYERS))
+            for name, encoder in (("rnn", RnnEncoderConfig), ("lstm", LstmEncoderConfig), ("gru", GruEncoderConfig))
+        },
+        "language_model": EncoderLmConfig(),
         "ngram_lm": NgramConfig(),
         "transformer_mlm": TransformerMlmConfig(),
-        "rnn_labeller": RnnLabellerConfig(),
-        "lstm_labeller": LstmLabellerConfig(),
-        "gru_labeller": GruLabellerConfig(),
-        "transformer_labeller": TransformerLabellerConfig(),
-        "cnn_labeller": CnnLabellerConfig(),
+        "rnn_labeller": LabelerConfig(encoder=RnnEncoderConfig()),
+        "lstm_labeller": LabelerConfig(encoder=LstmEncoderConfig()),
+        "gru_labeller": LabelerConfig(encoder=GruEncoderConfig()),
+        "transformer_labeller": LabelerConfig(
+            encoder=TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.3)
+        ),
+        "cnn_labeller": LabelerConfig(encoder=CnnEncoderConfig()),
         "frequency_labeller": FrequencyLabellerConfig(),
-        "linear_model": LinearConfig(),
-        "mlp": MlpConfig(),
+        "linear_model": EncoderPredictorConfig(encoder=LinearEncoderConfig()),
+        "mlp": EncoderPredictorConfig(encoder=MlpEncoderConfig()),
         "cnn": CnnConfig(),
-        "transformer_predictor": TransformerPredictorConfig(),
+        "transformer_predictor": EncoderPredictorConfig(
+            encoder=TransformerEncoderConfig(d_model=64, d_ff=256, num_layers=2, positions="learned")
+        ),
         "gaussian_classifier": GaussianClassifierConfig(),
-        "rnn_predictor": RnnPredictorConfig(),
-        "lstm_predictor": LstmPredictorConfig(),
-        "gru_predictor": GruPredictorConfig(),
+        "rnn_predictor": EncoderPredictorConfig(
+            encoder=RnnEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        ),
+        "lstm_predictor": EncoderPredictorConfig(
+            encoder=LstmEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        ),
+        "gru_predictor": EncoderPredictorConfig(
+            encoder=GruEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        ),
         "table": TableConfig(),
-        "cnn_recording_labeller": CnnRecordingLabellerConfig(),
-        "gru_recording_labeller": GruRecordingLabellerConfig(),
-        "lstm_recording_labeller": LstmRecordingLabellerConfig(),
-        "transformer_recording_labeller": TransformerRecordingLabellerConfig(),
-        "gru_recogniser": GruRecogniserConfig(),
-        "lstm_recogniser": LstmRecogniserConfig(),
-        "transformer_recogniser": TransformerRecogniserConfig(),
+        "cnn_recording_labeller": RecordingLabelerConfig(
+            encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+            channels=(32, 64, 128),
+            depth=2,
+            frame_size=256,
+            frame_dropout=0.1,
+        ),
+        "gru_recording_labeller": RecordingLabelerConfig(
+            encoder=GruEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+        ),
+        "lstm_recording_labeller": RecordingLabelerConfig(
+            encoder=LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+        ),
+        "transformer_recording_labeller": RecordingLabelerConfig(encoder=TransformerEncoderConfig()),
+        "gru_recogniser": RecognizerConfig(
+            encoder=GruEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+        ),
+        "lstm_recogniser": RecognizerConfig(
+            encoder=LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+        ),
+        "transformer_recogniser": RecognizerConfig(encoder=TransformerEncoderConfig()),
+        "labeler": LabelerConfig(),
+        "predictor": EncoderPredictorConfig(),
+        "recognizer": RecognizerConfig(),
+        "recording_labeler": RecordingLabelerConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -275,11 +307,11 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     for suffix, base in RECORDING_BASES.items():
         if tag.endswith(suffix):
             return base
-    if tag.endswith("_labeller"):
+    if tag.endswith(("_labeller", "labeler")):
         return LABELLING
     if key == "data.tokenizer_tgt.kind":
         return SEPARATE_VOCABULARIES
-    return LANGUAGE_MODELLING if key == "model.family" and tag.endswith("_lm") else CORPUS
+    return LANGUAGE_MODELLING if key == "model.family" and tag.endswith(("_lm", "language_model")) else CORPUS
 
 
 def section_of(config: Config, key: str) -> object:
@@ -293,9 +325,10 @@ def section_of(config: Config, key: str) -> object:
 def test_all_families_are_covered() -> None:
     tags = {field.key: set(field.type.split(" | ")) for field in list_fields(Config) if field.key in FAMILIES}
     tags["data.tokenizer.kind"].remove("same")  # only valid for a target tokenizer
+    tags["model.family"] |= OLDER_FAMILIES.keys()
     assert tags == {key: set(families) for key, families in FAMILIES.items()}
     tags_of_sections = {field.key for field in list_fields(Config) if field.key.endswith((".family", ".kind"))}
-    assert tags_of_sections == {*FAMILIES, "data.kind"}
+    assert tags_of_sections == {*FAMILIES, "data.kind", "model.encoder.family"}
 
 
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
@@ -314,6 +347,45 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
         base = replace(base, optim=OptimConfig(), objective=changed.objective)
     for other in FAMILIES.keys() - {key}:
         assert section_of(changed, other) == section_of(base, other)
+
+
+@pytest.mark.parametrize(
+    ("tag", "encoder"),
+    [
+        ("gru", GruEncoderConfig(hidden_size=96, num_layers=3, dropout=0.1)),
+        ("cnn", CnnEncoderConfig(dropout=0.1)),
+        ("transformer", TransformerEncoderConfig(num_layers=3, dropout=0.1)),
+    ],
+)
+def test_another_encoder_keeps_the_fields_with_the_same_meaning(tag: str, encoder: EncoderConfig) -> None:
+    lstm = LstmEncoderConfig(hidden_size=96, num_layers=3, dropout=0.1)
+    base = replace(override(LABELLING, []), model=LabelerConfig(encoder=lstm))
+    assert override(base, [("model.encoder.family", tag)]).model == LabelerConfig(encoder=encoder)
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "keys"),
+    [
+        ("lstm_labeller", "dropout", ["encoder.dropout", "spelling_dropout"]),
+        ("transformer_labeller", "num_encoder_layers", ["encoder.num_layers"]),
+        ("gru_recogniser", "hidden_size", ["encoder.hidden_size", "frame_size"]),
+        ("lstm_labeller", "embedding_size", ["embedding_size"]),
+    ],
+)
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_keys_of_older_families_set_the_current_fields(family: str, key: str, keys: list[str], is_chosen: bool) -> None:
+    """Whether the family is given under its older name, too, or is already that of the config."""
+    base, value = base_for("model.family", family), "0.5" if key == "dropout" else "6"
+    chosen = [("model.family", family)]
+    base = base if is_chosen else to_dict(override(base, chosen))
+    changed = override(base, [*(chosen if is_chosen else []), (f"model.{key}", value)])
+    expected = override(override(base_for("model.family", family), chosen), [(f"model.{each}", value) for each in keys])
+    assert changed == expected != override(base, [])
+
+
+def test_fields_of_an_encoder_are_refused_for_models_without_one() -> None:
+    with pytest.raises(ConfigError, match=r"no `model.encoder` with `model.family: transformer`; `language_model` and"):
+        override(CORPUS, [("model.encoder.hidden_size", "4")])
 
 
 def with_task_defaults(section: object) -> object:

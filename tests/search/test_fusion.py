@@ -12,7 +12,10 @@ from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
-from seqlab.models import GruLmConfig
+from seqlab.models import (
+    EncoderLmConfig,
+    GruEncoderConfig,
+)
 from seqlab.models.interfaces import NEG_INF, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -111,7 +114,21 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
 def test_fusions_pass_the_public_checks() -> None:
     """The vocabulary size does not fill vector registers."""
     examples = token_pairs(37)
-    translator, lm = build_model(TRANSFORMERS["pre"], examples), build_model(GruLmConfig(hidden_size=16), texts(37))
+    translator, lm = (
+        build_model(TRANSFORMERS["pre"], examples),
+        build_model(
+            EncoderLmConfig(
+                encoder=GruEncoderConfig(
+                    hidden_size=16,
+                    num_layers=2,
+                    bidirectional=False,
+                    dropout=0.1,
+                    output_dropout=0.1,
+                )
+            ),
+            texts(37),
+        ),
+    )
     weighted = WeightedLm(lm, weight=0.37, start_lm=lambda rows, _: collate_prompts([[1]] * rows), length_reward=0.1)
     check_stepper(Fusion(translator, weighted), examples, has_attention=True)
 

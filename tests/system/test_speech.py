@@ -15,7 +15,10 @@ import soundfile
 from seqlab.audio.nonspeech import NONSPEECH_KINDS, draw_nonspeech
 from seqlab.commands import INCOMPLETE
 from seqlab.corpora import number_speech
-from seqlab.models import GruRecogniserConfig
+from seqlab.models import (
+    GruEncoderConfig,
+    RecognizerConfig,
+)
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config, write_config
 
@@ -74,7 +77,12 @@ def test_trained_recognizer_reads_unseen_voices_and_leaves_nonspeech_empty(tmp_p
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, batch_seconds=20, augment_nonspeech=0.25, augment_time_masks=0),
-        model=GruRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2, upsampling=1),
+        model=RecognizerConfig(
+            encoder=GruEncoderConfig(num_layers=2, dropout=0.2, output_dropout=0.2),
+            frame_size=256,
+            channels=(16, 32),
+            upsampling=1,
+        ),
     )
     write_config(config, tmp_path / "config.yaml")
     run_command("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")

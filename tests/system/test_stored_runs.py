@@ -53,8 +53,8 @@ def test_a_labeller_with_float_ngram_ids_is_loaded_and_resumed_with_integer_ids(
     with tarfile.open(STORED / "ngram_labeller_v1.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     monkeypatch.chdir(tmp_path)
-    ngram_ids = "reader.ngrams.0.known"
-    stored = read_tensors(Path("ngram_labeller/checkpoints/step_00000020"), "averaged")[ngram_ids]
+    ngram_ids = "features.ngrams.0.known"
+    stored = read_tensors(Path("ngram_labeller/checkpoints/step_00000020"), "averaged")["reader.ngrams.0.known"]
     assert stored.dtype == torch.float32
     monkeypatch.setattr(seqlab_folder, "_warned_folders", set())  # otherwise, the warning appears once per process
     done = run_command("label", "ngram_labeller", "--json", stdin=Path("lines.txt").read_bytes())

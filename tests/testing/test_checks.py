@@ -16,13 +16,15 @@ from torch import Tensor
 from seqlab import registry
 from seqlab.data.batch import IGNORE
 from seqlab.models import (
+    CarryingLm,
+    EncoderLmConfig,
+    EncoderPredictorConfig,
     GruConfig,
-    GruLabellerConfig,
-    GruLmConfig,
-    GruRecogniserConfig,
-    GruRecordingLabellerConfig,
-    MlpConfig,
-    RecurrentLm,
+    GruEncoderConfig,
+    LabelerConfig,
+    MlpEncoderConfig,
+    RecognizerConfig,
+    RecordingLabelerConfig,
     RecurrentTranslator,
     Step,
     TransformerLmConfig,
@@ -53,21 +55,27 @@ from seqlab.testing import (
 
 GRU = GruConfig(hidden_size=16)
 WITHOUT_DROPOUT = replace(GRU, **{item.name: 0.0 for item in fields(GRU) if item.name.endswith("dropout")})
-FRAMES: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "channels": (4,)}
+FRAMES: dict[str, Any] = {"encoder": GruEncoderConfig(hidden_size=16), "frame_size": 16, "channels": (4,)}
 CORRECT: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "text": (GruLmConfig(hidden_size=16), texts(), {}),
+    "text": (
+        EncoderLmConfig(
+            encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        ),
+        texts(),
+        {},
+    ),
     "labels of words": (
-        GruLabellerConfig(hidden_size=16, embedding_size=8, spelling_size=8),
+        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, spelling_size=8),
         labeled_lines(),
         {},
     ),
-    "recordings": (GruRecogniserConfig(**FRAMES), recordings(), {"tolerance": 1e-4}),
+    "recordings": (RecognizerConfig(**FRAMES), recordings(), {"tolerance": 1e-4}),
     "labeled recordings": (
-        GruRecordingLabellerConfig(**FRAMES),
+        RecordingLabelerConfig(**FRAMES),
         labeled_recordings(),
         {"objective": SoftmaxConfig(), "tolerance": 1e-4},
     ),
-    "vectors": (MlpConfig(hidden_sizes=(8,)), vectors(), {}),
+    "vectors": (EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(8,))), vectors(), {}),
 }
 
 
@@ -83,13 +91,31 @@ def test_correct_models_pass(name: str) -> None:
         (CrossEntropyConfig(label_smoothing=0.1), TRANSFORMERS["pre"], token_pairs(), False),
         (RDropConfig(label_smoothing=0.0), TRANSFORMERS["post"], token_pairs(), False),
         (ScheduledSamplingConfig(), GRU, token_pairs(), True),
-        (CtcConfig(), GruRecogniserConfig(**FRAMES), recordings(), False),
-        (SquaredErrorConfig(), MlpConfig(), vectors(), False),
-        (AbsoluteErrorConfig(), MlpConfig(), vectors(), False),
-        (HuberConfig(), MlpConfig(), vectors(), False),
-        (SoftmaxConfig(label_smoothing=0.1), MlpConfig(), vectors(predicts="class"), False),
-        (SigmoidConfig(), MlpConfig(), vectors(predicts="labels"), False),
-        (CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0), GruLmConfig(hidden_size=16), texts(), False),
+        (CtcConfig(), RecognizerConfig(**FRAMES), recordings(), False),
+        (SquaredErrorConfig(), EncoderPredictorConfig(encoder=MlpEncoderConfig()), vectors(), False),
+        (AbsoluteErrorConfig(), EncoderPredictorConfig(encoder=MlpEncoderConfig()), vectors(), False),
+        (HuberConfig(), EncoderPredictorConfig(encoder=MlpEncoderConfig()), vectors(), False),
+        (
+            SoftmaxConfig(label_smoothing=0.1),
+            EncoderPredictorConfig(encoder=MlpEncoderConfig()),
+            vectors(predicts="class"),
+            False,
+        ),
+        (SigmoidConfig(), EncoderPredictorConfig(encoder=MlpEncoderConfig()), vectors(predicts="labels"), False),
+        (
+            CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0),
+            EncoderLmConfig(
+                encoder=GruEncoderConfig(
+                    hidden_size=16,
+                    num_layers=2,
+                    bidirectional=False,
+                    dropout=0.1,
+                    output_dropout=0.1,
+                )
+            ),
+            texts(),
+            False,
+        ),
         (CrossEntropyConfig(guided_attention=1.0), GRU, token_pairs(), False),
     ],
 )
@@ -233,7 +259,7 @@ def test_wrong_models_are_refused(kind: type[RecurrentTranslator], message: str)
         check_model(Wrong(kind), token_pairs())
 
 
-class IgnoresPrompts(RecurrentLm):
+class IgnoresPrompts(CarryingLm):
     """Only the last id of a prompt is read."""
 
     def start(self, batch: Any, need_attention: bool = False) -> Any:
@@ -248,7 +274,9 @@ def test_scores_that_are_no_log_probabilities_are_refused() -> None:
 
 
 def test_prompts_that_are_not_read_are_refused() -> None:
-    config = GruLmConfig(hidden_size=16)
+    config = EncoderLmConfig(
+        encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    )
     torch.manual_seed(0)
     model = config.build(texts().src, texts().tgt).eval()
     model.__class__ = IgnoresPrompts
@@ -261,7 +289,21 @@ def test_prompts_that_are_not_read_are_refused() -> None:
     [
         ((GRU, token_pairs), "`examples` must be `Examples`, such as `token_pairs\\(\\)`, but is of type function"),
         ((GruConfig, token_pairs()), "`config` must be a config with a method `build`, but is the class GruConfig"),
-        ((GruLmConfig(), token_pairs()), "Decoding with RecurrentLm raised .*Do the examples fit"),
+        (
+            (
+                EncoderLmConfig(
+                    encoder=GruEncoderConfig(
+                        hidden_size=512,
+                        num_layers=2,
+                        bidirectional=False,
+                        dropout=0.1,
+                        output_dropout=0.1,
+                    )
+                ),
+                token_pairs(),
+            ),
+            "Decoding with CarryingLm raised .*Do the examples fit",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(arguments: tuple[Any, Any], message: str) -> None:

@@ -11,7 +11,15 @@ from reference.tiny_runs import tiny_text_config, write_text
 from torch import nn
 
 from seqlab.data.batch import TextBatch, TextLayout
-from seqlab.models import DecoderOutput, GruLmConfig, LstmLmConfig, RnnLmConfig, TransformerLmConfig, UncachedLm
+from seqlab.models import (
+    DecoderOutput,
+    EncoderLmConfig,
+    GruEncoderConfig,
+    LstmEncoderConfig,
+    RnnEncoderConfig,
+    TransformerLmConfig,
+    UncachedLm,
+)
 from seqlab.nn import Linear, VocabularyProjection
 from seqlab.objectives import CrossEntropyConfig, Loss, ObjectiveConfig
 from seqlab.registry import Parts
@@ -23,7 +31,10 @@ from seqlab.training import train
 from seqlab.training.task import check_layout
 
 BOTH: frozenset[TextLayout] = frozenset({"packed", "contiguous"})
-RECURRENT = [config(hidden_size=16, num_layers=2) for config in (RnnLmConfig, LstmLmConfig, GruLmConfig)]
+RECURRENT = [
+    EncoderLmConfig(encoder=config(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1))
+    for config in (RnnEncoderConfig, LstmEncoderConfig, GruEncoderConfig)
+]
 TRANSFORMERS = [
     TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=64, positions=positions)
     for positions in ("learned", "sinusoidal", "rotary")
@@ -90,14 +101,14 @@ def test_cross_entropy_supports_both_layouts(config: Any) -> None:
 
 def test_parts_support_no_layout_unless_they_declare_it() -> None:
     declared = {
-        (kind, name): set(config.text_layouts)
+        (kind, name): set(config().text_layouts)
         for kind in ("model", "objective")
         for name, config in Parts(kind).items()
-        if config.text_layouts
+        if config().text_layouts
     }
     assert declared == {
         ("model", "transformer_lm"): {"packed"},
-        **{("model", f"{kind}_lm"): {"contiguous"} for kind in ("rnn", "lstm", "gru")},
+        ("model", "language_model"): {"contiguous"},
         ("model", "ngram_lm"): BOTH,
         ("objective", "cross_entropy"): BOTH,
     }

@@ -17,9 +17,13 @@ from torch import Tensor, nn
 import seqlab
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    LinearEncoderConfig,
+    MlpEncoderConfig,
+)
 from seqlab.models.config import SETTINGS
-from seqlab.models.predictor import InputSide, LinearConfig, PredictorConfig, TargetSide
+from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.objectives import Loss, SoftmaxConfig, SquaredErrorConfig, StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, ScheduleConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -137,7 +141,11 @@ def early_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("target", ["label", "value"])
-@pytest.mark.parametrize("model", [BranchConfig(), LinearConfig()], ids=["hidden layer", "weights that start at 0"])
+@pytest.mark.parametrize(
+    "model",
+    [BranchConfig(), EncoderPredictorConfig(encoder=LinearEncoderConfig())],
+    ids=["hidden layer", "weights that start at 0"],
+)
 def test_a_healthy_training_has_no_warning(
     table: Path, tmp_path: Path, target: str, model: PredictorConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,7 +239,9 @@ def messages_of_training(config: Config, run_dir: Path) -> list[str]:
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_only_the_main_rank_warns(table: Path, tmp_path: Path, parallel: str) -> None:
     training = {"max_steps": 66, "valid_every": 66, "parallel": parallel}
-    config = make_config(table, model=MlpConfig(hidden_sizes=(16,)), lr=3.0, training=training)
+    config = make_config(
+        table, model=EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(16,))), lr=3.0, training=training
+    )
     main, other = run_in_ranks(2, messages_of_training, config, tmp_path / "run")
     assert (len(main), other) == (1, []), (main, other)
     assert "times as large as the initial weights (median of 2 matrices)" in main[0]

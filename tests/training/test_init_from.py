@@ -20,11 +20,12 @@ from reference.tiny_runs import (
 )
 
 from seqlab.models import (
+    EncoderLmConfig,
     LstmConfig,
-    LstmLmConfig,
+    LstmEncoderConfig,
     ModelConfig,
     NgramConfig,
-    RnnLmConfig,
+    RnnEncoderConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
 )
@@ -235,7 +236,9 @@ def test_a_language_model_starts_from_the_decoder_of_a_translator(corpus: Path, 
 
 
 def test_recurrent_language_models_and_translators_start_from_each_other(corpus: Path, tmp_path: Path) -> None:
-    lm = LstmLmConfig(hidden_size=16, num_layers=1)
+    lm = EncoderLmConfig(
+        encoder=LstmEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.1, output_dropout=0.1)
+    )
     attentive_lstm = LstmConfig(hidden_size=16, input_feeding=False, attention="additive")
     language_model = train(text_config(corpus, lm), tmp_path / "lm")
     translator = replace(
@@ -244,7 +247,7 @@ def test_recurrent_language_models_and_translators_start_from_each_other(corpus:
     found, origin_weights = initial_weights(translator, tmp_path / "translator"), weights_of(language_model)
     for name, value in origin_weights.items():
         in_translator = {"weight": "decoder.embedding.weight", "projection.weight": "projection.weight"}
-        assert found[in_translator.get(name, f"decoder.{name}")].equal(value), name
+        assert found[in_translator.get(name, name.replace("encoder.", "decoder.", 1))].equal(value), name
     config = text_config(corpus, lm, init_from=str(tmp_path / "translator"), init_parts="matching")
     for name, value in initial_weights(config, tmp_path / "again").items():
         assert value.equal(origin_weights[name]), name
@@ -261,14 +264,33 @@ def test_weights_of_another_attention_are_refused(corpus: Path, tmp_path: Path) 
 
 def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path: Path) -> None:
     """Four LSTM gates of 8 values have the shape of one RNN state of 32."""
-    origin = train(text_config(corpus, LstmLmConfig(hidden_size=8, embedding_size=16)), tmp_path / "origin")
+    origin = train(
+        text_config(
+            corpus,
+            EncoderLmConfig(
+                encoder=LstmEncoderConfig(
+                    hidden_size=8, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+                ),
+                embedding_size=16,
+            ),
+        ),
+        tmp_path / "origin",
+    )
     config = text_config(
-        corpus, RnnLmConfig(hidden_size=32, embedding_size=16), init_from=str(origin), init_parts="matching"
+        corpus,
+        EncoderLmConfig(
+            encoder=RnnEncoderConfig(
+                hidden_size=32, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            ),
+            embedding_size=16,
+        ),
+        init_from=str(origin),
+        init_parts="matching",
     )
     found, origin_weights = initial_weights(config, tmp_path / "tuned"), weights_of(origin)
     same_shape = {name: value for name, value in found.items() if value.shape == origin_weights[name].shape}
-    assert any(name.startswith("layers.") for name in same_shape)
-    assert equal_names(same_shape, origin_weights) == {name for name in found if not name.startswith("layers.")}
+    assert any(name.startswith("encoder.") for name in same_shape)
+    assert equal_names(same_shape, origin_weights) == {name for name in found if not name.startswith("encoder.")}
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
@@ -345,7 +367,16 @@ def test_a_language_model_from_a_translator_trains_its_spelling_model(corpus: Pa
 
 
 def test_a_recurrent_start_from_a_transformer_is_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
-    config = text_config(corpus, LstmLmConfig(hidden_size=16), init_from=str(masked), init_parts="matching")
+    config = text_config(
+        corpus,
+        EncoderLmConfig(
+            encoder=LstmEncoderConfig(
+                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
+        ),
+        init_from=str(masked),
+        init_parts="matching",
+    )
     with pytest.raises(ValueError, match=r"`model\.num_heads` is None, but 2 in"):
         train(config, tmp_path / "tuned")
 
@@ -379,9 +410,9 @@ def test_matching_weights_need_init_from(corpus: Path) -> None:
 
 def test_every_dropout_of_every_family_may_differ_from_the_origin() -> None:
     dropouts = {
-        f"model.{item.name}"
-        for config in Parts("model").values()
+        item.name
+        for config in (*Parts("model").values(), *Parts("encoder").values())
         for item in fields(config)
         if item.name.endswith("dropout")
     }
-    assert dropouts == FREE_MODEL_FIELDS - {"model.max_length", "model.unknown_share"}
+    assert dropouts == FREE_MODEL_FIELDS - {"max_length", "unknown_share"}

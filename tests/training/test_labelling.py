@@ -14,9 +14,10 @@ from seqlab import load
 from seqlab.data.prepare import open_prepared
 from seqlab.models import (
     FrequencyLabellerConfig,
-    GruLabellerConfig,
-    LabellingModel,
-    TransformerLabellerConfig,
+    GruEncoderConfig,
+    Labeler,
+    LabelerConfig,
+    TransformerEncoderConfig,
     TransformerMlmConfig,
 )
 from seqlab.nn.ngram_embedding import NgramEmbedding
@@ -50,7 +51,7 @@ def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
     )
     training = TrainingConfig(max_steps=8, save_every=2, valid_every=4, log_every=2, device="cpu", threads=1)
     model = (
-        GruLabellerConfig(hidden_size=16, embedding_size=8, spelling_size=8, unknown_share=0.2)
+        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, spelling_size=8, unknown_share=0.2)
         if model is None
         else model
     )
@@ -145,7 +146,7 @@ def test_training_starts_from_a_masked_model_and_its_tokenizer(tmp_path: Path) -
         training=TrainingConfig(max_steps=2, save_every=2, valid_every=2, device="cpu", threads=1),
     )
     origin = train(mlm, tmp_path / "mlm")
-    model = TransformerLabellerConfig(d_model=16, d_ff=32, num_heads=2)
+    model = LabelerConfig(encoder=TransformerEncoderConfig(d_model=16, d_ff=32, num_layers=2, dropout=0.3, num_heads=2))
     config = labelled_config(corpus, model, init_from=str(origin), init_parts="matching")
     config = replace(config, training=replace(config.training, max_steps=1, valid_every=1))
     config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
@@ -153,15 +154,16 @@ def test_training_starts_from_a_masked_model_and_its_tokenizer(tmp_path: Path) -
     weights = dict(run.model.named_parameters())
     for name, value in load_run(origin).model.named_parameters():
         if name.startswith("encoder."):
-            torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
+            own = name.replace("encoder.embedding.", "embedding.")
+            torch.testing.assert_close(weights[own], value, rtol=0, atol=1e-6)
     assert run.src_tokenizer.vocab_size == 4 + len(NUMBERS)
     assert run.tgt_tokenizer.vocab_size == 4 + 2
 
 
 def saved_ngrams(run: Path) -> list[torch.Tensor]:
     model = load_run(run).model
-    assert isinstance(model, LabellingModel)
-    return [ngrams.get_buffer("known") for ngrams in model.reader.ngrams]
+    assert isinstance(model, Labeler)
+    return [ngrams.get_buffer("known") for ngrams in model.features.ngrams]
 
 
 def most_frequent_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
@@ -177,9 +179,11 @@ def most_frequent_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
 def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family: str) -> None:
     fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
     model: Any = (
-        GruLabellerConfig(hidden_size=16, embedding_size=8, **fields)
+        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, **fields)
         if family == "gru"
-        else TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, **fields)
+        else LabelerConfig(
+            encoder=TransformerEncoderConfig(d_model=16, d_ff=16, num_heads=2, num_layers=2, dropout=0.3), **fields
+        )
     )
     config = labelled_config(write_corpus(tmp_path / "corpus"), model)
     averaged = replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9))
@@ -196,7 +200,7 @@ def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family:
     assert all(map(torch.equal, saved_ngrams(matching), expected_matching))
     copied = load_run(matching).folder.read_description()["init_from"]
     assert not [name for name in copied["copied"] if "ngrams" in name]
-    assert [name for name in copied["random"] if "ngrams" in name] == [f"reader.ngrams.{i}.weight" for i in range(2)]
+    assert [name for name in copied["random"] if "ngrams" in name] == [f"features.ngrams.{i}.weight" for i in range(2)]
 
 
 def test_the_label_head_is_reinitialized(tmp_path: Path) -> None:
@@ -239,7 +243,7 @@ def test_labels_of_lines_do_not_depend_on_unusual_spaces(tmp_path: Path) -> None
     corpus = write_corpus(tmp_path / "corpus")
     first_labels = [line.split()[0] for line in (corpus / "tgt").read_text().splitlines()]
     (corpus / "tgt").write_text("".join(f"{label}\n" for label in first_labels))
-    config = labelled_config(corpus, GruLabellerConfig(hidden_size=8, embedding_size=8))
+    config = labelled_config(corpus, LabelerConfig(encoder=GruEncoderConfig(hidden_size=8), embedding_size=8))
     data = replace(config.data, labels_of="lines", tokenizer=CharactersConfig())  # type: ignore[call-arg]
     config = replace(config, data=data, training=replace(config.training, max_steps=2, save_every=2, valid_every=2))
     labeller = load(train(config, tmp_path / "run"), precision="fp32")

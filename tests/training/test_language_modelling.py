@@ -20,7 +20,12 @@ from reference.tiny_runs import (
 
 from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.batch import TextBatch
-from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig
+from seqlab.models import (
+    EncoderLmConfig,
+    LstmEncoderConfig,
+    NgramConfig,
+    TransformerConfig,
+)
 from seqlab.objectives import CrossEntropyConfig, RDropConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
@@ -56,8 +61,10 @@ def config_of(layout: str, texts: list[str], dropout: float = 0.1, **settings: A
     """Return a config for one layout of the text; streams need a recurrent model."""
     model: Any = replace(TINY_LM, dropout=dropout)
     if layout == "streams":
-        names = ("input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
-        model = LstmLmConfig(hidden_size=16, num_layers=2, **dict.fromkeys(names, dropout))
+        dropouts = dict.fromkeys(("dropout", "output_dropout", "weight_dropout"), dropout)
+        model = EncoderLmConfig(
+            encoder=LstmEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, **dropouts)  # type: ignore[arg-type]
+        )
     data = {**LAYOUTS[layout], **settings.pop("data", {})}
     return tiny_text_config(texts, data=data, model=model, **settings)
 
@@ -171,7 +178,18 @@ def test_incompatible_fields_are_refused_by_name(texts: list[str], tmp_path: Pat
         ),
         ({"objective": RDropConfig()}, "`objective.family: r_drop` does not fit `data.kind: language_modelling`"),
         (
-            {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
+            {
+                "data": replace(config.data, packing=True),
+                "model": EncoderLmConfig(
+                    encoder=LstmEncoderConfig(
+                        hidden_size=512,
+                        num_layers=2,
+                        bidirectional=False,
+                        dropout=0.1,
+                        output_dropout=0.1,
+                    )
+                ),
+            },
             "`data.packing` needs a model with attention masks",
         ),
         ({"model": NgramConfig()}, "`model.family: ngram_lm` is estimated by counting, not optimized"),

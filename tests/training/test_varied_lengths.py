@@ -10,7 +10,10 @@ from reference.tiny_runs import tiny_text_config, write_text
 
 import seqlab.training.loop
 from seqlab.corpora.number_words.phrases import cardinal_phrase
-from seqlab.models import LstmLmConfig
+from seqlab.models import (
+    EncoderLmConfig,
+    LstmEncoderConfig,
+)
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.training import train
@@ -24,7 +27,17 @@ OPTIM = OptimConfig(
 def config(tmp_path: Path) -> Config:
     texts = write_text(tmp_path, [cardinal_phrase(number).en for number in range(1, 130)])
     data = {"documents": "continuous", "order": "contiguous", "vary_block_length": True, "block_length": 14}
-    model = LstmLmConfig(hidden_size=16, num_layers=2, weight_dropout=0.2, embedding_dropout=0.1)
+    model = EncoderLmConfig(
+        encoder=LstmEncoderConfig(
+            hidden_size=16,
+            num_layers=2,
+            bidirectional=False,
+            dropout=0.1,
+            output_dropout=0.1,
+            weight_dropout=0.2,
+        ),
+        embedding_dropout=0.1,
+    )
     return tiny_text_config(texts, data=data, model=model, optim=OPTIM, max_steps=40)
 
 

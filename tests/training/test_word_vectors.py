@@ -15,7 +15,14 @@ import torch
 from reference.tiny_models import make_batch, make_model
 from reference.tiny_runs import tiny_config, tiny_text_config, with_training
 
-from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
+from seqlab.models import (
+    EncoderLmConfig,
+    LstmEncoderConfig,
+    ModelConfig,
+    NgramConfig,
+    TransformerLmConfig,
+    TransformerMlmConfig,
+)
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.optim import (
     AdamConfig,
@@ -131,7 +138,14 @@ MODELS: dict[str, tuple[ModelConfig, str, float]] = {
         "encoder.embedding.weight",
         DIM**-0.5,
     ),
-    "lstm_lm": (LstmLmConfig(hidden_size=24, embedding_size=DIM, num_layers=1), "weight", 0.1 / 3**0.5),
+    "lstm_lm": (
+        EncoderLmConfig(
+            encoder=LstmEncoderConfig(hidden_size=24, bidirectional=False, dropout=0.1, output_dropout=0.1),
+            embedding_size=DIM,
+        ),
+        "weight",
+        0.1 / 3**0.5,
+    ),
 }
 """Language models, the name of their embedding and the RMS of its random initial values."""
 

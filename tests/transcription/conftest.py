@@ -12,7 +12,11 @@ import soundfile
 import torch
 from reference.shared import SharedFolder
 
-from seqlab.models import GruRecogniserConfig, ModelConfig
+from seqlab.models import (
+    GruEncoderConfig,
+    ModelConfig,
+    RecognizerConfig,
+)
 from seqlab.objectives import CtcConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -22,7 +26,9 @@ from seqlab.training import train
 RATE = 8000
 LETTER_HZ = {"a": 440.0, "b": 900.0, "c": 1800.0}
 LETTER_SECONDS, SPACE_SECONDS = 0.12, 0.15
-TRAINED_MODEL = GruRecogniserConfig(hidden_size=64, num_layers=1, channels=(4, 8), dropout=0.0, upsampling=1)
+TRAINED_MODEL = RecognizerConfig(
+    encoder=GruEncoderConfig(hidden_size=64, dropout=0.0), frame_size=64, channels=(4, 8), upsampling=1
+)
 """Model of the fixture `trained`."""
 
 
@@ -80,7 +86,13 @@ def tiny_config(train_manifest: str, model: ModelConfig | None = None, **options
     data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 8, "micro_batch_seconds": 4}
     return Config(
         data=TranscriptionConfig(train=[train_manifest], **(data | options)),
-        model=model or GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1),
+        model=model
+        or RecognizerConfig(
+            encoder=GruEncoderConfig(hidden_size=32, dropout=0.1, output_dropout=0.1),
+            frame_size=32,
+            channels=(4, 8),
+            upsampling=1,
+        ),
         objective=CtcConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=5)),
         training=TrainingConfig(device="cpu", precision="fp32", threads=1, **training),

@@ -16,7 +16,10 @@ from system.conftest import run_in_process
 import seqlab
 from seqlab.data.survey import no_progress
 from seqlab.evaluation import evaluate
-from seqlab.models import GruRecogniserConfig
+from seqlab.models import (
+    GruEncoderConfig,
+    RecognizerConfig,
+)
 from seqlab.objectives import CtcConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
@@ -51,8 +54,8 @@ def test_encoders_are_copied_between_recognizers_and_labellers(corpus: str, trai
     labels = [("data.kind", "recording_labels"), ("data.text_column", "speaker"), ("init_from", str(trained))]
     config = from_labelled_recordings([*options, *labels])
     old = read_config(RunFolder(trained))
-    assert config.model.family == "gru_recording_labeller"
-    assert (config.model.hidden_size, config.model.channels) == (old.model.hidden_size, old.model.channels)
+    assert (config.model.family, config.model.encoder.family) == ("recording_labeler", "gru")
+    assert (config.model.encoder, config.model.channels) == (old.model.encoder, old.model.channels)
     assert config.data.num_bands == old.data.num_bands
     labeller = train(config, tmp_path / "labeller")
     assert not (labeller / "tgt_tokenizer").exists()
@@ -81,7 +84,12 @@ def test_encoders_are_copied_between_recognizers_and_labellers(corpus: str, trai
 def test_few_matching_weights_are_reported(
     corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = GruRecogniserConfig(hidden_size=96, num_layers=2, channels=(4, 8), upsampling=1)
+    model = RecognizerConfig(
+        encoder=GruEncoderConfig(hidden_size=96, num_layers=2, dropout=0.2, output_dropout=0.2),
+        frame_size=96,
+        channels=(4, 8),
+        upsampling=1,
+    )
     train(
         replace(tiny_config(corpus, model, max_steps=1), init_from=str(trained), init_parts="matching"),
         tmp_path / "run",

@@ -8,7 +8,11 @@ from sklearn.datasets import load_digits
 
 import seqlab
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accuracy, divide, linear_decay, training
-from seqlab.models import CnnConfig, MlpConfig
+from seqlab.models import (
+    CnnConfig,
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamWConfig
@@ -40,7 +44,7 @@ def _config(folder: Path, model: ModelConfig) -> Config:
 
 
 def _mlp(folder: Path) -> Config:
-    return _config(folder, MlpConfig(hidden_sizes=(256, 256), dropout=0.4, input_dropout=0.1))
+    return _config(folder, EncoderPredictorConfig(encoder=MlpEncoderConfig(dropout=0.4, input_dropout=0.1)))
 
 
 def _cnn(folder: Path) -> Config:

@@ -8,7 +8,11 @@ from pathlib import Path
 import seqlab
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accuracy, divide, linear_decay, training
 from seqlab.corpora import locate
-from seqlab.models import CnnLabellerConfig, LstmLabellerConfig
+from seqlab.models import (
+    CnnEncoderConfig,
+    LabelerConfig,
+    LstmEncoderConfig,
+)
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamWConfig
@@ -47,20 +51,22 @@ def _config(folder: Path, model: ModelConfig, lr: float) -> Config:
 
 
 def _lstm(folder: Path) -> Config:
-    model = LstmLabellerConfig(
-        hidden_size=96, embedding_size=64, unknown_share=0.1, embedding_dropout=0.3, dropout=0.4, output_dropout=0.4
+    model = LabelerConfig(
+        encoder=LstmEncoderConfig(hidden_size=96, dropout=0.4),
+        embedding_size=64,
+        unknown_share=0.1,
+        embedding_dropout=0.3,
+        output_dropout=0.4,
     )
     return _config(folder, model, 4e-3)
 
 
 def _cnn(folder: Path) -> Config:
-    model = CnnLabellerConfig(
+    model = LabelerConfig(
+        encoder=CnnEncoderConfig(widths=(2, 3), num_filters=96, dropout=0.2),
         embedding_size=96,
-        widths=(2, 3),
-        num_filters=96,
         unknown_share=0.05,
         embedding_dropout=0.2,
-        dropout=0.2,
         output_dropout=0.4,
     )
     return _config(folder, model, 4e-3)

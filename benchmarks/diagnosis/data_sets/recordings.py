@@ -10,7 +10,11 @@ from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accura
 from seqlab.corpora import CORPORA
 from seqlab.corpora.fsdd import DIGITS, SPEAKERS
 from seqlab.corpora.recordings import locate_recordings
-from seqlab.models import CnnRecordingLabellerConfig, GruRecordingLabellerConfig
+from seqlab.models import (
+    GruEncoderConfig,
+    LinearEncoderConfig,
+    RecordingLabelerConfig,
+)
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamWConfig
@@ -60,11 +64,24 @@ def _config(folder: Path, model: ModelConfig) -> Config:
 
 
 def _gru(folder: Path) -> Config:
-    return _config(folder, GruRecordingLabellerConfig(hidden_size=96, num_layers=1, channels=(8, 16)))
+    return _config(
+        folder,
+        RecordingLabelerConfig(
+            encoder=GruEncoderConfig(hidden_size=96, dropout=0.2, output_dropout=0.2), frame_size=96, channels=(8, 16)
+        ),
+    )
 
 
 def _cnn(folder: Path) -> Config:
-    return _config(folder, CnnRecordingLabellerConfig(channels=(8, 16, 32), depth=1, hidden_size=96))
+    return _config(
+        folder,
+        RecordingLabelerConfig(
+            encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
+            channels=(8, 16, 32),
+            frame_size=96,
+            frame_dropout=0.1,
+        ),
+    )
 
 
 def _score(run_dir: Path, rows: Sequence[Row]) -> float:

@@ -9,7 +9,10 @@ from pathlib import Path
 import seqlab
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accuracy, divide, linear_decay, training
 from seqlab.corpora import locate
-from seqlab.models import MlpConfig
+from seqlab.models import (
+    EncoderPredictorConfig,
+    MlpEncoderConfig,
+)
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamWConfig
@@ -91,11 +94,21 @@ def _config(folder: Path, model: ModelConfig, lr: float) -> Config:
 
 
 def _small(folder: Path) -> Config:
-    return _config(folder, MlpConfig(hidden_sizes=(256,), dropout=0.4, input_dropout=0.1), 1e-2)
+    return _config(
+        folder,
+        EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(256,), dropout=0.4, input_dropout=0.1)),
+        1e-2,
+    )
 
 
 def _normalized(folder: Path) -> Config:
-    return _config(folder, MlpConfig(hidden_sizes=(128, 128), dropout=0.2, input_dropout=0.1, norm="batch"), 1e-2)
+    return _config(
+        folder,
+        EncoderPredictorConfig(
+            encoder=MlpEncoderConfig(hidden_sizes=(128, 128), dropout=0.2, input_dropout=0.1, norm="batch")
+        ),
+        1e-2,
+    )
 
 
 def _score(run_dir: Path, rows: Sequence[Row]) -> float:

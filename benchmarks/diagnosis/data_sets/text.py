@@ -10,7 +10,7 @@ import torch
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, linear_decay, training
 from seqlab.corpora import locate
 from seqlab.data import TextBatch
-from seqlab.models import GruLmConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, GruEncoderConfig, TransformerLmConfig
 from seqlab.models.config import ModelConfig
 from seqlab.optim import AdamWConfig
 from seqlab.runs.config import Config
@@ -59,9 +59,8 @@ def _transformer(folder: Path) -> Config:
 
 
 def _gru(folder: Path) -> Config:
-    model = GruLmConfig(
-        hidden_size=128, num_layers=1, tied_embeddings=True, input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.1
-    )
+    encoder = GruEncoderConfig(hidden_size=128, bidirectional=False, dropout=0.0, output_dropout=0.1)
+    model = EncoderLmConfig(encoder=encoder)
     return _config(folder, model, 5e-3, 1500)
 
 

@@ -147,17 +147,19 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         ValueError: the environment cannot be made.
     """
     given = dict(overrides)
-    base = {"data.kind": "control", "model.family": "mlp", "objective.family": "q_learning"}
+    base = {"data.kind": "control", "model.family": "predictor", "objective.family": "q_learning"}
     of_data = {key: value for key, value in overrides if key.startswith("data.")}
     data: Any = override(None, [*(base | of_data).items()]).data
     environment = read_spaces(data.spec)
-    family, objective, reason = "mlp", "episode_policy_gradient", "the actions are discrete"
+    family, objective, reason = "predictor", "episode_policy_gradient", "the actions are discrete"
     if not environment.actions.is_discrete:
         objective, reason = "ddpg", "the actions are continuous"
     elif environment.observations.num_states is not None and data.window == 1:
         family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
     elif len(environment.observations.shape) == 3:
         family, reason = "cnn", "the observations are images"
+    if any(key.startswith("model.encoder.") for key in given):
+        family = "predictor"
     chosen = base | {"model.family": family, "objective.family": objective, "optim.schedule.family": "linear"}
     shown = ", ".join(f"{key} {value}" for key, value in chosen.items() if key not in given)
     logger.info("%s: %s; chosen (give an option to override one): %s", data.environment, reason, shown)

@@ -231,11 +231,11 @@ def _warn_of_text(config: Config, train: EncodedCorpus, tokenizer: Tokenizer) ->
             "Each line has one word, so that the model sees no other words. If the lines are the words of sentences, "
             "put each sentence on a line, or use a .conll file with empty lines between sentences"
         )
-    limit: int = vars(config.model).get("max_length", longest)
+    limit = config.model.context_limit or longest
     if longest > limit:
         logger.warning(
-            "The longest training line has %s tokens, but `seqlab label` reads at most `model.max_length` (%s) at once "
-            "and splits longer lines: raise it to read lines as in training",
+            "The longest training line has %s tokens, but `seqlab label` reads at most `model.encoder.max_length` (%s) "
+            "at once and splits longer lines: raise it to read lines as in training",
             f"{longest:,}",
             f"{limit:,}",
         )

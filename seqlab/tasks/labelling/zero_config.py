@@ -14,6 +14,7 @@ from seqlab.data.line_sample import LineSample
 from seqlab.registry import Parts, default_part
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
+from seqlab.runs.migrate import migrate
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.training.config_builder import (
@@ -86,7 +87,7 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     # A language model has no `labels_of`, and a classifier may start from the matching weights of a tagger.
     keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
     copied = [key for key in copied if key != "data.labels_of" or keeps_labels]
-    tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
+    tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family", "model.encoder.family"}
     builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
     data = _data_of(builder)
     profile = _read_profile(data, check_tokens=not builder.is_given("data.labels_of"))
@@ -107,13 +108,18 @@ def from_labels(overrides: Sequence[Override]) -> Config:
 
 def _initial_values(given: dict[str, str]) -> dict[str, Any]:
     """Return the values of the config before the choices."""
-    family = given.get("model.family", "lstm_labeller")
-    model: dict[str, Any] = {"family": family}
-    config = Parts("model").get(family, default_part("model"))  # an unknown family is reported when the config is built
+    model = migrate({"model": {"family": given.get("model.family", "labeler")}})["model"]
+    # an unknown family is reported when the config is built
+    config = Parts("model").get(model["family"], default_part("model"))
     if config.is_count_based:
         return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
-    if config.embedding_field == "d_model" and "num_heads" in fields_of(config):
+    if "num_heads" in fields_of(config):
         model["num_heads"] = 1
+    encoder = Parts("encoder").get(given.get("model.encoder.family", model.get("encoder", {}).get("family")))
+    if encoder is not None:
+        model["encoder"] = {**model.get("encoder", {}), "family": encoder.family}
+        if "num_heads" in fields_of(encoder):
+            model["encoder"]["num_heads"] = 1
     return {"data": {"kind": "labelling"}, "model": model, "optim": {"average_last": 5}}
 
 
@@ -161,13 +167,13 @@ def _choose_units(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
 
 def _choose_max_length(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     """Choose a maximum length that keeps all lines, so that training, validation and inference read them whole."""
-    config = builder.config().model
-    has_attention = "max_length" in fields_of(type(config))
+    has_attention = builder.config().model.context_limit is not None
     limit = min(profile.longest, MAX_ATTENTION_LENGTH if has_attention else MAX_RECURRENT_LENGTH)
     if limit > DEFAULT_MAX_LENGTH:
         limit = builder.set("data.max_length", limit, f"the longest line has {profile.longest:,} tokens")
-    if has_attention and limit > builder.get("model.max_length"):
-        builder.set("model.max_length", limit, f"data.max_length is {limit:,}")
+    key = builder.layer_key("max_length")
+    if has_attention and limit > builder.get(key):
+        builder.set(key, limit, f"data.max_length is {limit:,}")
 
 
 def _data_of(builder: ConfigBuilder) -> LabellingConfig:
@@ -179,7 +185,6 @@ def _data_of(builder: ConfigBuilder) -> LabellingConfig:
 def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     """Choose the sizes of the model."""
     words = f"the corpus has {profile.words:,} words"
-    config = builder.config().model
     vector_dim = word_vector_dim(builder)
     if _data_of(builder).tokenizer.units == "words":
         size = power_of_two(64 * max(profile.scale, 1e-3) ** 0.25, 32, 128, round)
@@ -187,14 +192,15 @@ def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
         builder.set(
             "model.unknown_share", 0.1, "this share of the training words is masked, as examples of unknown words"
         )
-    if config.embedding_field == "d_model":
+    key = builder.layer_key
+    if builder.has(key("d_model")):
         d_model = builder.set(
-            "model.d_model", *(vector_dim or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))
+            key("d_model"), *(vector_dim or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))
         )
-        builder.set("model.d_ff", 4 * d_model, f"d_model is {d_model}")
-        builder.set("model.num_heads", 4 if d_model % 8 == 0 else 1, f"d_model is {d_model}")
+        builder.set(key("d_ff"), 4 * d_model, f"d_model is {d_model}")
+        builder.set(key("num_heads"), 4 if d_model % 8 == 0 else 1, f"d_model is {d_model}")
         return
-    builder.set("model.hidden_size", clamp(64 * round(4 * profile.scale**0.25), 64, 1024), words)
+    builder.set(key("hidden_size"), clamp(64 * round(4 * profile.scale**0.25), 64, 1024), words)
     builder.set("model.embedding_size", *(vector_dim or (128, "enough for a small vocabulary")))
 
 
@@ -209,8 +215,8 @@ def _choose_steps(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     steps = builder.set_steps(max(10, round_2_digits(epochs * profile.words / batch)), reason)
     family = builder.get("optim.optimizer.family")
     if family not in ("sgd", "muon"):
-        field = builder.config().model.embedding_field
-        width = builder.width("model.d_model" if field == "d_model" else "model.hidden_size")
+        d_model, hidden_size = builder.layer_key("d_model"), builder.layer_key("hidden_size")
+        width = builder.width(d_model if builder.has(d_model) else hidden_size)
         lr = min(MAX_LABELLER_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"for {family} and a model width of {width}")
     builder.set(

@@ -27,9 +27,10 @@ from seqlab.data.columns import parse_column
 from seqlab.data.line_sample import count_covering_characters
 from seqlab.registry import Parts, default_part
 from seqlab.runs.codecs import load_tokenizers
-from seqlab.runs.config import Config
+from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.migrate import migrate
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.text_profile import TextProfile, profile_text
@@ -112,7 +113,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     if "documents" in base["data"] or "data.packing" in given:  # other fields determine it
         copied.append("data.documents")
     # As overrides, these tags would reset their sections to the defaults; the initial values have the same tags.
-    tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
+    tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family", "model.encoder.family"}
     builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
     data = _data_of(builder)
     profile = profile_text(data, split_records=True)
@@ -137,18 +138,24 @@ def from_text(overrides: Sequence[Override]) -> Config:
 
 def _initial_values(given: dict[str, str]) -> dict[str, Any]:
     """Return the values of the config before the choices; they do not conflict with given fields."""
-    family = given.get("model.family", "transformer_lm")
-    model: dict[str, Any] = {"family": family}
+    default = "language_model" if "model.encoder.family" in given else "transformer_lm"
+    model: dict[str, Any] = migrate({"model": {"family": given.get("model.family", default)}})["model"]
+    if "model.encoder.family" in given:
+        text = {"kind": "language_modelling", "train": [""]}
+        encoder = ("model.encoder.family", given["model.encoder.family"])
+        model = to_dict(override({"data": text, "model": model}, [encoder]))["model"]  # type: ignore[assignment]
     base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
     longest = parse_digits(given.get("model.max_length"))
     if longest is not None:  # the block must fit the learned position embeddings
         base["data"]["block_length"] = longest
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
-    config = Parts("model").get(family, default_part("model"))  # an unknown family is reported when the config is built
+    # an unknown family is reported when the config is built
+    config = Parts("model").get(model["family"], default_part("model"))
     if config.is_count_based:
         return base
-    if not config.is_recurrent and "num_heads" in fields_of(config):
+    is_recurrent = config(**{name: value for name, value in model.items() if name != "family"}).is_recurrent
+    if "num_heads" in fields_of(config):
         model["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
     base["data"] |= config.data_defaults
@@ -156,7 +163,7 @@ def _initial_values(given: dict[str, str]) -> dict[str, Any]:
         model["max_length"] = 1 << 20
         optimizer = {"family": "adamw", "betas": [0.9, 0.98]}
     base["optim"] = {
-        "optimizer": {**optimizer, "weight_decay": RECURRENT_WEIGHT_DECAY if config.is_recurrent else 0.1},
+        "optimizer": {**optimizer, "weight_decay": RECURRENT_WEIGHT_DECAY if is_recurrent else 0.1},
         "schedule": {"family": "cosine", "final_ratio": 0.02},
     }
     return base
@@ -258,12 +265,13 @@ def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
 
 def _choose_recurrent(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes and dropout rates of a recurrent model."""
-    builder.set("model.hidden_size", clamp(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
+    key = builder.layer_key
+    builder.set(key("hidden_size"), clamp(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
     vector_dim = word_vector_dim(builder)
     if vector_dim is not None:
         builder.set("model.embedding_size", *vector_dim)
-    for position in ("input", "hidden", "output"):
-        builder.set(f"model.{position}_dropout", _dropout(builder, tokens), str(tokens))
+    for name in ("input_dropout", "dropout", "output_dropout"):
+        builder.set(key(name), _dropout(builder, tokens), str(tokens))
 
 
 def _dropout(builder: ConfigBuilder, tokens: TextTokens) -> float:
@@ -287,7 +295,7 @@ def _choose_steps(builder: ConfigBuilder, tokens: TextTokens) -> None:
     if family != "sgd":
         size = "hidden_size" if builder.config().model.is_recurrent else "d_model"
         by_width, max_lr = MUON_LR if family == "muon" else ADAM_LR
-        width = builder.width(f"model.{size}")
+        width = builder.width(builder.layer_key(size))
         lr = min(max_lr, by_width[size] / width) / (4 if fine_tuning else 1)
         reason = f"for {family} and {size} {width}{quarter}"
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)

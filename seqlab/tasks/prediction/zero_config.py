@@ -30,7 +30,7 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         FileNotFoundError, ValueError: the examples cannot be read.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    base = {"data.kind": "prediction", "model.family": "mlp", "objective.family": "squared_error"}
+    base = {"data.kind": "prediction", "model.family": "predictor", "objective.family": "squared_error"}
     if "data.predicts" in given:
         base["objective.family"] = OBJECTIVES.get(given["data.predicts"], "squared_error")
     data_overrides = [each for each in overrides if each[0].startswith("data.")]
@@ -40,7 +40,7 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         predicts, reason = _choose_target_kind(raw)
         logger.info("  data.predicts %s: %s", predicts, reason)
         base |= {"data.predicts": predicts, "objective.family": OBJECTIVES[predicts]}
-    if "model.family" not in given and raw.arrays is not None and raw.arrays.ndim > 2:
+    if not {"model.family", "model.encoder.family"} & given.keys() and raw.arrays is not None and raw.arrays.ndim > 2:
         base["model.family"] = "cnn"
         logger.info("  model.family cnn: the inputs are %s", "images" if raw.arrays.ndim == 4 else "sequences")
     chosen = [(key, value) for key, value in base.items() if key not in given]
@@ -88,8 +88,15 @@ def _choose_sizes(builder: ConfigBuilder, raw: RawExamples) -> None:
         "%s examples of %s numbers%s; chosen settings (give an option to override one):", f"{count:,}", shape, classes
     )
     size = power_of_two(8 * max(inputs, 4) ** 0.5 * max(1.0, count / 1000) ** 0.25, 32, 512, round)
-    builder.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
-    builder.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
+    if builder.has(builder.layer_key("d_model")):
+        d_model = builder.set(builder.layer_key("d_model"), clamp(size, 32, 128), f"{inputs} inputs")
+        builder.set(builder.layer_key("d_ff"), 4 * d_model, f"d_model is {d_model}")
+        builder.set(builder.layer_key("num_layers"), 2, "enough for small inputs")
+    builder.set(builder.layer_key("hidden_sizes"), [size, size], f"{inputs} inputs, {count:,} examples")
+    dropout = builder.set(builder.layer_key("dropout"), 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
+    if builder.has(builder.layer_key("output_dropout")) and builder.has(builder.layer_key("weight_dropout")):
+        builder.set(builder.layer_key("input_dropout"), 0.0, "inputs of few numbers")
+        builder.set(builder.layer_key("output_dropout"), dropout, "as between layers")
     batch = builder.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
     epochs = builder.epochs(clamp(round(EPOCHS_FOR_1000_EXAMPLES * (count / 1000) ** -0.5), 5, 200))
     steps = builder.set_steps(

@@ -47,7 +47,7 @@ def _data_config(config: Config) -> RecordingLabelsConfig:
     return config.data
 
 
-BASE = {"data.kind": "recording_labels", "model.family": "gru_recording_labeller", "objective.family": "softmax"}
+BASE = {"data.kind": "recording_labels", "model.family": "recording_labeler", "objective.family": "softmax"}
 """Zero-config choices that do not depend on the recordings."""
 
 

@@ -51,7 +51,7 @@ MAX_UNKNOWN_LISTED = 10
 """Maximum number of unknown characters or words in a warning."""
 NONSPEECH_STREAM = 3
 """Seed component of the random numbers that select the recordings replaced by `augment_nonspeech`."""
-BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "objective.family": "ctc"}
+BASE = {"data.kind": "transcription", "model.family": "recognizer", "objective.family": "ctc"}
 """Zero-config choices that do not depend on the recordings."""
 
 

@@ -17,6 +17,9 @@ PARTS = {
         ),
         "bags": ("seqlab_outside.similarity.model:BagsConfig", "two encoders that average token embeddings"),
     },
+    "encoder": {
+        "neighbors": ("seqlab_outside.neighbors:NeighborsConfig", "a linear map of three neighboring vectors"),
+    },
     "objective": {
         "contrastive": ("seqlab_outside.similarity.model:ContrastiveConfig", "contrastive loss over pairs (CLIP)"),
         "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy with less weight on easy tokens"),

@@ -1,47 +1,48 @@
 """Speech recognizers: encoders of frames with CTC outputs (Graves et al. 2006).
 
-Shapes: B recordings, F frames, F' output frames, T tokens, D hidden size, V vocabulary.
+Shapes: B recordings, F frames of M bands, F' output frames, T tokens, D hidden size, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import FrameBatch
 from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.frame_encoders import (
-    FrameEncoder,
-    FrameEncoderConfig,
-    FrameSide,
-    RecurrentFrameEncoderConfig,
-    TransformerFrameEncoderConfig,
-)
+from seqlab.models.encoder import EncoderConfig
+from seqlab.models.frame_input import FrameModelConfig, FrameSide
 from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
+from seqlab.models.recurrent_encoder import LstmEncoderConfig
 from seqlab.nn.layers import Linear
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.recurrent import RecurrentKind
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RecogniserConfig(FrameEncoderConfig):
-    """Base class of the configs of speech recognizers."""
+class RecognizerConfig(FrameModelConfig):
+    """A speech recognizer: an encoder of frames with CTC outputs."""
 
     task: ClassVar[str] = "transcription"
     outputs: ClassVar[str] = "frames"
     default_objective: ClassVar[str] = "ctc"
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
 
+    family: Literal["recognizer"] = "recognizer"
+    """Name of the model family."""
+    encoder: EncoderConfig = Field(
+        default_factory=lambda: LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2)
+    )
+    """Encoder, chosen by its `family`."""
     upsampling: Size = 2
     """Output frames per encoder frame, by a linear projection (Libovicky & Helcl 2018). CTC needs one frame per token,
     and a blank between equal tokens. After two convolution blocks a second has 25 frames, and up to 20 letters."""
 
     @model_validator(mode="after")
-    def _check_upsampling(self) -> "RecogniserConfig":
+    def _check_upsampling(self) -> "RecognizerConfig":
         if self.subsampling_factor % self.upsampling:
             raise ValueError(
                 f"`upsampling` must divide {self.subsampling_factor}, the subsampling factor of {len(self.channels)} "
@@ -58,10 +59,10 @@ class RecogniserConfig(FrameEncoderConfig):
         """Return the number of output frames (N,) of recordings with `frames` (N,) frames."""
         return self.upsampling * self.num_frames(frames)
 
-    def build(self, src: FrameSide, tgt: TokenSide) -> "Recogniser":
+    def build(self, src: FrameSide, tgt: TokenSide) -> "Recognizer":
         """Build the model."""
         prefixes = CtcPrefixes(blank_id=tgt.blank_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)
-        return Recogniser(self, self.build_encoder(src.num_bands), tgt.vocab_size, prefixes)
+        return Recognizer(self, src.num_bands, tgt.vocab_size, prefixes)
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
@@ -80,51 +81,28 @@ class RecogniserConfig(FrameEncoderConfig):
         )
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmRecogniserConfig(RecurrentFrameEncoderConfig, RecogniserConfig):
-    """A speech recognizer with bidirectional LSTM layers."""
-
-    family: Literal["lstm_recogniser"] = "lstm_recogniser"
-    """Name of the model family."""
-    kind: ClassVar[RecurrentKind] = "lstm"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruRecogniserConfig(RecurrentFrameEncoderConfig, RecogniserConfig):
-    """A speech recognizer with bidirectional GRU layers."""
-
-    family: Literal["gru_recogniser"] = "gru_recogniser"
-    """Name of the model family."""
-    kind: ClassVar[RecurrentKind] = "gru"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerRecogniserConfig(TransformerFrameEncoderConfig, RecogniserConfig):
-    """A speech recognizer with self-attention, over all frames or within a window."""
-
-    family: Literal["transformer_recogniser"] = "transformer_recogniser"
-    """Name of the model family."""
-
-
-class Recogniser(nn.Module):
+class Recognizer(nn.Module):
     """CTC speech recognizer: an encoder and an output projection; a `FrameModel`, `Stepper` and `Scorer`."""
 
-    def __init__(self, config: RecogniserConfig, encoder: FrameEncoder, vocab_size: int, prefixes: CtcPrefixes) -> None:
-        """Build the output layers.
+    def __init__(self, config: RecognizerConfig, bands: int, vocab_size: int, prefixes: CtcPrefixes) -> None:
+        """Build the layers.
 
         Args:
-            config: the config, for `upsampling`.
-            encoder: the encoder of frames.
+            config: the config.
+            bands: M.
             vocab_size: V.
             prefixes: CTC prefix scoring, with the special ids.
         """
         super().__init__()
         self.subsampling_factor, self.upsampling = config.subsampling_factor, config.upsampling
         self.vocab_size, self.blank_id, self.eos_id = vocab_size, prefixes.blank_id, prefixes.eos_id
-        self.encoder, self.prefixes = encoder, prefixes
-        size = encoder.output_size
+        self.prefixes = prefixes
+        self.input = config.build_input(bands)
+        self.encoder = config.encoder.build(config.vector_size)
+        config.encoder.init_weights(self.encoder)
+        size = self.encoder.output_size
         self.upsample = Linear(size, self.upsampling * size) if self.upsampling > 1 else None
-        weight = torch.empty(vocab_size, encoder.output_size)
+        weight = torch.empty(vocab_size, size)
         self.projection = VocabularyProjection(nn.Parameter(nn.init.xavier_uniform_(weight)))
 
     @property
@@ -141,7 +119,8 @@ class Recogniser(nn.Module):
         """Run one pass: hidden states (B, F', D). Raises ValueError for `glance`, which needs a decoder."""
         if glance is not None:
             raise ValueError("`objective.glancing` needs a decoder, but a speech recognizer has none.")
-        hidden, lengths = self.encoder(batch.frames, batch.frame_lengths)
+        x, lengths = self.input(batch.frames, batch.frame_lengths)
+        hidden, lengths = self.encoder(self.encoder.enter(x), lengths)
         if self.upsample is not None:
             hidden = self.upsample(hidden).float().unflatten(2, (self.upsampling, -1)).flatten(1, 2)
         return FrameOutput(hidden, self.projection, self.upsampling * lengths)
