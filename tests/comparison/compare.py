@@ -152,7 +152,7 @@ def _tensor_difference(old: Path, new: Path, stem: str) -> str:
     """Compare one file of the last checkpoint, bit for bit; weights have their current names."""
     paths = [run / "checkpoints" / _checkpoint_names(run)[-1] / f"{stem}.safetensors" for run in (old, new)]
     before, after = (load_file(path) if path.is_file() else {} for path in paths)
-    family = str(config_of(new)["model.family"])
+    family = str(config_of(new).get("model.family"))
     before = {_current_name(family, name): value for name, value in before.items()}
     for name in sorted(before.keys() & after.keys()):
         first, second = before[name], after[name]

@@ -54,7 +54,13 @@ def test_times_events_and_renamed_values_are_ignored(folders: tuple[Path, Path])
     [
         ("runs/case/run/metrics.jsonl", "2.5", "2.50001", "metrics", "1: loss: 2.5 before, 2.50001 after"),
         ("runs/case/run/config.yaml", "max_length: 9", "max_length: 8", "config", "data.max_length: 9 before, 8 after"),
-        ("runs/case/run/config.yaml", "translation", "text", "config", "data.kind: parallel before, text after"),
+        (
+            "runs/case/run/config.yaml",
+            "translation",
+            "text",
+            "config",
+            "data.kind: translation before, language_modelling after",
+        ),
         ("runs/case/run/tokenizer/tokenizer.model", "b", "c", "tokenizers", "tokenizer/tokenizer.model: "),
         ("out/case.greedy.stdout", "zwei", "drei", "greedy", "2: zwei before, drei after"),
     ],
