@@ -72,7 +72,7 @@ def digits(run_dir: Path, condition: Condition, seed: int) -> Config:
     """Return a perceptron for the digits, trained by SGD without momentum."""
     config = RECIPES["digits_mlp"](run_dir)
     data: Any = replace(config.data, batch_rows=condition.batch_size)  # type: ignore[call-arg]
-    model: Any = replace(config.model, hidden_sizes=(HIDDEN_SIZE,), dropout=0.0, input_dropout=0.0)  # type: ignore[type-var]
+    model: Any = EncoderPredictorConfig(encoder=MlpEncoderConfig(hidden_sizes=(HIDDEN_SIZE,)))
     optim = _at_constant_rate(SgdConfig(lr=condition.lr, momentum=0.0))
     return replace(config, data=data, model=model, objective=SoftmaxConfig(), optim=optim, seed=seed)
 

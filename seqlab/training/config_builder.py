@@ -49,7 +49,7 @@ class ConfigBuilder:
     def set(self, key: str, value: T, reason: str) -> T:
         """Set a field unless it is given, and log the reason; return the value of the field.
 
-        If a plugin's section lacks the field, nothing is set, and `value` is returned.
+        If the model, or a plugin's section, lacks the field, nothing is set, and `value` is returned.
         """
         if self.is_given(key):
             given: T = self.get(key)
@@ -114,7 +114,7 @@ class ConfigBuilder:
     def _section(self, key: str) -> dict[str, Any]:
         section = self._values
         for name in key.split(".")[:-1]:
-            section = section[name]
+            section = section.get(name, {})  # some models have no encoder
         return section
 
 

@@ -61,6 +61,12 @@ def test_zero_config_for_given_families(tmp_path: Path) -> None:
     assert config_of(tmp_path / "plain")["objective"]["trace_decay"] == 1
 
 
+def test_zero_config_of_a_policy_chooses_small_layers(tmp_path: Path) -> None:
+    assert train(odd(), tmp_path / "run") == 0
+    encoder = config_of(tmp_path / "run")["model"]["encoder"]
+    assert (encoder["hidden_sizes"], encoder["activation"]) == ([64, 64], "tanh")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

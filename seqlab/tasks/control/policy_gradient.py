@@ -29,8 +29,8 @@ class EpisodePolicyGradientConfig(PolicyGradientFields, ControlObjectiveConfig):
     family: Literal["episode_policy_gradient"] = "episode_policy_gradient"
     """Name of the objective."""
     zero_config: ClassVar[Settings] = {
-        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.hidden_sizes": [64, 64]},
-        **{"model.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
+        **{"data.episodes_per_step": 8, "optim.optimizer.lr": 3e-3, "model.encoder.hidden_sizes": [64, 64]},
+        **{"model.encoder.activation": "tanh", "objective.passes": 10, "objective.entropy": 0.01},
     }
     returns: Literal["total", "to_go"] = "to_go"
     """Return of an action: all rewards of the episode (`total`), or those of this and the later actions (`to_go`)."""
