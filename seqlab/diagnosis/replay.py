@@ -17,7 +17,7 @@ from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, read_config
-from seqlab.runs.migrate import current_weight_name
+from seqlab.runs.migrate import current_objective_weight_name, current_weight_name
 from seqlab.training.accumulator import Accumulator, Carry
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.failure import DUMP_FORMAT, FORMAT, Failure, read_failure
@@ -144,11 +144,13 @@ class _RepeatedStep:
         model_config = config.model.resolve(config.data)
         torch.manual_seed(config.seed)
         self.model = model_config.build(*codecs).train()
-        weights = {current_weight_name(config.model.family, k): v for k, v in failure.weights.items()}
+        family = config.model.family
+        weights = {current_weight_name(family, name): value for name, value in failure.weights.items()}
         copy_weights(self.model, weights, folder)
         self.objective = config.objective.build_for(self.model, ModelFactory(model_config, *codecs))
         if isinstance(self.objective, nn.Module):
-            copy_weights(self.objective, failure.objective, folder)
+            saved = {current_objective_weight_name(family, k): v for k, v in failure.objective.items()}
+            copy_weights(self.objective, saved, folder)
         src, tgt = codecs
         self._count = 0.0  # units of the micro-steps so far
         self._context = StepContext(self.step, seed=config.seed, sides=(TextSide(src), TextSide(tgt)))

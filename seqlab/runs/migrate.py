@@ -203,6 +203,12 @@ def current_weight_name(family: str, name: str) -> str:
     return name
 
 
+def current_objective_weight_name(family: str, name: str) -> str:
+    """Return the current name of a weight of an objective, which may hold a network of the family, such as a critic."""
+    network, dot, weight = name.partition(".")
+    return network + dot + current_weight_name(family, weight)
+
+
 def current_keys(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return the keys that replace a key of version 0.3.0, given the nested values of a config; or the key itself."""
     section, _, name = key.partition(".")

@@ -33,7 +33,7 @@ from seqlab.runs.codecs import CodecsMixin
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
-from seqlab.runs.migrate import current_weight_name
+from seqlab.runs.migrate import current_objective_weight_name
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.locked_folder import LockedRunFolder
@@ -301,10 +301,8 @@ class TrainingRun(CodecsMixin):
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
             family, own = self.config.model.family, named_weights(self.objective)
-            saved = {}
-            for name, value in _with_prefix(tensors, "objective.").items():
-                network, _, rest = name.partition(".")  # such as a critic of the model's family
-                saved[f"{network}.{current_weight_name(family, rest)}" if rest else network] = value
+            older = _with_prefix(tensors, "objective.")
+            saved = {current_objective_weight_name(family, name): value for name, value in older.items()}
             copy_weights(self.objective, shard_like(saved, own), checkpoint)
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from comparison.plan import HALF, OLD, step_name
 from comparison.settings import RENAMED_KEYS, RENAMED_VALUES, Case, flatten, resolve_names
 from safetensors.torch import load_file
 
-from seqlab.runs.migrate import current_weight_name, migrate
+from seqlab.runs.migrate import current_objective_weight_name, current_weight_name, migrate
 
 NEW_KEYS: dict[str, object] = {
     "training.valid_search.algorithm": None,
@@ -167,8 +167,7 @@ def _current_name(family: str, name: str) -> str:
     """Return the current name of a weight of the model, or of a network of the objective."""
     kind, _, rest = name.partition(".")
     if kind == "objective":
-        network, _, weight = rest.partition(".")
-        return f"objective.{network}.{current_weight_name(family, weight)}" if weight else name
+        return f"objective.{current_objective_weight_name(family, rest)}"
     return current_weight_name(family, name)
 
 
