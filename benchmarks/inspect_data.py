@@ -21,7 +21,7 @@ from seqlab.diagnosis import text_checks
 from seqlab.diagnosis.alignment import MIN_ROWS
 from seqlab.diagnosis.data_findings import KINDS, Hits
 from seqlab.diagnosis.fold_losses import NUM_STEPS, out_of_fold_losses
-from seqlab.diagnosis.inspect_data import inspect_texts
+from seqlab.diagnosis.inspection import inspect_texts
 from seqlab.diagnosis.label_noise import NUM_FOLDS, label_ratios, min_ratio
 from seqlab.diagnosis.row_features import BagsOfTokens
 from seqlab.diagnosis.text_rows import TextRows

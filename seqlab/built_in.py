@@ -19,14 +19,14 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "use a trained model": {
         "translate": ("seqlab.tasks.translation.commands.translate:TRANSLATE", "translate lines"),
         "transcribe": ("seqlab.tasks.transcription.commands:TRANSCRIBE", "transcribe recordings"),
-        "label": ("seqlab.cli.label:LABEL", "label lines, their words or recordings"),
+        "label": ("seqlab.cli.task_commands:LABEL", "label lines, their words or recordings"),
         "predict": ("seqlab.tasks.prediction.commands:PREDICT", "predict numbers, classes or labels"),
         "generate": (
             "seqlab.tasks.language_modelling.commands.generate:GENERATE",
             "continue a text with a language model",
         ),
         "play": ("seqlab.tasks.control.commands:PLAY", "play episodes with an agent"),
-        "score": ("seqlab.cli.score:SCORE", "compute the log-probabilities of given lines or pairs"),
+        "score": ("seqlab.cli.task_commands:SCORE", "compute the log-probabilities of given lines or pairs"),
         "distill": (
             "seqlab.cli.distill:DISTILL",
             "translate a corpus as training data for another model",
@@ -39,12 +39,12 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "measure the perplexity of a text under language models",
         ),
         "calibration": (
-            "seqlab.tasks.translation.commands.calibration:CALIBRATION",
+            "seqlab.tasks.translation.commands.measure_calibration:CALIBRATION",
             "compare the probabilities of a translator with its accuracy",
         ),
-        "exposure": ("seqlab.tasks.translation.commands.exposure:EXPOSURE", "measure exposure bias"),
+        "exposure": ("seqlab.tasks.translation.commands.measure_exposure:EXPOSURE", "measure exposure bias"),
         "search-errors": (
-            "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
+            "seqlab.tasks.translation.commands.count_search_errors:SEARCH_ERRORS",
             "count search errors and model errors of a translator",
         ),
         "compare": ("seqlab.cli.compare:COMPARE", "compare runs on the same validation set"),
@@ -146,17 +146,20 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "expected reward of samples: REINFORCE, actor-critic, PPO",
         ),
         "parallel_cross_entropy": (
-            "seqlab.objectives.parallel:ParallelCrossEntropyConfig",
+            "seqlab.objectives.parallel_cross_entropy:ParallelCrossEntropyConfig",
             "non-autoregressive cross entropy",
         ),
-        "cmlm": ("seqlab.objectives.parallel:CmlmConfig", "cross entropy of masked target tokens"),
-        "squared_error": ("seqlab.objectives.predictions:SquaredErrorConfig", "squared error of numbers"),
-        "absolute_error": ("seqlab.objectives.predictions:AbsoluteErrorConfig", "absolute error of numbers"),
-        "huber": ("seqlab.objectives.predictions:HuberConfig", "Huber loss: squared small and absolute large errors"),
-        "softmax": ("seqlab.objectives.predictions:SoftmaxConfig", "softmax cross entropy over classes"),
-        "sigmoid": ("seqlab.objectives.predictions:SigmoidConfig", "binary cross entropy of each label"),
+        "cmlm": ("seqlab.objectives.parallel_cross_entropy:CmlmConfig", "cross entropy of masked target tokens"),
+        "squared_error": ("seqlab.objectives.prediction_losses:SquaredErrorConfig", "squared error of numbers"),
+        "absolute_error": ("seqlab.objectives.prediction_losses:AbsoluteErrorConfig", "absolute error of numbers"),
+        "huber": (
+            "seqlab.objectives.prediction_losses:HuberConfig",
+            "Huber loss: squared small and absolute large errors",
+        ),
+        "softmax": ("seqlab.objectives.prediction_losses:SoftmaxConfig", "softmax cross entropy over classes"),
+        "sigmoid": ("seqlab.objectives.prediction_losses:SigmoidConfig", "binary cross entropy of each label"),
         "episode_policy_gradient": (
-            "seqlab.tasks.control.policy_gradient:EpisodePolicyGradientConfig",
+            "seqlab.tasks.control.episode_policy_gradient:EpisodePolicyGradientConfig",
             "REINFORCE, actor-critic and PPO in an environment (on-policy)",
         ),
         "q_learning": (
@@ -244,8 +247,8 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "same": ("seqlab.text.trained:SameConfig", "the same config as the source, for a target"),
     },
     "engine": {
-        "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "PyTorch"),
-        "ctranslate2": ("seqlab.export.load:ctranslate2_engine", "CTranslate2, for exported runs"),
+        "torch": ("seqlab.tasks.translation.load_with_torch:torch_engine", "PyTorch"),
+        "ctranslate2": ("seqlab.export.load_with_ctranslate2:ctranslate2_engine", "CTranslate2, for exported runs"),
     },
     "exporter": {
         "ctranslate2": ("seqlab.export.formats:CTranslate2Format", "a translation model for CTranslate2"),
@@ -266,8 +269,8 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "bleu_ja_mecab": ("seqlab.evaluation.translation:bleu_ja_mecab", "BLEU of Japanese, by MeCab"),
         "bleu_flores200": ("seqlab.evaluation.translation:bleu_flores200", "BLEU over the subwords of FLORES-200"),
         "bleu_char": ("seqlab.evaluation.translation:bleu_char", "BLEU over characters"),
-        "accuracy": ("seqlab.evaluation.labels:accuracy", "share of correct labels"),
-        "macro_f1": ("seqlab.evaluation.labels:macro_f1", "macro-averaged F1"),
+        "accuracy": ("seqlab.evaluation.classification:accuracy", "share of correct labels"),
+        "macro_f1": ("seqlab.evaluation.classification:macro_f1", "macro-averaged F1"),
         "entity_f1": ("seqlab.evaluation.entities:entity_f1", "F1 of entities, as conlleval and seqeval"),
         "entity_f1_strict": ("seqlab.evaluation.entities:entity_f1_strict", "F1 of entities that keep to their scheme"),
         "micro_f1": ("seqlab.evaluation.numbers:micro_f1", "micro-averaged F1"),

@@ -88,7 +88,7 @@ class FirstUpdate(Exception):
 
 def path_to_first_update() -> tuple[int, set[str]]:
     """Train by the command line up to the first update; return the depth of calls and the files that ran."""
-    import seqlab.training.step
+    import seqlab.training.update
     from seqlab.cli.main import main
 
     files: set[str] = set()
@@ -100,7 +100,7 @@ def path_to_first_update() -> tuple[int, set[str]]:
         if event != "call" or not is_function or not frame.f_code.co_filename.startswith(str(PACKAGE)):
             return
         files.add(frame.f_code.co_filename)
-        if frame.f_code is seqlab.training.step.start_update.__code__:
+        if frame.f_code is seqlab.training.update.start_update.__code__:
             calls: FrameType | None = frame
             while calls is not None:
                 depth += calls.f_code.co_filename.startswith(str(PACKAGE)) and calls.f_code.co_name != "<module>"

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
-from seqlab.export.folder import ExportFolder
+from seqlab.export.export_folder import ExportFolder
 from seqlab.text import load_tokenizer
 
 

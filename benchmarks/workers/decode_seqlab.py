@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import LENGTH_LIMIT, Output, Translate, measure
-from seqlab.tasks.translation.load import load_translator as load
+from seqlab.tasks.translation.load_translator import load_translator as load
 
 
 def run(job: Json) -> Json:

@@ -9,8 +9,8 @@ from benchmarks.records import HELPER_RUN_FIELDS, LM_FIELDS, Json, TradeoffJob
 from seqlab.models import NgramModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import load_run
+from seqlab.tasks.translation.load_with_torch import load_with_torch as load
 from seqlab.tasks.translation.run import Run
-from seqlab.tasks.translation.torch_engine import load_with_torch as load
 
 WARMUP_LINES = 16
 

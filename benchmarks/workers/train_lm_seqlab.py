@@ -19,7 +19,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import set_up
-from seqlab.training.step import update
+from seqlab.training.update import update
 
 
 def run(job: Json) -> Json:

@@ -16,7 +16,7 @@ Fault = Literal[
     "missing", "unreadable", "empty", "truncated", "nan", "header", "longer", "shorter", "scale", "channels"
 ]
 FAULTS_SINCE: Final[dict[Fault, int]] = {"longer": 2, "shorter": 2, "scale": 2, "channels": 2}
-"""First version of the reading (`seqlab.base.reading`) with a fault; earlier versions read such files."""
+"""First version of the reading (`seqlab.base.reading_notes`) with a fault; earlier versions read such files."""
 
 FAULTS: Final[dict[Fault, str]] = {
     "missing": "there is no such file",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.audio.waveform import FULL_SCALE
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
 
 SILENCE_DB = -60.0
 """Level in dB of full scale; a recording with a lower peak is left out in training, where it would teach a text

@@ -1,7 +1,7 @@
 """Reading audio files as mono 16-bit waveforms at a given sampling rate, with detection of damage and clipping.
 
-Version 1 of the reading (`seqlab.base.reading`) averages channels that cancel, clips all floats beyond full scale, and
-reads only the first of several files that were appended.
+Version 1 of the reading (`seqlab.base.reading_notes`) averages channels that cancel, clips all floats beyond full
+scale, and reads only the first of several files that were appended.
 
 The samples depend only on the file and the segment. libsndfile seeks exactly only in uncompressed files and FLAC: after
 a seek in Ogg Vorbis, the first samples can be wrong, and an mp3 frame depends on bits of earlier frames. Therefore, a
@@ -38,7 +38,7 @@ from seqlab.audio.containers import (
 from seqlab.audio.lengths import check_length
 from seqlab.audio.quality import MAX_FEW_VALUES, SILENCE_DB, PeakCounter, ValueCounter, peak_db
 from seqlab.audio.waveform import audio_package, scale_floats, to_float, to_int16
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
 
 __all__ = [
     "AUDIO_SUFFIXES",

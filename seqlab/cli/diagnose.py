@@ -47,7 +47,7 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Diagnose a run, and print the findings."""
-    from seqlab.diagnosis.diagnose import diagnose
+    from seqlab.diagnosis.diagnosis import diagnose
     from seqlab.diagnosis.finding import CAUSES
 
     fail_on = arguments.fail_on

@@ -55,7 +55,7 @@ def run(options: DistillOptions) -> None:
     from seqlab.base.raw_lines import LineLimit
     from seqlab.data.readers import read_lines
     from seqlab.evaluation.complexity import describe_targets
-    from seqlab.tasks.translation.distill import WorkFile, distill
+    from seqlab.tasks.translation.distillation import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
     out = check_output(options)
@@ -120,7 +120,7 @@ def work_file_path(out: Path) -> Path:
 
 def work_file_identity(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
     """Return the settings and checksums that the translations depend on; the work file records them."""
-    from seqlab.tasks.translation.distill import sha256_of
+    from seqlab.tasks.translation.distillation import sha256_of
 
     return {
         "runs": weight_checksums(options),
@@ -134,7 +134,7 @@ def work_file_identity(options: DistillOptions, lines: Sequence[str]) -> dict[st
 
 def weight_checksums(options: DistillOptions) -> list[list[Any]]:
     """Return the step and a checksum of the weights for each run and checkpoint."""
-    from seqlab.export.folder import ExportFolder
+    from seqlab.export.export_folder import ExportFolder
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
     from seqlab.runs.folder import RunFolder
 

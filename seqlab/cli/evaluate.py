@@ -98,8 +98,8 @@ class _Texts:
 
 def run(options: EvaluateOptions) -> None:
     """Score the files; print one line per metric, or three with a baseline."""
+    from seqlab.evaluation.classification import UnequalLabels
     from seqlab.evaluation.edits import ERROR_RATES
-    from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_metric_names
     from seqlab.evaluation.numbers import NUMBER_METRICS, InvalidNumbers
 
@@ -350,7 +350,7 @@ def _worst(
 
 def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:
     """Raise ValueError, with both locations, if a line and its reference differ in the number of labels."""
-    from seqlab.evaluation.labels import UnequalLabels, check_labels
+    from seqlab.evaluation.classification import UnequalLabels, check_labels
     from seqlab.evaluation.score import without_empty_references
 
     try:

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect the data and print the findings."""
     from seqlab.diagnosis.data_findings import KINDS, check_kinds
     from seqlab.diagnosis.drop_rows import write_rest
-    from seqlab.diagnosis.inspect_data import inspect
+    from seqlab.diagnosis.inspection import inspect
 
     kinds = check_kinds(arguments.kinds or KINDS)
     check_kinds(arguments.fail_on)
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _make_config(recipe: str | None, overrides: "Sequence[Override]", folder: Path) -> "Config":
     """Build the config; that of a corpus with lines that are not UTF-8, which cannot be read, has default settings."""
-    from seqlab.diagnosis.inspect_data import has_undecodable_lines
+    from seqlab.diagnosis.inspection import has_undecodable_lines
     from seqlab.recipes.find import task_of
     from seqlab.training.config_builder import config_from_defaults
 
@@ -111,7 +111,7 @@ def _highest_losses(run_dir: Path, folder: Path, arguments: argparse.Namespace) 
     from seqlab.diagnosis.finding import LeftOut
     from seqlab.diagnosis.fold_losses import out_of_fold_losses
     from seqlab.diagnosis.workbench import open_run
-    from seqlab.training.step import NonFiniteUpdate
+    from seqlab.training.update import NonFiniteUpdate
 
     bench = open_run(run_dir, folder)
     try:

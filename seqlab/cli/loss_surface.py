@@ -69,7 +69,7 @@ def run(options: LossSurfaceOptions) -> None:
         result = compute(bench, options, parts)
     print(json_text(result) if options.json else "\n".join(text_lines(result)))
     if options.out is not None:
-        from seqlab.reports.loss_surface import save_loss_surface
+        from seqlab.reports.loss_surface_figure import save_loss_surface
 
         save_loss_surface(options.out, result)
 

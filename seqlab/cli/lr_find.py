@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
     print(json_text(result.to_json()) if arguments.json else "\n".join(result.lines()))
     if arguments.out is not None:
-        from seqlab.reports.range_test import save_range_test
+        from seqlab.reports.curves import save_range_test
 
         save_range_test(arguments.out, result.rates, result.losses, result.smoothed, result.lowest)
     return 0

@@ -89,7 +89,7 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
         channel = record.get("channel", "")
         save_recording(options.out, record["audio"], record["tokens"], record["words"], segment, channel)
     else:
-        from seqlab.reports.attention import save_attention
+        from seqlab.reports.attention_figure import save_attention
 
         refuse_options(options, "attention")
         piece = read_piece(text, path, options.line, options.piece)

@@ -22,7 +22,7 @@ class ReplayOptions:
 
 def run(options: ReplayOptions) -> None:
     """Print the result."""
-    from seqlab.diagnosis.replay import replay
+    from seqlab.diagnosis.step_replay import replay
 
     result = replay(options.folder)
     print(json_text(result.to_json()) if options.json else "\n".join(result.lines()))

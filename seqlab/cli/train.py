@@ -112,7 +112,7 @@ def _train_folds(
     """Train one run for each fold and print the mean scores; a recipe writes its data after the checks."""
     from seqlab.recipes.run_data import staged_data
     from seqlab.training import train_folds
-    from seqlab.training.folds import check_folds
+    from seqlab.training.cross_validation import check_folds
 
     with staged_data(folder) as first_dir:
         is_new = is_recipe(recipe) and not (folder / "data").exists()

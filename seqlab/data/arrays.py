@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
+from seqlab.base.reading_notes import READ_AS_MEANT, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import Corpus
-from seqlab.data.report import CorpusReport, TokenCounts
+from seqlab.data.data_report import CorpusReport, TokenCounts
 from seqlab.data.row_encoder import EncodeTask, RowStatus, Statuses
 from seqlab.data.survey import RowMask, Survey
 

@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import read_checksummed_json, temporary_path, write_checksummed_json
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.assignment import RowAssignment
 from seqlab.data.corpus import row_unit
+from seqlab.data.data_report import DropLog, DropLogState, TokenCounts
 from seqlab.data.encoded import CorpusState, CorpusWriter
 from seqlab.data.ragged import ArrayState, ArrayWriter
-from seqlab.data.report import DropLog, DropLogState, TokenCounts
 from seqlab.data.row_encoder import EncodedBlock, RowEncoder, RowStatus
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.validation_files import VALID_FILE, HeldOutFile

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.column_reading import MAYBE_MISSING, missing_classes
 from seqlab.data.number_formats import TRUTH_VALUES, are_truth_values, split_number

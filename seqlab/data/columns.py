@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
-from seqlab.base.reading import READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import READING_VERSION, ReadingNotes
 from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conll import TOKEN_SUFFIXES, read_token_sentences

@@ -58,7 +58,7 @@ class DataConfig(Part):
     task_name: ClassVar[str]
     """`module:attribute` of the `Task` class, which takes no arguments and is imported for training."""
     loader_name: ClassVar[str]
-    """`module:attribute` of the function that loads trained runs; see `seqlab.inference.load`."""
+    """`module:attribute` of the function that loads trained runs; see `seqlab.inference.load_by_task`."""
     zero_config_name: ClassVar[str] = "seqlab.training.config_builder:config_from_defaults"
     """`module:attribute` of the function that completes a partial config for a corpus; by default, the other fields get
     their defaults."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice, takewhile
 from typing import NamedTuple
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.readers import BYTE_ORDER_MARK, Lines
 
 TOKEN_SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes")

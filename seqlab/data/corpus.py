@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.raw_lines import LineLimit
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.data.blocks import RawBlock
 from seqlab.data.column import Column, refuse_unequal_lengths, row_location, zip_equal
 from seqlab.data.columns import parse_column

@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from seqlab.base.raw_lines import MAX_ROW_BYTES, ROW_LIMIT
-from seqlab.base.reading import READ_AS_MEANT, READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import READ_AS_MEANT, READING_VERSION, ReadingNotes
 from seqlab.data.file_types import uncompressed_name
 from seqlab.data.readers import DiscardedLine, Lines, read_lines
 from seqlab.data.table_header import (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
+from seqlab.base.reading_notes import READ_AS_MEANT, ReadingNotes
 
 logger = logging.getLogger(__name__)
 SYSTEM_NAMES = frozenset(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION, ReadingNotes
 from seqlab.data.colors import PROFILE_NOTE, flatten, parse_ground, to_srgb
 from seqlab.data.folders import FileKind
 from seqlab.data.readers import require_file
@@ -63,7 +63,7 @@ class ImageReader:
 
         Args:
             ground: color behind transparent images: `white`, `black`, `gray` or `#rrggbb`.
-            version: version of the reading (`seqlab.base.reading`).
+            version: version of the reading (`seqlab.base.reading_notes`).
         """
         try:
             import PIL  # noqa: F401

@@ -16,7 +16,7 @@ from typing import Any
 
 from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
-from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READ_AS_MEANT, READING_VERSION
 from seqlab.data.column import Stamp, text_of_value
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.delimited import DelimitedRows, RejectedRow

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.column import Column
 from seqlab.data.columns import SCANNED_KINDS, FileColumn
 from seqlab.data.corpus import Corpus

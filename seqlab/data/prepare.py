@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import rename
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.assignment import RowAssignment, assign_rows
 from seqlab.data.cache import hash_tokenizer, is_unchanged, open_or_make, read_report, write_description
 from seqlab.data.cache_builder import DROPPED_FILE, CacheBuilder
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import row_unit
+from seqlab.data.data_report import DataReport, Overlap, measure_overlap
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.input_hashes import hash_inputs, hash_json
 from seqlab.data.length_bound import LengthBound, fit_length_bound
 from seqlab.data.parallel_text import note_text, refuse_other_layouts
 from seqlab.data.ragged import RaggedArray
-from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.row_encoder import RowEncoder, RowStatus
 from seqlab.data.survey import PreparationProgress, Survey, find_duplicates, no_progress
 from seqlab.data.validation_files import (

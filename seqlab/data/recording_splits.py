@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
+from seqlab.base.reading_notes import READ_AS_MEANT, ReadingNotes
 from seqlab.data.column_reading import missing_classes
 from seqlab.data.folders import MAX_NAMED
 from seqlab.data.folds import assign_folds, describe_shared_groups, hold_out

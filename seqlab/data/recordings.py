@@ -22,7 +22,7 @@ from seqlab.base.atomic_io import rename
 from seqlab.base.json_text import json_text
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, validate_type
-from seqlab.base.reading import READ_AS_MEANT, ReadingNotes
+from seqlab.base.reading_notes import READ_AS_MEANT, ReadingNotes
 from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
@@ -69,7 +69,7 @@ class RecordingExample:
     fault: str = ""
     """Reason why it cannot be read; empty if it can."""
     notes: dict[str, int] = dataclass_field(default_factory=dict)
-    """What happened when it was read, for the report -> first version of the reading (`seqlab.base.reading`)."""
+    """What happened when it was read, for the report -> first version of the reading (`seqlab.base.reading_notes`)."""
 
     def prediction_record(self, prediction: str, target: str) -> dict[str, Any]:
         """Return the record of a prediction for `predictions.jsonl`; `target` is the transcript or label."""

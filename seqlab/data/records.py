@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.parsing import number_of_invalid_item, parse_json
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.data.column import NumberCell, NumberListCell, text_of_value, value_at
 from seqlab.data.delimited import Reject, RejectedRow, Row, Rows, raise_error
 from seqlab.data.readers import DiscardedLine

@@ -10,13 +10,13 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.column import row_location
 from seqlab.data.corpus import RowBlock
+from seqlab.data.data_report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.encoded import EncodedRows
 from seqlab.data.ragged import RaggedArray, append_eos
 from seqlab.data.readers import LinePart
-from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.survey import char_lengths, ratio_outliers
 from seqlab.text import Tokenizer, encode_unknown, find_unknown
 from seqlab.text.normalization import is_single_spaced

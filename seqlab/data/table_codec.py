@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.cells import MAX_CATEGORIES, RawColumn
 from seqlab.data.column_reading import MISSING_NUMBERS, REMEDY, missing_classes
 from seqlab.data.labels import similar_labels

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
-from seqlab.base.reading import READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import READING_VERSION, ReadingNotes
 from seqlab.data.cells import RawColumn
 from seqlab.data.delimited import DelimitedRows, Reject, Row, Rows, open_table, raise_error
 from seqlab.data.file_types import COMPRESSED_SUFFIXES, SHEET_ADVICE, uncompressed_name

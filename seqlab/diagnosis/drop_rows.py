@@ -21,7 +21,7 @@ from seqlab.data.readers import open_binary
 from seqlab.data.tables import table_kind
 from seqlab.diagnosis.array_rows import ArrayRows
 from seqlab.diagnosis.data_findings import KINDS
-from seqlab.diagnosis.inspect_data import Inspection
+from seqlab.diagnosis.inspection import Inspection
 from seqlab.diagnosis.text_rows import TextRows
 
 REPORT_FILE = "dropped.json"

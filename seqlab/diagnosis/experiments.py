@@ -20,7 +20,7 @@ from seqlab.diagnosis.rows import Rows, rows_of_batches
 from seqlab.diagnosis.workbench import Learner, Losses, Workbench, sample_rows, select_rows
 from seqlab.evaluation.metrics import line_statistics
 from seqlab.objectives import Loss
-from seqlab.training.step import NonFiniteUpdate
+from seqlab.training.update import NonFiniteUpdate
 
 SAMPLE_ROWS = 320
 NUM_TRAININGS = 14

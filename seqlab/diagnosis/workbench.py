@@ -36,10 +36,10 @@ from seqlab.runs.load import copy_weights, load_run, named_buffers, named_weight
 from seqlab.training.accumulator import Accumulator, seeded
 from seqlab.training.device_context import DeviceContext, set_up
 from seqlab.training.resume import check_content
-from seqlab.training.step import Update, update
 from seqlab.training.task import Split
 from seqlab.training.train import initialize_weights
-from seqlab.training.word_vectors import vector_columns
+from seqlab.training.update import Update, update
+from seqlab.training.vector_initialization import vector_columns
 
 MAX_ROWS = 20_000
 """Maximum number of rows of a split: of a larger one, blocks of neighboring rows are used."""

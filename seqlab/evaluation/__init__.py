@@ -8,9 +8,9 @@ differ between lines.
 
 from .bootstrap import Comparison, Interval, bootstrap_interval, compare
 from .calibration import Calibration, calibration_of_lines, calibration_of_tokens
+from .classification import Confusion, confusion
 from .complexity import alternatives
 from .error_report import AlignedLine, ErrorTable, GroupScore, error_table, worst_lines
-from .labels import Confusion, confusion
 from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
 from .metrics import METRICS, evaluate
 from .rewards import Reward, bleu_reward, chrf_reward

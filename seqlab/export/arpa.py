@@ -8,7 +8,7 @@ import torch
 
 import seqlab
 from seqlab.base.parsing import require_regular
-from seqlab.export.folder import atomic_folder
+from seqlab.export.export_folder import atomic_folder
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint

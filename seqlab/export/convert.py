@@ -14,8 +14,8 @@ from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import usable_cores
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.readers import read_lines
-from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
-from seqlab.export.folder import (
+from seqlab.export.ctranslate2_engine import CTranslate2Engine, require_ctranslate2
+from seqlab.export.export_folder import (
     ExportDescription,
     ExportFolder,
     atomic_folder,

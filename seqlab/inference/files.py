@@ -14,7 +14,7 @@ from seqlab.base.malloc import release_between
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.progress import are_bars_shown
 from seqlab.base.raw_lines import LineLimit
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import line_locations, refuse_unequal_lengths
 from seqlab.data.readers import iter_lines, open_binary

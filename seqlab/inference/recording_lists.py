@@ -9,7 +9,7 @@ from typing import Any
 
 from seqlab.audio.containers import looks_like_audio
 from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.data.file_types import uncompressed_name
 from seqlab.data.hub import HUB_PREFIX
 from seqlab.data.manifests import Manifest, ManifestEntry, open_manifest
@@ -65,7 +65,7 @@ def open_recording_list(
         spec: the list; None or `-` for standard input.
         in_folders: whether a folder with subfolders of recordings counts as a list.
         limit: limit of the length of a line of text; by default, a longer line counts as a missing recording.
-        reading: version of the reading (`seqlab.base.reading`) of the run.
+        reading: version of the reading (`seqlab.base.reading_notes`) of the run.
 
     Raises:
         FileNotFoundError: the list does not exist.

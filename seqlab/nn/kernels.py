@@ -18,8 +18,7 @@ from torch import Tensor
 
 from seqlab.nn import masks
 from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
-from seqlab.nn.cpu import attention as cpu_attention
-from seqlab.nn.cpu import elementwise
+from seqlab.nn.cpu import attention_kernels, elementwise
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
 from seqlab.nn.selected_log_probs import UNUSED_ID, SelectedLogProbs, fill_unused
@@ -137,7 +136,7 @@ def attention(
             f"`bias` is added to the scores, but is of {bias.dtype}: convert a mask with `seqlab.nn.masks.additive`."
         )
     if runs_on_cpu("attention", query):
-        merged, weights = cpu_attention.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
+        merged, weights = attention_kernels.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
         return merged, weights
     if need_weights or is_reference("attention"):
         return _reference_attention(query, key, value, bias, is_causal, dropout_p)
@@ -169,7 +168,7 @@ def step_attention(
     Returns the merged heads (B, K, D) and, with `need_weights`, the weights (B, H, K, S); see `attention`.
     """
     if runs_on_cpu("attention", query):
-        return cpu_attention.step_attention(query, key, value, bias)
+        return attention_kernels.step_attention(query, key, value, bias)
     return attention(query, key, value, bias, need_weights=need_weights)
 
 
@@ -181,7 +180,7 @@ def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
     """
     if not runs_on_cpu("attention", x) or torch.is_grad_enabled():
         return x
-    return cpu_attention.pad_positions(cpu_attention.contiguous_fp32(x), head_dim)
+    return attention_kernels.pad_positions(attention_kernels.contiguous_fp32(x), head_dim)
 
 
 def pad_bias(bias: Tensor, size: int) -> Tensor:
@@ -203,7 +202,7 @@ def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
     """
     if not runs_on_cpu("attention", a) or torch.is_grad_enabled():
         return torch.bmm(a, b)
-    return cpu_attention.batched_product(a, b, is_step)
+    return attention_kernels.batched_product(a, b, is_step)
 
 
 def cross_entropy(

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn import kernels
-from seqlab.nn.cpu.recurrent import RecurrentWeights, gru, has_fused_lstm, lstm
+from seqlab.nn.cpu.lstm_gru import RecurrentWeights, gru, has_fused_lstm, lstm
 from seqlab.nn.layers import Dropout, Linear
 
 RecurrentKind = Literal["rnn", "lstm", "gru"]

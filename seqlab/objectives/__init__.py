@@ -4,9 +4,9 @@ from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, Objective, ObjectiveConfig, StepContext, TextSide
 from seqlab.objectives.minimum_risk import MinimumRisk, MinimumRiskConfig
-from seqlab.objectives.parallel import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
+from seqlab.objectives.parallel_cross_entropy import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
 from seqlab.objectives.policy_gradient import PolicyGradient, PolicyGradientConfig
-from seqlab.objectives.predictions import (
+from seqlab.objectives.prediction_losses import (
     AbsoluteErrorConfig,
     HuberConfig,
     PredictionLoss,

@@ -8,7 +8,7 @@ from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.control.config import ControlConfig
 from seqlab.tasks.control.ddpg import DdpgConfig
-from seqlab.tasks.control.policy_gradient import EpisodePolicyGradientConfig
+from seqlab.tasks.control.episode_policy_gradient import EpisodePolicyGradientConfig
 from seqlab.tasks.control.values import QLearningConfig
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
+from seqlab.recipes.character_level import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
 from seqlab.recipes.run_data import generated_data
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, WordsConfig
 

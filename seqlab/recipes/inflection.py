@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
+from seqlab.recipes.character_level import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig
 

@@ -1,4 +1,4 @@
-"""Training curves of run folders: loss, validation metric, learning rate, gradient norm and speed."""
+"""Training curves of run folders (loss, validation metric, learning rate, ...), and the loss of a range test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from seqlab.reports.figures import save_panels
+from seqlab.reports.figures import save_figure, save_panels
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 
@@ -120,3 +120,24 @@ def _labels(run_dirs: Sequence[str | Path]) -> list[str]:
     """Name the runs by their folders, or by their paths if two folders have one name."""
     names = [Path(each).resolve().name for each in run_dirs]
     return names if len(set(names)) == len(names) else [str(each) for each in run_dirs]
+
+
+def save_range_test(
+    path: str | Path, rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], lowest: float
+) -> None:
+    """Save the figure as PNG or SVG, by the extension of its path.
+
+    Raises:
+        ValueError: the path has another extension, or matplotlib is not installed.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot(rates, losses, linewidth=0.6, alpha=0.5, label="loss of a step")
+        axes.plot(rates, smoothed, label="smoothed")
+        axes.axvline(lowest, linestyle=":", color="grey", label=f"lowest at {lowest:.1e}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.set_ylim(min(smoothed) * 0.9, max(smoothed) * 1.1)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+
+    save_figure(path, (6.4, 4.0), draw)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.evaluation.classification import Confusion, confusion
 from seqlab.evaluation.edits import ERROR_RATES
 from seqlab.evaluation.error_report import worst_lines
-from seqlab.evaluation.labels import Confusion, confusion
 from seqlab.evaluation.numbers import check_numbers
 from seqlab.reports.predictions import Predictions, as_metric_lines
 

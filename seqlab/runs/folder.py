@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, open_regular, parse_json, read_json, read_regular, validate_type
 from seqlab.base.raw_lines import ROW_LIMIT
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
 
 logger = logging.getLogger(__name__)
 

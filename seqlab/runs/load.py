@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.base.reading import FIRST_READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION
 from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
 from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, read_weights
@@ -39,7 +39,7 @@ class LoadedRun(CodecsMixin):
     output_bound: Mapping[str, Any] | None = None
     """`ratio` and `offset` of the run's `OutputLimits`; None if run.json does not record them."""
     reading: int = FIRST_READING_VERSION
-    """Version of the reading of files that the run was trained with (`seqlab.base.reading`)."""
+    """Version of the reading of files that the run was trained with (`seqlab.base.reading_notes`)."""
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"

@@ -3,7 +3,9 @@
 Each check raises an AssertionError that says what does not hold, so it can be called in a test of any test runner.
 """
 
-from seqlab.testing.examples import (
+from seqlab.testing.models import check_model, row_outputs
+from seqlab.testing.objectives import check_objective
+from seqlab.testing.random_examples import (
     Examples,
     labeled_lines,
     labeled_recordings,
@@ -12,8 +14,6 @@ from seqlab.testing.examples import (
     token_pairs,
     vectors,
 )
-from seqlab.testing.models import check_model, row_outputs
-from seqlab.testing.objectives import check_objective
 from seqlab.testing.steppers import check_stepper
 
 __all__ = [

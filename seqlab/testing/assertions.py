@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from seqlab.testing.examples import Examples
+from seqlab.testing.random_examples import Examples
 
 
 def require(condition: bool, message: str) -> None:

@@ -19,8 +19,8 @@ from seqlab.testing.assertions import (
     require_examples,
     unchanged,
 )
-from seqlab.testing.examples import Examples
 from seqlab.testing.layouts import check_model_layouts
+from seqlab.testing.random_examples import Examples
 from seqlab.testing.steppers import STEP_TOLERANCE, check_stepper
 
 Outputs = Callable[[Any, Any], list[Tensor]]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from seqlab.objectives import Loss, StepContext, TextSide
 from seqlab.objectives.loss import COUNT_OF, check_loss, numbered
 from seqlab.testing.assertions import explaining_errors, require, require_config, require_examples
-from seqlab.testing.examples import Examples
 from seqlab.testing.layouts import check_objective_layouts
 from seqlab.testing.models import build
+from seqlab.testing.random_examples import Examples
 
 TOLERANCE = 1e-4
 """Relative difference of a sum over a batch and the sum of its parts."""

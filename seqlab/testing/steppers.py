@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import IGNORE, FrameBatch, TextBatch, collate_prompts
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, Scorer, Step, Stepper, missing_methods
 from seqlab.testing.assertions import explaining_errors, require, require_close, require_examples
-from seqlab.testing.examples import Examples
+from seqlab.testing.random_examples import Examples
 
 STEP_TOLERANCE = 1e-4
 """Difference of a step's scores and those of a pass over the whole target, in nats."""

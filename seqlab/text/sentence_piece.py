@@ -15,8 +15,8 @@ from pydantic import Field
 from seqlab.base.bounds import MAX_COUNT, MAX_VOCAB_SIZE
 from seqlab.base.config_class import dataclass
 from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
-from seqlab.text.sampling import BpeDropout, UnigramSampler
 from seqlab.text.segmenter import Segmenter, WordCache
+from seqlab.text.subword_regularization import BpeDropout, UnigramSampler
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 _SPACE_SYMBOL = "▁"

@@ -18,7 +18,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Literal, get_args
 
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
 from seqlab.text.normalization import divide_words, normalize
 from seqlab.text.scripts import is_unspaced
 
@@ -44,7 +44,7 @@ def normalize_transcript(text: str, form: TranscriptForm, reading: int = READING
     Args:
         text: one or several lines, which are joined into one.
         form: `none`, `lower` or `plain`, as described at the top of this module.
-        reading: version of the reading of a run (`seqlab.base.reading`).
+        reading: version of the reading of a run (`seqlab.base.reading_notes`).
 
     Raises:
         ValueError: `form` is unknown.

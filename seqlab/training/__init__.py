@@ -1,7 +1,7 @@
 """Training: updates, the training loop, and checkpoints from which a run resumes bit for bit."""
 
+from seqlab.training.cross_validation import FoldsReport, train_folds
 from seqlab.training.failure import FailedStep
-from seqlab.training.folds import FoldsReport, train_folds
 from seqlab.training.range_test import RangeTest, range_test
 from seqlab.training.stopping import Interrupted
 from seqlab.training.train import train

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
 from seqlab.objectives.loss import CollectingObjective, ObservingObjective, check_loss, numbered
+from seqlab.training.data_parallel import mark_idle, mean_over_ranks, parallelize, shard_like, sync_gradients_if_last
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import mark_idle, mean_over_ranks, parallelize, shard_like, sync_gradients_if_last
 
 Carry = dict[str, Tensor]
 """Hidden state carried across truncated-BPTT steps: tensors (B, ...)."""

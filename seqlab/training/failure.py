@@ -18,7 +18,7 @@ from seqlab.runs.load import named_buffers, named_weights
 from seqlab.runs.migrate import migrate_tag
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import NonFiniteUpdate, StartedUpdate
+from seqlab.training.update import NonFiniteUpdate, StartedUpdate
 
 BATCHES, CARRY, OBJECTIVE = "batches", "carry", "objective"
 FORMAT, DUMP_FORMAT = "dump_format", 1

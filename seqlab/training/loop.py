@@ -19,7 +19,6 @@ from seqlab.training.failure import StartedStep, dump_if_non_finite
 from seqlab.training.intervals import due_events, note_validation_time
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import Update, can_skip_updates, start_update
 from seqlab.training.stopping import (
     Interrupted,
     StopRequest,
@@ -28,6 +27,7 @@ from seqlab.training.stopping import (
     log_early_stop,
 )
 from seqlab.training.training_metrics import TrainingMetrics
+from seqlab.training.update import Update, can_skip_updates, start_update
 from seqlab.training.validation import Validation
 
 logger = logging.getLogger(__name__)

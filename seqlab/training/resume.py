@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.reading import FIRST_READING_VERSION, READ_AS_MEANT, ReadingNotes
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READ_AS_MEANT, ReadingNotes
 from seqlab.data.config import DataConfig
 from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps

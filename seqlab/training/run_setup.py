@@ -13,7 +13,7 @@ from typing import Any
 import seqlab
 from seqlab.base.atomic_io import folder_lock
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.base.world import World, usable_cores
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import PreparationProgress
@@ -26,7 +26,7 @@ from seqlab.runs.folder import FORMAT_1_STATES, PLUGINS, RUN_FORMAT_VERSION, RUN
 from seqlab.runs.load import read_config
 from seqlab.training.device_context import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
-from seqlab.training.word_vectors import vector_columns
+from seqlab.training.vector_initialization import vector_columns
 
 logger = logging.getLogger(__name__)
 

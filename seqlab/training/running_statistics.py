@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seqlab.data.batch import Batch
 from seqlab.runs.load import copy_weights, named_buffers
+from seqlab.training.data_parallel import mark_idle, synchronize_batch_norms
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import mark_idle, synchronize_batch_norms
 
 NUM_STATISTICS_BATCHES = 200
 """Number of micro-steps for the statistics: the first ones of the training data."""

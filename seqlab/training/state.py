@@ -35,10 +35,10 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
 from seqlab.runs.migrate import current_objective_weight_name
 from seqlab.training.accumulator import Accumulator
+from seqlab.training.data_parallel import gather_shards, shard_like
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.locked_folder import LockedRunFolder
 from seqlab.training.metrics_logger import MetricsLogger
-from seqlab.training.parallel import gather_shards, shard_like
 from seqlab.training.running_statistics import has_batch_norm, micro_steps, recomputed_buffers
 from seqlab.training.task import Task
 from seqlab.training.training_metrics import TrainingMetrics
@@ -140,7 +140,7 @@ class TrainingRun(CodecsMixin):
 
     @property
     def reading(self) -> int:
-        """Version of the reading of files (`seqlab.base.reading`)."""
+        """Version of the reading of files (`seqlab.base.reading_notes`)."""
         return self.locked_folder.root.reading
 
     @property

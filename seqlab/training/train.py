@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.base.reading import HasReadingNotes, ReadingNotes
+from seqlab.base.reading_notes import HasReadingNotes, ReadingNotes
 from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
@@ -55,8 +55,8 @@ from seqlab.training.run_setup import (
 )
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import check_layout, check_model
+from seqlab.training.vector_initialization import check_vectors, copy_word_vectors, vector_columns
 from seqlab.training.warm_start import check_init_from, copy_init_weights
-from seqlab.training.word_vectors import check_vectors, copy_word_vectors, vector_columns
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
-from seqlab.training.step import Update
+from seqlab.training.update import Update
 
 UNITS_PER_SECOND = "units_per_second"
 """Units of the loss per second: the metric of speed for data without tokens."""

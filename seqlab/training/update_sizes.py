@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqlab.training.parallel import gather_shards, local_shard
+from seqlab.training.data_parallel import gather_shards, local_shard
 
 SAMPLED_ELEMENTS = 2**14
 """Number of elements of a matrix whose update is measured: more would change a norm by less than 1%."""

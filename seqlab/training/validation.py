@@ -63,7 +63,7 @@ class RunInTraining(Protocol):
 
     @property
     def reading(self) -> int:
-        """Version of the reading of files (`seqlab.base.reading`)."""
+        """Version of the reading of files (`seqlab.base.reading_notes`)."""
         ...
 
 

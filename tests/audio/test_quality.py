@@ -20,7 +20,7 @@ from seqlab.audio.quality import (
     usual_background_db,
 )
 from seqlab.audio.reading import Recording
-from seqlab.inference.recordings import read_waveforms
+from seqlab.inference.recording_waveforms import read_waveforms
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 
 RATE = 8000

@@ -18,8 +18,8 @@ from torch.distributed import HashStore, TCPStore
 import seqlab.base.ranks
 from seqlab.base.ranks import agree_on_store_prefix
 from seqlab.base.world import SINGLE_PROCESS, LostRank, ProgressCallback, World, join_world
+from seqlab.training.data_parallel import parallelize
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import parallelize
 
 
 def call_all_operations() -> dict[str, object]:

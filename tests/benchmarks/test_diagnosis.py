@@ -30,7 +30,7 @@ from seqlab.nn.layers import Dropout
 from seqlab.objectives import SoftmaxConfig, StepContext
 from seqlab.registry import registration_rollback
 from seqlab.runs.config import to_dict
-from seqlab.testing.examples import token_pairs
+from seqlab.testing.random_examples import token_pairs
 
 TABLE = data_sets.DATA_SETS["table"]
 CAUSES = {fault.cause: fault for fault in FAULTS}

@@ -10,9 +10,9 @@ from reference.random_runs import write_run
 
 from seqlab.base.atomic_io import with_checksum
 from seqlab.runs.folder import RunFolder
-from seqlab.tasks.translation.distill import Distilled, WorkFile, append_json, distill
+from seqlab.tasks.translation.distillation import Distilled, WorkFile, append_json, distill
+from seqlab.tasks.translation.load_with_torch import load_with_torch as load
 from seqlab.tasks.translation.run import Run
-from seqlab.tasks.translation.torch_engine import load_with_torch as load
 from seqlab.tasks.translation.translator import Translation
 
 LINES = ["abc", "", "d", "abc", "jihgfedcba abc", "e f", "g", "h i", "", "j"]

@@ -19,7 +19,7 @@ from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.tasks.labelling.labeller import Labelling, load_labeller
+from seqlab.tasks.labelling.text_labeler import Labelling, load_labeller
 from seqlab.text import CharactersConfig, TrainedTokenizerConfig, WordsConfig, train_tokenizer
 
 FAST = ("--threads", "1", "--precision", "fp32")

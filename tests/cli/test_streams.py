@@ -46,7 +46,7 @@ def folder(tmp_path: Path, run_dir: Path) -> Path:
 
 FORKS_WITH_STREAMS = """
 import gc, json, os, sys
-import seqlab.runs.summary, seqlab.tasks.translation.commands.translate, seqlab.tasks.translation.load
+import seqlab.runs.summary, seqlab.tasks.translation.commands.translate, seqlab.tasks.translation.load_translator
 from seqlab.__main__ import run
 
 DESCRIPTORS = {"stdin": 0, "stdout": 1, "stderr": 2}

@@ -27,8 +27,8 @@ from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.environment import Environment
+from seqlab.tasks.control.episode_policy_gradient import EpisodePolicyGradientConfig
 from seqlab.tasks.control.episodes import Episodes, Gaussian, Player, Softmax
-from seqlab.tasks.control.policy_gradient import EpisodePolicyGradientConfig
 
 TOY = EnvironmentSpec("Toy-v0")
 CONTEXT = StepContext(0)

@@ -19,7 +19,7 @@ from seqlab.models import (
 )
 from seqlab.models.table import TableConfig
 from seqlab.objectives import ModelFactory, StepContext
-from seqlab.objectives.replay import ReplayBuffer
+from seqlab.objectives.replay_buffer import ReplayBuffer
 from seqlab.tasks.control.config import EnvironmentSpec
 from seqlab.tasks.control.ddpg import DdpgConfig
 from seqlab.tasks.control.environment import Environment

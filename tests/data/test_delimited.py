@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.columns import FileColumn, parse_column
 from seqlab.data.tables import RawTable, read_rows, read_table
 

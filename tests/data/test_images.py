@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import FIRST_READING_VERSION, ReadingNotes
 from seqlab.data.images import CONTRADICTION_NOTE, ImageReader, fit_size, note_copies, read_images
 
 Image = pytest.importorskip("PIL.Image")

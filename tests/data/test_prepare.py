@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from seqlab.base.atomic_io import read_checksummed_json
 from seqlab.data.columns import parse_column
+from seqlab.data.data_report import DataReport
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
-from seqlab.data.report import DataReport
 from seqlab.data.tokenizer_training import training_lines
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, train_tokenizer

@@ -10,11 +10,11 @@ import soundfile
 
 from seqlab.data.manifests import open_manifest
 from seqlab.data.survey import no_progress
-from seqlab.inference.recordings import read_waveforms
+from seqlab.inference.recording_waveforms import read_waveforms
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.task import LabelledRecordings, read_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
-from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
+from seqlab.tasks.transcription.prepared_transcripts import PreparedTranscripts, read_transcripts
 
 RATE, SECONDS = 8000, 0.8
 

@@ -22,7 +22,7 @@ from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.task import read_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
-from seqlab.tasks.transcription.examples import read_transcripts
+from seqlab.tasks.transcription.prepared_transcripts import read_transcripts
 
 from .conftest import SAMPLE_RATES, WORDS
 

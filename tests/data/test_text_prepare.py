@@ -12,9 +12,9 @@ from reference.tiny_runs import write_text
 import seqlab.data.cache_builder
 import seqlab.data.corpus
 import seqlab.data.prepare
+from seqlab.data.data_report import DataReport, TokenCounts
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import prepare
-from seqlab.data.report import DataReport, TokenCounts
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer
 

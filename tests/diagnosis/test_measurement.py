@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from contracts.trained import Trained
 
-from seqlab.diagnosis.diagnose import diagnose
+from seqlab.diagnosis.diagnosis import diagnose
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding
 from seqlab.diagnosis.measurement import Measurement
@@ -22,7 +22,7 @@ def test_measurements_are_shown_by_topic_and_are_no_findings(
             Measurement("norm", "gradient", 1e-5, 2e-6),
         ]
 
-    monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
+    monkeypatch.setattr("seqlab.diagnosis.diagnosis.QUESTIONS", (("?", ask),))
     diagnosis = diagnose(trained_row("transformer").run, 1)
     assert [finding.cause for finding in diagnosis.findings] == ["clipping"]
     assert diagnosis.lines()[4:] == [

@@ -23,7 +23,7 @@ def test_a_config_is_trained_first_and_its_commands_are_those_of_the_config(
         assert lab.bench.step > 0
         return [Finding("lr_too_low", "", 0.9, retrain_command(lab, with_lr(3)))]
 
-    monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("?", ask),))
+    monkeypatch.setattr("seqlab.diagnosis.diagnosis.QUESTIONS", (("?", ask),))
     options = ["--training.max_steps", "3", "--optim.optimizer.lr", "1e-6", "--quiet"]
     assert main(["diagnose", "digits_linear", *options, "--fail-on", "lr_too_low"]) == 4
     lines = capsys.readouterr().out.split("\n")

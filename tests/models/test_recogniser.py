@@ -21,8 +21,8 @@ from seqlab.models import (
 )
 from seqlab.objectives import CtcConfig, SoftmaxConfig, StepContext
 from seqlab.testing import check_model, check_objective, labeled_recordings, recordings
-from seqlab.testing.examples import FRAME_COUNTS
 from seqlab.testing.models import build as build_model
+from seqlab.testing.random_examples import FRAME_COUNTS
 
 BANDS = 16
 TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_layers": 2}

@@ -15,8 +15,8 @@ from seqlab.models.encoder_decoder import SourceTags, TagUse
 from seqlab.runs.config import Config
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.testing import Examples, check_model
-from seqlab.testing.examples import Vocabulary
 from seqlab.testing.models import build as build_model
+from seqlab.testing.random_examples import Vocabulary
 
 TAGS = range(36, 40)
 SRC = [[5, 6, 7, 36, 39], [8, 9, 10, 11, 12], [17, 37], [18, 19, 20, 21, 38, 36, 37]]

@@ -30,8 +30,8 @@ from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.runs.config import Config
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.testing import check_model, texts
-from seqlab.testing.examples import Vocabulary
 from seqlab.testing.models import build as build_model
+from seqlab.testing.random_examples import Vocabulary
 
 PAD, BOS, EOS = range(3)
 VOCAB = 40

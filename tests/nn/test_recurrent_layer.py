@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.nn import recurrent_layer
-from seqlab.nn.cpu import recurrent as cpu_recurrent
+from seqlab.nn.cpu import lstm_gru
 from seqlab.nn.cpu.elementwise import random_bytes, scaled_keep_mask
-from seqlab.nn.cpu.recurrent import RecurrentWeights
+from seqlab.nn.cpu.lstm_gru import RecurrentWeights
 from seqlab.nn.kernels import reference_kernels
 from seqlab.nn.recurrent_layer import NUM_GATES, RecurrentKind, RecurrentLayer
 from seqlab.training.accumulator import seeded
@@ -156,8 +156,8 @@ def test_cudnn_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.dty
 def test_lstm_implementations_in_bf16_equal_fp32(
     is_fused: bool, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu_recurrent, "_HAS_FUSED_BF16", is_fused and cpu_recurrent._HAS_FUSED_BF16)
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    monkeypatch.setattr(lstm_gru, "_HAS_FUSED_BF16", is_fused and lstm_gru._HAS_FUSED_BF16)
+    monkeypatch.setattr(lstm_gru, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
     layer = make_layer("lstm")
     x, h, c = random_inputs(layer, 6)
     outputs, cell = layer(x, h, c)
@@ -182,7 +182,7 @@ def test_lstm_cell_is_more_precise_than_bf16(
     precision: torch.dtype, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counting to 400 fails in bf16, where 256 + 1 rounds to 256."""
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    monkeypatch.setattr(lstm_gru, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
     layer = saturate_gates(RecurrentLayer("lstm", 5, 7))
     x, h, _ = random_inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
@@ -196,7 +196,7 @@ def test_lstm_cell_is_more_precise_than_bf16(
 def test_lstm_cell_does_not_depend_on_padding(
     dtype: torch.dtype, with_gradient: bool, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    monkeypatch.setattr(lstm_gru, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
     layer = make_layer("lstm")
     x, h, c = random_inputs(layer, 6)
     is_padding = torch.zeros(6, 16, dtype=torch.bool)

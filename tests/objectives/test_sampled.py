@@ -35,7 +35,7 @@ from seqlab.objectives.sampled import Rewards, Samples
 from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective
 from seqlab.registry import register
 from seqlab.search.ctc import sample_outputs
-from seqlab.testing import examples
+from seqlab.testing import random_examples
 
 SIDE = TextSide(Vocabulary())
 CONTEXT = StepContext(0, sides=(SIDE, SIDE))
@@ -271,7 +271,7 @@ def test_a_longer_greedy_output_keeps_its_later_rewards_as_baseline() -> None:
 def test_without_an_update_the_distance_to_the_start_is_0_whatever_the_dropout() -> None:
     model = make_model(dropout=0.5)
     objective = PolicyGradientConfig(reward="chrf", start_penalty=0.1, max_length=12).build_for(model)
-    sides = TextSide(examples.Vocabulary()), TextSide(examples.Vocabulary())
+    sides = TextSide(random_examples.Vocabulary()), TextSide(random_examples.Vocabulary())
     loss = objective(model, make_batch([(3, 4), (5, 2)]), StepContext(0, sides=sides))
     assert loss.sums()["start_distance"].item() == 0
     assert loss.total.item() != 0
@@ -336,14 +336,14 @@ def test_batches_without_targets_ask_for_no_reward(baseline: Any) -> None:
     register("reward", "by_length", summary="for tests")(lambda hypothesis, reference: 1 / len(reference))
     model = make_model()
     config = PolicyGradientConfig(reward="by_length", baseline=baseline, num_samples=2, max_length=8)
-    sides = TextSide(examples.Vocabulary()), TextSide(examples.Vocabulary())
+    sides = TextSide(random_examples.Vocabulary()), TextSide(random_examples.Vocabulary())
     loss = config.build_for(model)(model, make_batch([(3, 4), (5, 2)]).without_targets(), StepContext(0, sides=sides))
     assert all(value.item() == 0 for value in loss.sums().values())
 
 
 def test_candidates_of_a_language_model_do_not_continue_the_reference() -> None:
     torch.manual_seed(1)
-    vocabulary = examples.Vocabulary()
+    vocabulary = random_examples.Vocabulary()
     model = TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1, max_length=16).build(
         vocabulary, vocabulary
     )

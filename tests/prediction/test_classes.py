@@ -8,7 +8,7 @@ import pytest
 
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples
-from seqlab.tasks.prediction.held_out import check_folds
+from seqlab.tasks.prediction.validation_rows import check_folds
 from seqlab.training import train
 
 from .conftest import tiny, write_csv

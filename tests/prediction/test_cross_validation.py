@@ -8,7 +8,7 @@ import pytest
 from reference.tiny_runs import assert_equal_runs, tiny_config, write_numbers
 
 import seqlab
-import seqlab.training.folds
+import seqlab.training.cross_validation
 from seqlab.evaluation import evaluate
 from seqlab.runs.config import write_config
 from seqlab.training import train, train_folds
@@ -50,7 +50,7 @@ def test_interrupted_folds_resume(table: str, tmp_path: Path, monkeypatch: pytes
         trained.append(arguments)
         return train(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(seqlab.training.folds, "train", train_one_fold)
+    monkeypatch.setattr(seqlab.training.cross_validation, "train", train_one_fold)
     with pytest.raises(KeyboardInterrupt):
         train_folds(config, tmp_path / "resumed", 3)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from seqlab.data.table_codec import CategoryColumn, NumberColumn, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples
-from seqlab.tasks.prediction.held_out import validation_mask
+from seqlab.tasks.prediction.validation_rows import validation_mask
 
 from .conftest import write_csv
 

@@ -20,7 +20,7 @@ from seqlab.nn.feature_norm import BatchNorm
 from seqlab.optim import SgdConfig
 from seqlab.runs.load import load_run
 from seqlab.training import train
-from seqlab.training.parallel import SumOverRanks, mark_idle
+from seqlab.training.data_parallel import SumOverRanks, mark_idle
 
 from .conftest import tiny
 

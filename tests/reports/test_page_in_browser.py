@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from contracts.trained import Trained
 
-from seqlab.diagnosis.diagnose import Diagnosis
+from seqlab.diagnosis.diagnosis import Diagnosis
 from seqlab.diagnosis.finding import Finding
 from seqlab.diagnosis.measurement import Measurement
 from seqlab.reports.contents import page_contents

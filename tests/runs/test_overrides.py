@@ -75,7 +75,7 @@ from seqlab.runs.migrate import OLDER_FAMILIES
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.runs.validate import ConfigError
 from seqlab.tasks.control.ddpg import DdpgConfig
-from seqlab.tasks.control.policy_gradient import EpisodePolicyGradientConfig
+from seqlab.tasks.control.episode_policy_gradient import EpisodePolicyGradientConfig
 from seqlab.tasks.control.values import QLearningConfig, SarsaConfig, TdConfig
 from seqlab.text import (
     BpeConfig,

@@ -22,7 +22,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.failure import read_failure
-from seqlab.training.step import NonFiniteUpdate, update
+from seqlab.training.update import NonFiniteUpdate, update
 
 Trained = tuple[Config, Path]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from reference.tiny_runs import assert_equal_runs, started_by_version_1, with_training
 
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
 from seqlab.data.corpus import Corpus
 from seqlab.data.parallel_text import note_text
 from seqlab.runs.folder import RunFolder

@@ -7,10 +7,10 @@ from reference.tiny_models import make_batch, make_model
 
 from seqlab.objectives import PolicyGradientConfig, StepContext, TextSide
 from seqlab.optim import Parameters, SgdConfig
-from seqlab.testing.examples import Vocabulary
+from seqlab.testing.random_examples import Vocabulary
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.step import update
+from seqlab.training.update import update
 
 SIDES = (TextSide(Vocabulary()), TextSide(Vocabulary()))
 SAMPLED: Any = {"reward": "chrf", "num_samples": 3, "max_length": 12}

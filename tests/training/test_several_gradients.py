@@ -12,7 +12,7 @@ from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, StepContex
 from seqlab.optim import Parameters, SamConfig
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.step import NonFiniteUpdate, update
+from seqlab.training.update import NonFiniteUpdate, update
 
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
 

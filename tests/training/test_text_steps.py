@@ -25,8 +25,8 @@ from seqlab.optim import MuonConfig, Parameters
 from seqlab.optim.muon import hidden_matrices
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
+from seqlab.training.data_parallel import gather_shards, parallelize, shard_like
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import gather_shards, parallelize, shard_like
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_STEPS = 31, 12, 20
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)

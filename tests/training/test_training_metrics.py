@@ -14,8 +14,8 @@ from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, StepContex
 from seqlab.optim import Parameters, SgdConfig
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.step import update
 from seqlab.training.training_metrics import TrainingMetrics
+from seqlab.training.update import update
 
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
 SGD = SgdConfig(lr=0.05)

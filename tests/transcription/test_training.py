@@ -25,7 +25,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
 from seqlab.tasks.recording_labels.task import from_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
-from seqlab.tasks.transcription.examples import read_transcripts
+from seqlab.tasks.transcription.prepared_transcripts import read_transcripts
 from seqlab.tasks.transcription.task import TranscriptionTask, TranscriptValidation, from_recordings
 from seqlab.text import WordsConfig
 from seqlab.training import train

@@ -16,7 +16,7 @@ from seqlab.base.bounds import CountOrZero, NonNegative
 from seqlab.base.config_class import dataclass
 from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.objectives.replay import update_target
+from seqlab.objectives.replay_buffer import update_target
 from seqlab.tasks.control.environment import ActionCodec
 from seqlab.tasks.control.episodes import Behavior, Episodes, Gaussian, Uniform, scale_to_bounds, values_of
 from seqlab.tasks.control.objective import ReplayConfig, ReplayObjective, Settings

@@ -15,7 +15,7 @@ from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
 from seqlab.data.epoch import seeded_generator
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, ObjectiveConfig, StepContext
-from seqlab.objectives.replay import ReplayBuffer
+from seqlab.objectives.replay_buffer import ReplayBuffer
 from seqlab.search.search import evaluation_mode
 from seqlab.tasks.control.environment import ActionCodec, ObservationCodec
 from seqlab.tasks.control.episodes import Behavior, EpisodeBatch, Episodes, Greedy, Player, Transitions

@@ -15,7 +15,7 @@ from torch import Tensor
 from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory, StepContext
-from seqlab.objectives.replay import update_target
+from seqlab.objectives.replay_buffer import update_target
 from seqlab.tasks.control.environment import ActionCodec, StateValueCodec
 from seqlab.tasks.control.episodes import Behavior, Episodes, EpsilonGreedy, Uniform, values_of
 from seqlab.tasks.control.objective import (

@@ -16,7 +16,7 @@ from seqlab.inference.lines import TextCounts, exit_status, is_discarded, json_l
 from seqlab.inference.options import LabelOptions, given_options, set_threads
 
 if TYPE_CHECKING:
-    from seqlab.tasks.labelling.labeller import Labelling
+    from seqlab.tasks.labelling.text_labeler import Labelling
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class _Sentences(NamedTuple):
 
 def label_text(options: LabelOptions) -> int:
     """Read, label and write lines block by block; return the exit status."""
-    from seqlab.tasks.labelling.labeller import load_labeller
+    from seqlab.tasks.labelling.text_labeler import load_labeller
 
     _check(options)
     set_threads(options.threads)

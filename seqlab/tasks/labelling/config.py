@@ -32,7 +32,7 @@ class LabellingConfig(PairsConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
     task_name: ClassVar[str] = "seqlab.tasks.labelling.task:LabellingTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.labelling.labeller:load_labeller"
+    loader_name: ClassVar[str] = "seqlab.tasks.labelling.text_labeler:load_labeller"
     zero_config_name: ClassVar[str] = "seqlab.tasks.labelling.zero_config:from_labels"
     model_noun: ClassVar[str] = LABELLER
     usage_hint: ClassVar[str] = "labels: use `seqlab label`"

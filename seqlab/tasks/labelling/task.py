@@ -37,7 +37,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
-from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
+from seqlab.tasks.labelling.text_labeler import label_and_score, load_labeller
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen

@@ -20,7 +20,9 @@ class LanguageModellingConfig(TextConfig):
     task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModellingTask"
     loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load_with_fp32_default"
     zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
-    command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}
+    command_handlers: ClassVar[dict[str, str]] = {
+        "score": "seqlab.tasks.language_modelling.commands.score_lines:score_lines"
+    }
     identifying_fields: ClassVar[tuple[str, ...]] = ("train",)
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.base.config_class import dataclass
 from seqlab.base.raw_lines import LineLimit
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.commands import INCOMPLETE, Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import join_lines
@@ -26,7 +26,7 @@ from seqlab.inference.options import (
 )
 
 if TYPE_CHECKING:
-    from seqlab.tasks.prediction.predictor import ExamplePredictor, Prediction
+    from seqlab.tasks.prediction.example_predictor import ExamplePredictor, Prediction
 
 logger = logging.getLogger(__name__)
 MAX_NAMED_ROWS = 10
@@ -55,7 +55,7 @@ class PredictOptions(RunOptions, DiscardLongLines):
 
 def run(options: PredictOptions) -> int:
     """Predict block by block; return the exit status."""
-    from seqlab.tasks.prediction.predictor import PREDICTION_BATCH_ROWS, load_predictor
+    from seqlab.tasks.prediction.example_predictor import PREDICTION_BATCH_ROWS, load_predictor
 
     refuse_text_for_runs(options.runs, "standard input, or from --input FILE")
     refuse_same_file("--output", options.output, {"--input": options.input})
@@ -160,7 +160,7 @@ def _predict_arrays(
     """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path
     from seqlab.data.images import IMAGE_SUFFIXES, SERIOUS_NOTES
-    from seqlab.tasks.prediction.predictor import IMAGES_PER_BLOCK, list_images
+    from seqlab.tasks.prediction.example_predictor import IMAGES_PER_BLOCK, list_images
 
     if path is not None and is_array_path(Path(path)) and not Path(path).is_dir():
         yield list(predictor.predict_file(Path(path), batch_rows=batch_rows, on_fault=on_fault))

@@ -29,7 +29,7 @@ class PredictionConfig(DataConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll"}
     task_name: ClassVar[str] = "seqlab.tasks.prediction.task:PredictionTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.prediction.predictor:load_predictor"
+    loader_name: ClassVar[str] = "seqlab.tasks.prediction.example_predictor:load_predictor"
     zero_config_name: ClassVar[str] = "seqlab.tasks.prediction.zero_config:from_examples"
     model_noun: ClassVar[str] = PREDICTOR
     usage_hint: ClassVar[str] = "predicts numbers, classes or labels: use `seqlab predict`"
@@ -161,7 +161,7 @@ class PredictionConfig(DataConfig):
 
     def check_folds(self, num_folds: int) -> list[str]:
         """Check the division of the rows into folds; return warnings of equal rows and of groups in several folds."""
-        from seqlab.tasks.prediction.held_out import check_folds
+        from seqlab.tasks.prediction.validation_rows import check_folds
 
         return check_folds([self.for_fold(number, num_folds) for number in range(1, num_folds + 1)])
 

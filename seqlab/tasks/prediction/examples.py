@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import rename, write_json
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, ChannelAxis, is_array_path, read_array_files, targets_table
 from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
 from seqlab.data.cells import RawColumn
@@ -25,7 +25,7 @@ from seqlab.data.table_codec import RowIndices, TableCodec, note_reading
 from seqlab.data.tables import RawTable, without_row_numbers
 from seqlab.data.targets import ClassTarget, NumbersTarget, Target
 from seqlab.tasks.prediction.config import PredictionConfig
-from seqlab.tasks.prediction.held_out import check_groups, validation_mask
+from seqlab.tasks.prediction.validation_rows import check_groups, validation_mask
 
 CACHE_FORMAT = 4
 """Version of the cache format: increase it when the encoding of files changes."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.arrays import ArrayCodec
 from seqlab.data.delimited import Reject, RejectedRow, Row
 from seqlab.data.table_codec import FloatArray, RowIndices, TableCodec

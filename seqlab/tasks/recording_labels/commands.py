@@ -20,12 +20,12 @@ from seqlab.inference.recording_lists import (
 )
 
 if TYPE_CHECKING:
-    from seqlab.tasks.recording_labels.labeller import LabelledRecording
+    from seqlab.tasks.recording_labels.recordings_labeler import LabelledRecording
 
 
 def label_recordings(options: LabelOptions) -> int | None:
     """Label the recordings of a list, in blocks; a recording that cannot be read gives an empty line."""
-    from seqlab.tasks.recording_labels.labeller import load_recording_labeller
+    from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeller
 
     for name in ("conllu", "batch_tokens"):
         if getattr(options, name) is not None:

@@ -20,7 +20,7 @@ class RecordingLabelsConfig(RecordingsConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy"}
     task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabelsTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.labeller:load_recording_labeller"
+    loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.recordings_labeler:load_recording_labeller"
     zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:from_labelled_recordings"
     model_noun: ClassVar[str] = RECORDING_LABELLER
     usage_hint: ClassVar[str] = "labels recordings: use `seqlab label`"

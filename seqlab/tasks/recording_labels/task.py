@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
 from seqlab.data.classes import describe_two_spellings, two_spellings
@@ -33,7 +33,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
-from seqlab.tasks.recording_labels.labeller import load_recording_labeller
+from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeller
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
 from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of

@@ -29,7 +29,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
 from seqlab.tasks.transcription.config import TranscriptionConfig
-from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
+from seqlab.tasks.transcription.prepared_transcripts import PreparedTranscripts, read_transcripts
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.recording_zero_config import choose_config_by_recordings

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.features import active_frames
 from seqlab.audio.quality import SPEECH_BACKGROUND_DB, has_sound
-from seqlab.base.reading import READING_VERSION
+from seqlab.base.reading_notes import READING_VERSION
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import distinct_texts, refuse_non_strings
-from seqlab.inference.recordings import (
+from seqlab.inference.recording_waveforms import (
     BATCH_SECONDS,
     TOO_SHORT,
     Waveform,
@@ -37,7 +37,7 @@ from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.search import SearchRequest, select_search
 from seqlab.tasks.transcription.config import RECOGNIZER, TranscriptionConfig
-from seqlab.tasks.transcription.language_model import load_fusion_lm
+from seqlab.tasks.transcription.fusion_lm import load_fusion_lm
 from seqlab.tasks.transcription.timing import FrameTiming, TimedText, join_words, time_tokens, token_texts
 from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, as_line, empty_transcript
 from seqlab.text import Tokenizer, banned_ids

@@ -25,7 +25,7 @@ class TranslationConfig(PairsConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1}
     task_name: ClassVar[str] = "seqlab.tasks.translation.task:TranslationTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.translation.load:load_translator"
+    loader_name: ClassVar[str] = "seqlab.tasks.translation.load_translator:load_translator"
     zero_config_name: ClassVar[str] = "seqlab.tasks.translation.zero_config:from_corpus"
     model_noun: ClassVar[str] = TRANSLATOR
     command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.pairs:score_pairs"}

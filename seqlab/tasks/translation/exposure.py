@@ -20,7 +20,7 @@ from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
 from seqlab.search.search import evaluation_mode
-from seqlab.tasks.translation.pairs import comparable_references, encode_for_stepper
+from seqlab.tasks.translation.encoded_pairs import comparable_references, encode_for_stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
 

@@ -19,7 +19,7 @@ from seqlab.search.exact import MAX_STEPS_PER_SENTENCE, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.search import evaluation_mode
-from seqlab.tasks.translation.pairs import EncodedPairs, encode_for_stepper
+from seqlab.tasks.translation.encoded_pairs import EncodedPairs, encode_for_stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import banned_ids
 

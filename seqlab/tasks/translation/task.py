@@ -26,7 +26,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.tasks.translation.config import TranslationConfig
-from seqlab.tasks.translation.load import load_translator
+from seqlab.tasks.translation.load_translator import load_translator
 from seqlab.text import find_unknown
 from seqlab.training.task import Codecs, Split, Task, rows_of
 from seqlab.training.validation import (

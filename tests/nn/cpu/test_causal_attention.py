@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqlab.nn.attention import split_heads
-from seqlab.nn.cpu import attention as module
+from seqlab.nn.cpu import attention_kernels
 from seqlab.nn.embedding import RotaryPositions
 from seqlab.nn.kernels import attention
 
@@ -44,7 +44,7 @@ def test_values_and_gradients_equal_torch(
     cached_scores: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_CACHED_SCORES", cached_scores)
+    monkeypatch.setattr(attention_kernels, "MAX_CACHED_SCORES", cached_scores)
     generator = torch.Generator().manual_seed(1)
     shape = batch, length, 3 * num_heads * head_dim
     projected = torch.randn(shape, generator=generator).bfloat16().requires_grad_()

@@ -16,7 +16,7 @@ def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **oth
 
     `others` are further arguments of `load_translator`, such as a language model. Raises the errors of `seqlab.load`.
     """
-    from seqlab.tasks.translation.load import load_translator
+    from seqlab.tasks.translation.load_translator import load_translator
 
     with world.main_first():  # the main rank exports the runs if the engine needs it
         run = load_translator(

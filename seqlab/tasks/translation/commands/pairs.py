@@ -45,7 +45,7 @@ def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
 
 def load_single_process(options: PairOptions) -> "Run":
     """Load the runs with the torch engine in this process, for step-by-step computation."""
-    from seqlab.tasks.translation.torch_engine import load_with_torch
+    from seqlab.tasks.translation.load_with_torch import load_with_torch
 
     set_threads(options.threads)
     return load_with_torch(

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.nn.cpu import linear
-from seqlab.nn.cpu import recurrent as module
-from seqlab.nn.cpu.recurrent import RecurrentWeights, gru
+from seqlab.nn.cpu import linear, lstm_gru
+from seqlab.nn.cpu.lstm_gru import RecurrentWeights, gru
 
 
 def run(*inputs: Tensor) -> Tensor:
@@ -28,7 +27,9 @@ def cast(inputs: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
 
 @pytest.mark.parametrize("chunk_elements", [1, 12, 10**6])
 def test_gradients_equal_finite_differences(chunk_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk_elements)  # chunks of 1 step, of 2 steps with 1 left, of all 5
+    monkeypatch.setattr(
+        lstm_gru, "CHUNK_ELEMENTS", chunk_elements
+    )  # chunks of 1 step, of 2 steps with 1 left, of all 5
     assert torch.autograd.gradcheck(run, make_inputs(steps=5, batch=2, size=3, dtype=torch.float64))
 
 
@@ -76,4 +77,4 @@ def test_results_are_the_same_without_onednn_operators(dtype: torch.dtype, monke
 
 def test_fast_tanh_equals_torch() -> None:
     x = torch.cat((torch.linspace(-30, 30, 10_001), torch.tensor([-1e4, -100.0, 100.0, 1e4])))
-    torch.testing.assert_close(module._fast_tanh_(x.clone()), torch.tanh(x.double()).float(), atol=2e-7, rtol=0)
+    torch.testing.assert_close(lstm_gru._fast_tanh_(x.clone()), torch.tanh(x.double()).float(), atol=2e-7, rtol=0)

@@ -15,7 +15,7 @@ from reference.random_runs import write_run
 
 import seqlab
 from seqlab.base.atomic_io import write_checksummed_json
-from seqlab.export.folder import atomic_folder
+from seqlab.export.export_folder import atomic_folder
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint

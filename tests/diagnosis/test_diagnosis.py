@@ -22,14 +22,14 @@ from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
-from seqlab.diagnosis.diagnose import diagnose
+from seqlab.diagnosis.diagnosis import diagnose
 from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
 from seqlab.diagnosis.finding import CAUSES, Finding
 from seqlab.diagnosis.rows import Rows
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, random_steps, sample_rows
 from seqlab.objectives import Loss
-from seqlab.objectives.predictions import SoftmaxConfig, SquaredErrorConfig
+from seqlab.objectives.prediction_losses import SoftmaxConfig, SquaredErrorConfig
 
 with temporary_parts():  # the module registers parts, which other tests must not see
     from benchmarks.diagnosis import faulty_parts
@@ -360,7 +360,7 @@ def test_questions_that_raise_are_left_out_with_the_reason(
     def working(lab: Experiments) -> list[Finding]:
         return [Finding("clipping", "a", 0.5), Finding("clipping", "b", 0.9), Finding("leakage", "c", 0.7)]
 
-    monkeypatch.setattr("seqlab.diagnosis.diagnose.QUESTIONS", (("first?", broken), ("second?", working)))
+    monkeypatch.setattr("seqlab.diagnosis.diagnosis.QUESTIONS", (("first?", broken), ("second?", working)))
     found = diagnose(trained_row("transformer").run, 1)
     assert [(finding.cause, finding.evidence) for finding in found.findings] == [("clipping", "b"), ("leakage", "c")]
     assert "a fault of a plugin" in found.left_out[0][1]

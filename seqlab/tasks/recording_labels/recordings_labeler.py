@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.quality import LABEL_BACKGROUND_DB, has_sound
-from seqlab.base.reading import FIRST_READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
 from seqlab.inference.engine import length_batches
-from seqlab.inference.recordings import (
+from seqlab.inference.recording_waveforms import (
     BATCH_SECONDS,
     TOO_SHORT,
     Waveform,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.nn import masks
-from seqlab.nn.cpu.attention import batched_product, step_attention
+from seqlab.nn.cpu.attention_kernels import batched_product, step_attention
 from seqlab.nn.kernels import attention, pad_bias, prepare_keys
 
 

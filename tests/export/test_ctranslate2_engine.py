@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import seqlab
-from seqlab.export.engine import batches_of_equal_limits
+from seqlab.export.ctranslate2_engine import batches_of_equal_limits
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.tasks.translation.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
+from seqlab.base.reading_notes import FIRST_READING_VERSION, ReadingNotes
 from seqlab.data.recording_splits import Indices, RecordingSplits, split_recordings
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_report import RecordingsReport

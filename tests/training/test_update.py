@@ -27,10 +27,10 @@ from seqlab.objectives import (
     TextSide,
 )
 from seqlab.optim import AdamConfig, AdamWConfig, OptimizerConfig, Parameters, SgdConfig
-from seqlab.testing.examples import Vocabulary
+from seqlab.testing.random_examples import Vocabulary
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.step import NonFiniteUpdate, StartedUpdate, Update, can_skip_updates, start_update, update
+from seqlab.training.update import NonFiniteUpdate, StartedUpdate, Update, can_skip_updates, start_update, update
 
 NUM_STEPS = 20
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from seqlab.base.world import ProgressCallback
-from seqlab.export.folder import ExportFolder
+from seqlab.export.export_folder import ExportFolder
 from seqlab.inference.engine import PairScore, length_batches
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.base.reading import ReadingNotes
+from seqlab.base.reading_notes import ReadingNotes
 from seqlab.data.arrays import ArrayCodec, add_channel_axis, is_array_path, read_arrays
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches

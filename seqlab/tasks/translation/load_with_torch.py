@@ -19,7 +19,7 @@ from seqlab.nn.precision import choose_device, choose_dtype, choose_scoring_dtyp
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import OutputLimits
 from seqlab.tasks.translation.config import TRANSLATOR
-from seqlab.tasks.translation.load import EngineRequest
+from seqlab.tasks.translation.load_translator import EngineRequest
 from seqlab.tasks.translation.run import Run
 
 LANGUAGE_MODEL = "a language model"

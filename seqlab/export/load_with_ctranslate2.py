@@ -6,13 +6,13 @@ from pathlib import Path
 
 from seqlab.base.atomic_io import folder_lock
 from seqlab.base.world import usable_cores
-from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
-from seqlab.export.folder import ExportFolder, default_export_path, export_origin
+from seqlab.export.ctranslate2_engine import CTranslate2Engine, require_ctranslate2
+from seqlab.export.export_folder import ExportFolder, default_export_path, export_origin
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.task_of_run import refuse_other_models
 from seqlab.tasks.translation.config import TRANSLATOR
-from seqlab.tasks.translation.load import EngineRequest
+from seqlab.tasks.translation.load_translator import EngineRequest
 from seqlab.tasks.translation.run import Run
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqlab.reports.loss_surface import draw_density, draw_lines, draw_path, draw_plane, save_loss_surface
+from seqlab.reports.loss_surface_figure import draw_density, draw_lines, draw_path, draw_plane, save_loss_surface
 
 POINT = {
     "kind": "saddle",

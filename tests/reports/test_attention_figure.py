@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.reports.attention import draw_attention, save_attention
+from seqlab.reports.attention_figure import draw_attention, save_attention
 
 SRC, TGT = ["$5-$10", r"$\frac$", "</s>"], ["a", "house"]
 WEIGHTS = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]

@@ -14,7 +14,7 @@ import torch
 from seqlab.nn.gradient_flow import gradient_norms, jacobian_norms
 from seqlab.nn.recurrent import Recurrent
 from seqlab.reports.figures import DPI
-from seqlab.reports.gradient_flow import draw_gradient_flow, save_gradient_flow
+from seqlab.reports.gradient_flow_figure import draw_gradient_flow, save_gradient_flow
 
 DECAY_RATES = {"vanishes": 0.5, "explodes": 1.5}
 NORMS = {name: [rate**lag for lag in range(40)] for name, rate in DECAY_RATES.items()}
@@ -87,7 +87,7 @@ def test_other_file_extensions_are_refused() -> None:
 
 def test_matplotlib_is_imported_lazily_and_the_error_names_the_extra(tmp_path: Path) -> None:
     code = (
-        "import sys; from seqlab.reports.gradient_flow import save_gradient_flow\n"
+        "import sys; from seqlab.reports.gradient_flow_figure import save_gradient_flow\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
         "sys.modules['matplotlib'] = None  # as if it were not installed\n"
         "try: save_gradient_flow('flow.png', {'rnn': [1.0]})\n"

@@ -13,7 +13,7 @@ from seqlab.objectives import StepContext
 from seqlab.objectives.loss import COUNT_OF
 from seqlab.optim import MultiGradientOptimizer
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.parallel import gather_shards
+from seqlab.training.data_parallel import gather_shards
 from seqlab.training.running_statistics import running_statistics
 
 

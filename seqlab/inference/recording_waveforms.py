@@ -17,7 +17,7 @@ from seqlab.audio.containers import check_rate
 from seqlab.audio.quality import count_values, peak_db, quality_warning, share_at_peak
 from seqlab.audio.reading import Recording, RecordingError, read_recording
 from seqlab.audio.waveform import MAX_FLOAT_SAMPLE, resample, scale_floats, to_float, to_int16
-from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION
+from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
 from seqlab.base.world import usable_cores
 from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recording_segments import other_duration, unread_segment
@@ -44,7 +44,7 @@ def read_waveforms(
         recordings: for each recording its path, the content of its file as bytes, an entry of a manifest
             (`ManifestEntry`), or `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: sampling rate of the returned waveforms, in samples per second.
-        reading: version of the reading (`seqlab.base.reading`) of the run.
+        reading: version of the reading (`seqlab.base.reading_notes`) of the run.
         warnings: receives a warning for each recording whose answer may be wrong, by its index.
         channel: channel of the recordings that name none, as in `channel_index`; not of samples (n,).
         max_background_db: maximum level of a steady background without a warning, in dB relative to the sound.

@@ -9,7 +9,7 @@ import soundfile
 
 from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.recording_lists import choose_channel, describe_recording, open_recording_list
-from seqlab.inference.recordings import read_waveforms
+from seqlab.inference.recording_waveforms import read_waveforms
 
 RATE = 8000
 SOUND = (0.4 * np.sin(np.arange(RATE) * 0.3) * np.hanning(RATE)).astype(np.float32)

@@ -21,7 +21,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.cli.main import main
 from seqlab.data.batch import ValueBatch
 from seqlab.diagnosis.non_finite import NonFiniteSearch
-from seqlab.diagnosis.replay import Replay, replay, select_rows
+from seqlab.diagnosis.step_replay import Replay, replay, select_rows
 from seqlab.models.config import SETTINGS
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.objectives import Loss, SquaredErrorConfig, StepContext

@@ -30,8 +30,8 @@ def load(
 
     The class of the result depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
     `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or the class of a plugin's task. The options from `engine` to
-    `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`). `lm`, `lm_weight` and
-    `length_reward` are also for speech recognizers (see `seqlab.tasks.transcription.transcriber.load_transcriber`).
+    `rescore` are for translators (see `seqlab.tasks.translation.load_translator.load_translator`). `lm`, `lm_weight`
+    and `length_reward` are also for speech recognizers (see `seqlab.tasks.transcription.transcriber.load_transcriber`).
 
     Args:
         run: a run folder, or several for an ensemble.

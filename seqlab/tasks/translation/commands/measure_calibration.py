@@ -47,7 +47,7 @@ class CalibrationOptions(SearchConfig, PairOptions):
 def run(options: CalibrationOptions) -> None:
     """Translate the sources, compare with the references, and print the calibration."""
     from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
-    from seqlab.tasks.translation.pairs import decode_pairs
+    from seqlab.tasks.translation.encoded_pairs import decode_pairs
 
     src_lines, tgt_lines, locations = read_pairs(options)
     translator = load_single_process(options)
