@@ -35,10 +35,10 @@ class MeanOfChannels:
             total += values
         mean = total * np.float32(1 / len(channels))
         self.num_frames += len(block)
-        found = [
+        sums = [
             (values.sum(dtype=np.float64), np.square(values, dtype=np.float64).sum()) for values in (mean, *channels)
         ]
-        self._sums.append(np.array(found).T)
+        self._sums.append(np.array(sums).T)
         return mean
 
     def correlation(self) -> float:

@@ -151,10 +151,10 @@ def check_rate(rate: int, name: str) -> None:
 
 def _check_wav(stream: BinaryIO, size: int, order: str, name: str) -> int | None:
     """Check the chunks of a RIFF file; see `check_container`."""
-    found = _find_wav_data(stream, size, order, name)
-    if found is None:
+    span = _find_wav_data(stream, size, order, name)
+    if span is None:
         return None
-    position, length = found
+    position, length = span
     present = size - position
     if length == 0:
         stream.seek(position)
@@ -189,10 +189,10 @@ def _find_wav_data(stream: BinaryIO, size: int, order: str, name: str) -> tuple[
 
 def wav_data_end(stream: BinaryIO, size: int, order: str) -> int | None:
     """Return the position after the samples that a RIFF file declares; None if the declared length is a placeholder."""
-    found = _find_wav_data(stream, size, order, "")
-    if found is None or is_placeholder_size(found[1]):
+    span = _find_wav_data(stream, size, order, "")
+    if span is None or is_placeholder_size(span[1]):
         return None
-    return sum(found)
+    return sum(span)
 
 
 def _check_wav_format(fields: tuple[int, ...], name: str) -> None:
@@ -217,15 +217,15 @@ def is_placeholder_size(size: int) -> bool:
     return size == 0 or any(0 < limit - size <= 4096 for limit in (1 << 31, 1 << 32))
 
 
-def _has_only_chunks(rest: bytes, order: str) -> bool:
+def _has_only_chunks(tail: bytes, order: str) -> bool:
     """Return whether the rest of a RIFF file consists of complete chunks."""
     position = 0
-    while position + 8 <= len(rest):
-        kind, length = struct.unpack_from(f"{order}4sI", rest, position)
+    while position + 8 <= len(tail):
+        kind, length = struct.unpack_from(f"{order}4sI", tail, position)
         if not kind.isascii() or not kind.decode().isprintable():
             return False
         position += 8 + length + length % 2
-    return position in (len(rest), len(rest) + 1)
+    return position in (len(tail), len(tail) + 1)
 
 
 def _check_ogg_pages(stream: BinaryIO, name: str) -> None:

@@ -114,8 +114,8 @@ def _second_ogg_stream(content: bytes) -> int | None:
     return None
 
 
-def _has_samples(rest: bytes) -> bool:
+def _has_samples(tail: bytes) -> bool:
     """Return whether the rest of a file is more than zeros, tags and chunks of metadata."""
-    if not rest.strip(b"\0"):
+    if not tail.strip(b"\0"):
         return False
-    return METADATA.match(rest) is None
+    return METADATA.match(tail) is None

@@ -136,7 +136,7 @@ def usual_background_db(waveforms: Iterable[NDArray[np.int16]], rate: int) -> fl
 
     It is None if fewer recordings have a steady background beside a louder sound.
     """
-    levels = [background_db(each, rate) for each in waveforms]
+    levels = [background_db(waveform, rate) for waveform in waveforms]
     below = sorted(-math.inf if level is None or level >= MAX_BACKGROUND_DB else level for level in levels)
     usual = below[math.ceil(TRAINING_SHARE * len(below)) - 1] if below else -math.inf
     return usual if math.isfinite(usual) else None

@@ -96,7 +96,7 @@ def calibration_of_tokens(
         is_correct += matching_tokens(reference, hypothesis)
     if not is_correct:
         raise ValueError("All hypotheses are empty: there is no token to compare.")
-    return calibration_of([_prob(each) for row in log_probs for each in row], is_correct)
+    return calibration_of([_prob(log_prob) for row in log_probs for log_prob in row], is_correct)
 
 
 def calibration_of_lines(
@@ -108,7 +108,7 @@ def calibration_of_lines(
         ValueError: errors of `calibration_of`.
     """
     is_correct = [list(pair[0]) == list(pair[1]) for pair in zip(hypotheses, references, strict=True)]
-    return calibration_of([_prob(each) for each in log_probs], is_correct)
+    return calibration_of([_prob(log_prob) for log_prob in log_probs], is_correct)
 
 
 def _prob(log_prob: float) -> float:

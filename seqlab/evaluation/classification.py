@@ -80,7 +80,7 @@ class Confusion:
             )
             rows.append(f"{label:<{width}}  {precision:>9.2f}  {recall:>6.2f}  {f1:>6.2f}  {true[i]:>6}")
         confused = [(int(self.counts[i, j]), i, j) for i, j in zip(*np.nonzero(self.counts), strict=True) if i != j]
-        for count, i, j in sorted(confused, key=lambda each: (-each[0], *each[1:]))[:num_confused]:
+        for count, i, j in sorted(confused, key=lambda cell: (-cell[0], *cell[1:]))[:num_confused]:
             rows.append(f"{self.labels[i]} taken for {self.labels[j]}: {count}")
         return rows
 

@@ -94,7 +94,7 @@ class ErrorRate:
         counted = [
             (count_edits(self.split(line), self.split(hypothesis)), line) for line in references if line is not None
         ]
-        return min(counted, key=lambda each: (each[0].total, each[0].rate))
+        return min(counted, key=lambda candidate: (candidate[0].total, candidate[0].rate))
 
     def statistics(self, hypotheses: Sequence[str], references: References, norm: str) -> LineStatistics:
         """Count the edits of each line; `norm` names the normalization of the texts, for the signature."""

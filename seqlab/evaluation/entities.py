@@ -87,10 +87,10 @@ def _entity_f1(name: str, hypotheses: Sequence[str], references: References, sch
     rows = []
     for pairs in label_pairs(hypotheses, references):
         sides = [_parse(label) for label, _ in pairs], [_parse(true) for _, (true,) in pairs]
-        found, true = (
+        entities, true_entities = (
             set(lenient_entities(tags) if scheme == "lenient" else strict_entities(tags, scheme)) for tags in sides
         )
-        rows.append((len(found & true), len(found), len(true)))
+        rows.append((len(entities & true_entities), len(entities), len(true_entities)))
     signature = f"nrefs:1|case:mixed|unit:entity|scheme:{scheme}|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:

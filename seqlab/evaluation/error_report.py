@@ -45,10 +45,10 @@ class ErrorTable:
         score = self.total.score
         counts = {key: title for key, title in COUNTS.items() if key in score.extra}
         rows = [["group", "lines", score.name, *counts.values()]]
-        for each in (*self.groups, self.total):
-            value = f"{each.score.value:.{score.decimals}f}"
+        for group in (*self.groups, self.total):
+            value = f"{group.score.value:.{score.decimals}f}"
             rows.append(
-                [each.group or NO_GROUP, str(each.num_lines), value, *(str(each.score.extra[k]) for k in counts)]
+                [group.group or NO_GROUP, str(group.num_lines), value, *(str(group.score.extra[k]) for k in counts)]
             )
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
         return ["  ".join([_pad(name, widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in rows]
@@ -57,7 +57,7 @@ class ErrorTable:
         """Render for JSON, with values unrounded."""
         total = self.total.as_dict()
         del total["group"]
-        return {"groups": [each.as_dict() for each in self.groups], "total": total}
+        return {"groups": [group.as_dict() for group in self.groups], "total": total}
 
 
 def error_table(
@@ -198,6 +198,8 @@ def _width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0 if unicodedata.category(each) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(each) in "WF")
-        for each in text
+        0
+        if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
     )

@@ -37,8 +37,8 @@ def contains(hypotheses: Sequence[str], references: References) -> LineStatistic
     """
     counts = []
     for hypothesis, *line_refs in zip(hypotheses, *references, strict=True):
-        words, wanted = _words(hypothesis), [found for each in line_refs if (found := _words(each or ""))]
-        counts.append([any(_is_contained(each, words) for each in wanted), bool(wanted)])
+        words, refs = _words(hypothesis), [ref for line_ref in line_refs if (ref := _words(line_ref or ""))]
+        counts.append([any(_is_contained(ref, words) for ref in refs), bool(refs)])
     rows = np.array(counts, dtype=int)
     if not rows[:, 1].any():
         raise ValueError(
@@ -65,13 +65,14 @@ _ASCII_PUNCTUATION = ".,;:!?\"'()[]{}"  # without the signs of words such as C# 
 def _strip(word: str) -> str:
     """Strip punctuation of all scripts from both ends of a word."""
     is_kept = [
-        each not in _ASCII_PUNCTUATION and (each.isascii() or unicodedata.category(each)[0] != "P") for each in word
+        character not in _ASCII_PUNCTUATION and (character.isascii() or unicodedata.category(character)[0] != "P")
+        for character in word
     ]
     if True not in is_kept:
         return ""
     return word[is_kept.index(True) : len(word) - is_kept[::-1].index(True)]
 
 
-def _is_contained(wanted: Sequence[str], words: Sequence[str]) -> bool:
-    starts = range(len(words) - len(wanted) + 1)
-    return any(list(words[start : start + len(wanted)]) == wanted for start in starts)
+def _is_contained(phrase: Sequence[str], words: Sequence[str]) -> bool:
+    starts = range(len(words) - len(phrase) + 1)
+    return any(list(words[start : start + len(phrase)]) == phrase for start in starts)

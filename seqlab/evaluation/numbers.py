@@ -147,7 +147,10 @@ def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
         ValueError: there are several references.
     """
     predicted, true = _label_sets(hypotheses, references, "micro_f1")
-    rows = [[len(found & wanted), len(found), len(wanted)] for found, wanted in zip(predicted, true, strict=True)]
+    rows = [
+        [len(predicted_labels & true_labels), len(predicted_labels), len(true_labels)]
+        for predicted_labels, true_labels in zip(predicted, true, strict=True)
+    ]
 
     def score_of_sum(summed: np.ndarray) -> Score:
         correct, predicted, true = summed.tolist()

@@ -51,8 +51,8 @@ def label_log_loss(hypotheses: Sequence[str], references: References) -> LineSta
     def losses(probs: Mapping[str, float], reference: str, location: str) -> list[float]:
         labels.update(probs if not labels else ())
         if labels != probs.keys():
-            others = ", ".join(sorted(labels ^ probs.keys()))
-            raise ValueError(f"{location} must have the labels of the first line, but they differ in {others}.")
+            unshared = ", ".join(sorted(labels ^ probs.keys()))
+            raise ValueError(f"{location} must have the labels of the first line, but they differ in {unshared}.")
         true = set(reference.split())
         unknown = [_nll(0.0)] * len(true - labels)
         return [_nll(p if label in true else 1 - p) for label, p in probs.items()] + unknown

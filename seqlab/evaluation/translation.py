@@ -78,7 +78,7 @@ def ter(hypotheses: Sequence[str], references: References) -> LineStatistics:
     from sacrebleu.metrics import TER
 
     for number, (hypothesis, *line_refs) in enumerate(zip(hypotheses, *references, strict=True), start=1):
-        longest = max(len(each.split()) for each in line_refs if each is not None)
+        longest = max(len(line_ref.split()) for line_ref in line_refs if line_ref is not None)
         if len(hypothesis.split()) * longest > MAX_TER_PAIRS:
             raise ValueError(
                 f"line {number}: is too long for TER, which needs memory for each pair of words: leave TER out."

@@ -43,7 +43,9 @@ def missing(hypotheses: Sequence[str], references: References) -> LineStatistics
 
     rows = []
     for line, *line_refs in zip(hypotheses, *references, strict=True):
-        by_reference = [count_missing(Counter(line.split()), each) for each in line_refs if each is not None]
+        by_reference = [
+            count_missing(Counter(line.split()), line_ref) for line_ref in line_refs if line_ref is not None
+        ]
         rows.append(min(by_reference, key=lambda counts: (_percent(*counts), counts)))
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
 
@@ -62,8 +64,8 @@ def length_error(hypotheses: Sequence[str], references: References) -> LineStati
     rows = []
     for line, *line_refs in zip(hypotheses, *references, strict=True):
         length = len(line.split())
-        lengths = [len(each.split()) for each in line_refs if each is not None]
-        nearest = min(lengths, key=lambda each: (abs(each - length), each))
+        lengths = [len(line_ref.split()) for line_ref in line_refs if line_ref is not None]
+        nearest = min(lengths, key=lambda candidate: (abs(candidate - length), candidate))
         rows.append((max(0, length - nearest), max(0, nearest - length), nearest))
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
 

@@ -161,10 +161,10 @@ def _sample_lines(lines: Iterable[str], max_lines: int) -> Iterator[str]:
 
     sentencepiece's sampling differs between processes.
     """
-    rest = iter(lines)
-    sample = list(islice(rest, max_lines))
+    remaining = iter(lines)
+    sample = list(islice(remaining, max_lines))
     generator = random.Random(0)
-    for seen, line in enumerate(rest, start=max_lines + 1):
+    for seen, line in enumerate(remaining, start=max_lines + 1):
         position = generator.randrange(seen)
         if position < max_lines:
             sample[position] = line

@@ -75,15 +75,15 @@ class BpeDropout:
             done.append((owners[finished], units[finished]))
             candidates = np.flatnonzero((merges == np.repeat(best, lengths)) & ~finished)
             # One per word: the leftmost of equal merges.
-            chosen = candidates[np.diff(owners[candidates], prepend=-1) != 0]
-            skipped = generator.random(len(chosen)) < strength
-            merges[chosen[skipped]] = _NO_MERGE
-            chosen = chosen[~skipped]
-            units[chosen] = merges[chosen]
+            leftmost = candidates[np.diff(owners[candidates], prepend=-1) != 0]
+            skipped = generator.random(len(leftmost)) < strength
+            merges[leftmost[skipped]] = _NO_MERGE
+            leftmost = leftmost[~skipped]
+            units[leftmost] = merges[leftmost]
             keep = ~finished
-            keep[chosen + 1] = False
+            keep[leftmost + 1] = False
             changed = np.zeros(len(owners), dtype=bool)
-            changed[chosen] = True
+            changed[leftmost] = True
             owners, units, merges, changed = owners[keep], units[keep], merges[keep], changed[keep]
             self._update(owners, units, merges, np.flatnonzero(changed))
         return words.rows(np.concatenate([o for o, _ in done]), np.concatenate([s for _, s in done]))
@@ -108,8 +108,8 @@ class BpeDropout:
         left = left[left + 1 < len(owners)]
         left = left[owners[left] == owners[left + 1]]
         pairs = units[left] * self._base + units[left + 1]
-        found = np.searchsorted(self._pairs, pairs)
-        merges[left] = np.where(self._pairs[found] == pairs, self._merged[found], _NO_MERGE)
+        positions = np.searchsorted(self._pairs, pairs)
+        merges[left] = np.where(self._pairs[positions] == pairs, self._merged[positions], _NO_MERGE)
 
 
 class UnigramSampler:
@@ -147,9 +147,9 @@ class UnigramSampler:
         nodes = (first_nodes + node_counts - 1)[words.occurrences]
         drawn: list[tuple[IdArray, IdArray]] = []
         while len(owners):
-            chosen = np.searchsorted(keys, nodes + generator.random(len(nodes), np.float32), side="right")
-            drawn.append((owners, ids[chosen].astype(np.int64)))
-            nodes = start_nodes[chosen]
+            indices = np.searchsorted(keys, nodes + generator.random(len(nodes), np.float32), side="right")
+            drawn.append((owners, ids[indices].astype(np.int64)))
+            nodes = start_nodes[indices]
             owners, nodes = owners[~is_first[nodes]], nodes[~is_first[nodes]]
         drawn.reverse()  # they were drawn from the end of each word to its start
         return words.rows(np.concatenate([o for o, _ in drawn]), np.concatenate([i for _, i in drawn]))

@@ -183,6 +183,6 @@ def encode_unknown(tokenizer: Tokenizer, lines: Sequence[str], unknown: Sequence
         if not items or tokenizer.unk_id not in row:
             continue
         ids = {item: tokenizer.vocab_size + n for n, item in enumerate(items)}
-        found = iter(tokenizer.unknown_items(line))
-        row[:] = [ids.get(next(found), index) if index == tokenizer.unk_id else index for index in row]
+        unknown_items = iter(tokenizer.unknown_items(line))
+        row[:] = [ids.get(next(unknown_items), index) if index == tokenizer.unk_id else index for index in row]
     return rows

@@ -74,7 +74,7 @@ def _abbreviation(match: re.Match[str]) -> str:
     """Delete the point after a single letter, unless marks show that its word, or the next one, is longer."""
     text, start, end = match.string, match.start(), match.end()
     beside = text[start - 1 : start] + text[end + 1 : end + 2]
-    return match[0] if any(unicodedata.category(each)[0] == "M" for each in beside) else match[1]
+    return match[0] if any(unicodedata.category(character)[0] == "M" for character in beside) else match[1]
 
 
 def _between_unspaced(match: re.Match[str]) -> str:
@@ -83,7 +83,7 @@ def _between_unspaced(match: re.Match[str]) -> str:
     beside = text[start - 1 : start] + text[end : end + 1]
     if len(beside) < 2 or not all(map(is_unspaced, beside)):
         return match[0]
-    return "".join(each for each in match[0] if unicodedata.category(each)[0] not in "PS")
+    return "".join(character for character in match[0] if unicodedata.category(character)[0] not in "PS")
 
 
 def _without_symbols(text: str, symbol: str) -> str:

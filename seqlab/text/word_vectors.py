@@ -142,11 +142,11 @@ def read_word_vectors(
         dim = _read_vectors(stream, str(path), collected)
     rows = collected.rows
     row_of = {token: rows.get(exact, rows.get(lower, -1)) for token, (exact, lower) in spellings.items()}
-    found = {token: row for token, row in row_of.items() if row >= 0}
-    num_lower_cased = sum(spellings[token][0] not in rows for token in found)
-    vectors: Vectors = np.frombuffer(collected.values, np.float32).reshape(-1, dim)[list(found.values())]
-    coverage = _measure_coverage(candidates, found, num_lower_cased, wanted)
-    return WordVectors(tuple(found), vectors, coverage, collected.num_undecodable)
+    token_rows = {token: row for token, row in row_of.items() if row >= 0}
+    num_lower_cased = sum(spellings[token][0] not in rows for token in token_rows)
+    vectors: Vectors = np.frombuffer(collected.values, np.float32).reshape(-1, dim)[list(token_rows.values())]
+    coverage = _measure_coverage(candidates, token_rows, num_lower_cased, wanted)
+    return WordVectors(tuple(token_rows), vectors, coverage, collected.num_undecodable)
 
 
 def read_vector_dim(path: str | Path) -> int:
@@ -163,15 +163,15 @@ def _spellings(name: str) -> tuple[bytes, bytes]:
 
 
 def _measure_coverage(
-    tokens: list[str], found: Collection[str], num_lower_cased: int, counts: Collection[str]
+    tokens: list[str], known: Collection[str], num_lower_cased: int, counts: Collection[str]
 ) -> VectorCoverage:
-    missing = [token for token in tokens if token not in found]
+    missing = [token for token in tokens if token not in known]
     running_share = None
     if isinstance(counts, Mapping):
         missing.sort(key=lambda token: -counts[token])
         total = sum(counts[token] for token in tokens)
-        running_share = sum(counts[token] for token in found) / total if total else None
-    return VectorCoverage(len(found), len(tokens), num_lower_cased, running_share, tuple(missing))
+        running_share = sum(counts[token] for token in known) / total if total else None
+    return VectorCoverage(len(known), len(tokens), num_lower_cased, running_share, tuple(missing))
 
 
 @contextmanager
@@ -330,7 +330,7 @@ def _read_binary_format(
         )
 
 
-def _excerpt(found: bytes) -> str:
+def _excerpt(raw: bytes) -> str:
     """Return bytes of a file as text for messages, shortened to 60 bytes."""
-    text = found[:60].decode("utf-8", "replace")
-    return repr(text if len(found) <= 60 else text + "...")
+    text = raw[:60].decode("utf-8", "replace")
+    return repr(text if len(raw) <= 60 else text + "...")
