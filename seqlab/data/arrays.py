@@ -55,8 +55,8 @@ def is_array_path(path: Path) -> bool:
 
 def source_to_hash(path: str) -> Column:
     """Return a column that hashes a table, an .npz file or a folder of images."""
-    found = Path(path).expanduser()
-    return ImageFolder(found) if found.is_dir() else FileColumn(found)
+    expanded = Path(path).expanduser()
+    return ImageFolder(expanded) if expanded.is_dir() else FileColumn(expanded)
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ class ImageFolder(FileColumn):
     """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
-        found = list_files(self.path, IMAGES)
-        return [file for file, depth in zip(found.files, found.depths, strict=True) if depth == 2]
+        listed = list_files(self.path, IMAGES)
+        return [file for file, depth in zip(listed.files, listed.depths, strict=True) if depth == 2]
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""
         stats = [file.stat() for file in self._files()]
-        mtime = max((each.st_mtime_ns for each in stats), default=0)
-        ctime = max((each.st_ctime_ns for each in stats), default=0)
-        return sum(each.st_size for each in stats) + len(stats), mtime, ctime
+        mtime = max((stat.st_mtime_ns for stat in stats), default=0)
+        ctime = max((stat.st_ctime_ns for stat in stats), default=0)
+        return sum(stat.st_size for stat in stats) + len(stats), mtime, ctime
 
     def sha256(self) -> str:
         """Hash the names and contents of all images."""
@@ -133,10 +133,10 @@ def read_arrays(
         _reject_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
-        found = _target_columns(arrays[name], name, path, notes)
+        new_columns = _target_columns(arrays[name], name, path, notes)
         if (num_rows := len(arrays[name])) != len(values):
             raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {num_rows:,}.")
-        columns |= found
+        columns |= new_columns
     return Arrays(values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)], axis, notes)
 
 
@@ -149,7 +149,7 @@ def _target_columns(target: NDArray[Any], name: str, path: Path, notes: ReadingN
     if target.dtype.kind == "S":
         notes.add("targets of bytes were read as text", str(path), count=len(target), since=READ_AS_MEANT)
         target = np.char.decode(target, "utf-8")
-    return {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
+    return {name: target} if target.ndim == 1 else {f"{name}.{i}": column for i, column in enumerate(target.T)}
 
 
 def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -157,7 +157,7 @@ def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     require_file(path)
     try:
         with np.load(path) as file:
-            found = {name: file[name] for name in names if name in file.files}
+            arrays = {name: file[name] for name in names if name in file.files}
             known = ", ".join(file.files)
     except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         advice = (
@@ -165,9 +165,9 @@ def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         )
         raise ValueError(f"{path}: cannot be read as numpy arrays ({error}).{advice}") from None
     for name in names:
-        if name not in found:
+        if name not in arrays:
             raise ValueError(f"{path}: has no array {name!r}, only {known}.")
-    return found
+    return arrays
 
 
 def _reject_non_finite(values: NDArray[Any], location: str, reject: Reject = raise_error) -> RowIndices:
@@ -229,15 +229,15 @@ def read_image_folders(folders: Sequence[Path], reader: ImageReader, channels: i
     """
     files: list[Path] = []
     for folder in folders:
-        found = labelled_files(folder, IMAGES)
-        if not found.files:
-            others = count_suffixes(found.foreign)
+        listed = labelled_files(folder, IMAGES)
+        if not listed.files:
+            other_types = count_suffixes(listed.foreign)
             raise ValueError(
                 f"{folder}: has no images ({', '.join(sorted(IMAGES.suffixes))}) in subfolders, one for each class, "
-                f"such as {folder / 'cats' / 'first.png'}{f', only {others}' if others else ''}."
+                f"such as {folder / 'cats' / 'first.png'}{f', only {other_types}' if other_types else ''}."
             )
-        files += found.files
-        reader.notes.update(found.notes)
+        files += listed.files
+        reader.notes.update(listed.notes)
     images, classes = read_images(files, reader, channels), [path.parent.name for path in files]
     note_copies(images, classes, files, reader.notes)
     return Arrays(images, {CLASS_COLUMN: np.array(classes)}, list(map(str, files)), "first", reader.notes)
@@ -257,22 +257,22 @@ def read_array_files(
     Raises:
         ValueError: the files differ in kind or shape.
     """
-    found = [Path(path).expanduser() for path in paths]
-    if len({path.is_dir() for path in found}) > 1:
+    expanded = [Path(path).expanduser() for path in paths]
+    if len({path.is_dir() for path in expanded}) > 1:
         raise ValueError(f"{' and '.join(paths)} are folders of images and files of arrays: name files of one kind.")
-    if found[0].is_dir():
+    if expanded[0].is_dir():
         is_image = codec is not None and len(codec.shape) == 3
-        return read_image_folders(found, ImageReader(ground), codec.shape[0] if codec and is_image else None)
-    parts = [read_arrays(path, inputs, targets, layout, channels, codec) for path in found]
-    if len({each.inputs.shape[1:] for each in parts}) > 1:
-        shapes = [each.inputs.shape for each in parts]
+        return read_image_folders(expanded, ImageReader(ground), codec.shape[0] if codec and is_image else None)
+    parts = [read_arrays(path, inputs, targets, layout, channels, codec) for path in expanded]
+    if len({part.inputs.shape[1:] for part in parts}) > 1:
+        shapes = [part.inputs.shape for part in parts]
         raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {shapes}.")
     notes = ReadingNotes()
-    for each in parts:
-        notes.update(each.notes)
-    columns = {name: np.concatenate([each.targets[name] for each in parts]) for name in parts[0].targets}
-    locations = [location for each in parts for location in each.locations]
-    return Arrays(np.concatenate([each.inputs for each in parts]), columns, locations, parts[0].channels, notes)
+    for part in parts:
+        notes.update(part.notes)
+    columns = {name: np.concatenate([part.targets[name] for part in parts]) for name in parts[0].targets}
+    locations = [location for part in parts for location in part.locations]
+    return Arrays(np.concatenate([part.inputs for part in parts]), columns, locations, parts[0].channels, notes)
 
 
 def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:

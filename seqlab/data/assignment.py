@@ -82,20 +82,20 @@ def assign_rows(config: TokensConfig, train: list[Survey], valid: list[Survey]) 
     assignments = []
     if valid:
         assignments = [
-            RowAssignment("train", each, np.full(len(each), RowStatus.TRAIN, np.uint8), (RowStatus.TRAIN,))
-            for each in train
+            RowAssignment("train", survey, np.full(len(survey), RowStatus.TRAIN, np.uint8), (RowStatus.TRAIN,))
+            for survey in train
         ]
     else:
         split = config.hold_out(train)
-        for each, is_held_out, is_valid in zip(
+        for survey, is_held_out, is_valid in zip(
             train, split.held_out_rows(train), split.validation_rows(train), strict=True
         ):
             statuses = np.where(is_held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN).astype(np.uint8)
             statuses[is_valid] = RowStatus.VALID
-            assignments.append(RowAssignment("train", each, statuses, (RowStatus.TRAIN, RowStatus.VALID)))
+            assignments.append(RowAssignment("train", survey, statuses, (RowStatus.TRAIN, RowStatus.VALID)))
     assignments += [
-        RowAssignment("valid", each, np.full(len(each), RowStatus.VALID, np.uint8), (RowStatus.VALID,))
-        for each in valid
+        RowAssignment("valid", survey, np.full(len(survey), RowStatus.VALID, np.uint8), (RowStatus.VALID,))
+        for survey in valid
     ]
     for assignment in assignments:
         if not config.is_continuous:

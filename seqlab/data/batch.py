@@ -319,14 +319,14 @@ def collate_values(
         lengths = torch.from_numpy(counts)
     values, count = None, 0
     if targets is not None:
-        found = np.asarray(targets)
-        are_labels = found.dtype.kind in "iu"
-        if len(found) != len(src_rows) or found.ndim != (1 if are_labels else 2):
+        array = np.asarray(targets)
+        are_labels = array.dtype.kind in "iu"
+        if len(array) != len(src_rows) or array.ndim != (1 if are_labels else 2):
             raise ValueError(
                 f"A batch of {len(src_rows)} needs as many labels (B,), or numbers (B, O), but `targets` has the shape "
-                f"{found.shape}."
+                f"{array.shape}."
             )
-        values = torch.from_numpy(found.astype(np.int64 if are_labels else np.float32))
+        values = torch.from_numpy(array.astype(np.int64 if are_labels else np.float32))
         count = count_targets(values)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return ValueBatch(src, lengths, values, row_indices, count)

@@ -59,10 +59,10 @@ def read_report(folder: Path, key: str) -> Any:
     """Read the data report of a cache; raises ValueError if it is missing, or if the key differs."""
     try:
         description = read_checksummed_json(folder / DESCRIPTION_FILE)
-        found, report = description["key"], description["report"]
+        stored_key, report = description["key"], description["report"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} is not a usable cache: {error}") from error
-    if found != key:
+    if stored_key != key:
         raise ValueError(f"{folder} was made from other text, tokenizers or options")
     return report
 

@@ -98,10 +98,10 @@ class RawColumn:
         Raises:
             ValueError: numbers whose texts are not kept have points, which the format reads as thousands separators.
         """
-        found = np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
-        if number_format is None or not len(found):
-            return found
-        if self._values is not None and self._values[:2] == (len(found), number_format):
+        numbers = np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
+        if number_format is None or not len(numbers):
+            return numbers
+        if self._values is not None and self._values[:2] == (len(numbers), number_format):
             return self._values[2]
         parsed = self._parse_names(number_format)
         codes = np.frombuffer(self.codes, np.int32)
@@ -111,9 +111,9 @@ class RawColumn:
                 f"The column {self.name!r} has more than {MAX_DISTINCT_NUMBERS:,} different numbers with points as "
                 "thousands separators: write them without separators."
             )
-        values = np.where(has_code, parsed[codes], found)
+        values = np.where(has_code, parsed[codes], numbers)
         values.setflags(write=False)
-        self._values = len(found), number_format, values
+        self._values = len(numbers), number_format, values
         return values
 
     def _parse_names(self, number_format: NumberFormat) -> NDArray[np.float64]:

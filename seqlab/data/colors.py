@@ -61,9 +61,9 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8
     is_gray = image.mode in ("1", "L")
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        found = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert found is not None
-        return np.asarray(found), LAB_NOTE
+        rgb = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert rgb is not None
+        return np.asarray(rgb), LAB_NOTE
     plain = image if image.mode in ("L", "RGB") else image.convert("L" if is_gray else "RGB")
     if not profile:
         return np.asarray(plain), CMYK_NOTE if image.mode == "CMYK" else ""

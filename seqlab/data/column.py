@@ -144,8 +144,8 @@ def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterato
     for index, row in enumerate(rows):
         if None in row:
             counts = [index + (line is not None) for line in row]
-            for others in rows:
-                counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
+            for lines in rows:
+                counts = [count + (line is not None) for count, line in zip(counts, lines, strict=True)]
             refuse_unequal_lengths(names, counts)
         yield row
 
@@ -172,8 +172,8 @@ def value_at(record: Any, column: str, location: str) -> Any:
     value = record
     for key in column.split("."):
         if not isinstance(value, Mapping) or key not in value:
-            found = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            raise ValueError(f"{location}: has no {column!r}: instead of {key!r} there is {found}.")
+            actual = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+            raise ValueError(f"{location}: has no {column!r}: instead of {key!r} there is {actual}.")
         value = value[key]
     raise AssertionError("the path has a value")
 
@@ -214,7 +214,7 @@ def _scalar_as_text(value: object, name: str, location: str) -> str:
             raise ValueError(f"{location}: {name!r} must be text, but is {value}: write null for a missing text.")
         return json.dumps(value)
     if value is None or isinstance(value, Mapping | bytes | list | tuple):
-        advice = next((each for kinds, each in ADVICE if isinstance(value, kinds)), "leave it out")
+        advice = next((hint for kinds, hint in ADVICE if isinstance(value, kinds)), "leave it out")
         raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}: {advice}.")
     text = str(value)
     try:

@@ -223,7 +223,7 @@ def _read_formatted(cells: Mapping[str, int], number_format: NumberFormat) -> Co
     """Read a column in which each cell is a number of one format other than that of programs."""
     parts = {cell: split for cell in cells if (split := split_number(cell)) is not None}
     has_letters = number_format.suffix[:1].isalpha()
-    if has_letters and len(cells) <= FEW_VALUES and all(each.is_glued_integer for each in parts.values()):
+    if has_letters and len(cells) <= FEW_VALUES and all(part.is_glued_integer for part in parts.values()):
         return ColumnReading(is_numeric=False)
     first = next(cell for cell in cells if not is_plain(cell))
     note = CellNote(f"are read as numbers {number_format}", first, sum(cells.values()))
@@ -235,10 +235,10 @@ def _ambiguous_comma(parts: Mapping[str, NumberParts]) -> Problem | None:
 
     A number below 1,000 without a comma shows that the comma separates thousands.
     """
-    with_comma = [cell for cell, each in parts.items() if "," in each.body]
+    with_comma = [cell for cell, part in parts.items() if "," in part.body]
     if not with_comma or not all(re.fullmatch(r"[1-9]\d{0,2},\d{3}", parts[cell].body) for cell in with_comma):
         return None
-    whole = [each.body for cell, each in parts.items() if "," not in each.body]
+    whole = [part.body for cell, part in parts.items() if "," not in part.body]
     if whole and all(re.fullmatch(r"\d{1,3}", body) for body in whole):
         return None
     text = f"{_may_be_thousands(with_comma[0], 'comma')}: write thousands without separators, and decimals with a point"
@@ -247,7 +247,7 @@ def _ambiguous_comma(parts: Mapping[str, NumberParts]) -> Problem | None:
 
 def _ambiguous_space(parts: Mapping[str, NumberParts]) -> Problem | None:
     """Find `100 200` in a column in which each cell has groups of three digits: it may be a list of numbers."""
-    if not all(re.fullmatch(r"\d{3}( \d{3})+", each.body) for each in parts.values()):
+    if not all(re.fullmatch(r"\d{3}( \d{3})+", part.body) for part in parts.values()):
         return None
     cell = next(iter(parts))
     text = f"is {cell!r}, which may be one number or several, as may all cells of the column: write it without spaces"

@@ -222,8 +222,8 @@ class JoinedColumns(FileColumn):
         """Return the line numbers of the rows, and the notes on all columns."""
         scans = [part.scan() for part in self._parts]
         notes = ReadingNotes()
-        for each in scans:
-            notes.update(each.notes)
+        for scan in scans:
+            notes.update(scan.notes)
         return RowScan(scans[0].lines, notes)
 
     def cells(self) -> Iterator[str]:

@@ -93,19 +93,19 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
         ValueError: a line is neither a comment nor a row with as many columns as the first row; the message has the
             file and the line.
     """
-    found: list[str] = []
+    block: list[str] = []
     width, number, columns = None, 0, COLUMNS
     for number, line in enumerate(lines, start=1):
         if number == 1:
             columns = _named_columns(line, name)
         if line.strip():
             width = _checked_width(line, width, f"{name}, line {number}")
-            found.append(line)
+            block.append(line)
         else:
-            yield Sentence(name, number - len(found), found, columns)
-            found = []
-    if found:
-        yield Sentence(name, number - len(found) + 1, found, columns)
+            yield Sentence(name, number - len(block), block, columns)
+            block = []
+    if block:
+        yield Sentence(name, number - len(block) + 1, block, columns)
 
 
 def _named_columns(line: str, name: str) -> tuple[str, ...]:

@@ -99,8 +99,8 @@ class Corpus:
             if len(set(map(len, lines))) > 1:
                 RowBlock(lines).lines()  # raise decoding errors first: they may be the cause of the different counts
                 counts = [start + len(column) for column in lines]
-                for rest in parts:
-                    counts = [count + len(column) for count, column in zip(counts, rest, strict=True)]
+                for part in parts:
+                    counts = [count + len(column) for count, column in zip(counts, part, strict=True)]
                 refuse_unequal_lengths(self.specs, counts)
             yield RowBlock(lines)
             start += len(lines[0])

@@ -152,24 +152,24 @@ def _corpus_lines(corpus: CorpusReport) -> list[str]:
 
 
 def _overlap_line(overlap: Overlap) -> str:
-    found = f"{overlap.rows_in_train:,}"
+    shared = f"{overlap.rows_in_train:,}"
     if len(overlap.columns) > 1:
         src, tgt = overlap.in_train
-        found = f"{src:,} sources, {tgt:,} targets, {found} pairs"
+        shared = f"{src:,} sources, {tgt:,} targets, {shared} pairs"
     rows = f"{overlap.rows:,} {row_unit(len(overlap.columns))}"
-    return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training contains {found}"
+    return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training contains {shared}"
 
 
 def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overlap:
     """Count the lines of a held-out set that occur in training; `train` must not have rows with an empty side."""
     filled = held_out.select(~held_out.empty)
     in_train = [
-        int(occur_in(hashes, [each.hashes[column] for each in train]).sum())
+        int(occur_in(hashes, [survey.hashes[column] for survey in train]).sum())
         for column, hashes in enumerate(filled.hashes)
     ]
     rows_in_train = in_train[0]
     if len(in_train) > 1:
-        rows_in_train = int(occur_in(filled.row_hashes, [each.row_hashes for each in train]).sum())
+        rows_in_train = int(occur_in(filled.row_hashes, [survey.row_hashes for survey in train]).sum())
     return Overlap(split, held_out.corpus.specs, len(filled), tuple(in_train), rows_in_train)
 
 

@@ -322,10 +322,10 @@ class DelimitedRows:
             and 0 < following.count("\t") + 1 < self.width
         )
         joined = self._joined_cells(first) if may_continue or not fits else None
-        found = [_unquoted(cell) for cell in cells] if joined is None else joined
+        values = [_unquoted(cell) for cell in cells] if joined is None else joined
         if joined is None:
-            self._note_quotation_marks(cells, found)
-        return found
+            self._note_quotation_marks(cells, values)
+        return values
 
     def _note_quotation_marks(self, literal: list[str], cells: list[str]) -> None:
         """Note the cells of a row that version 1 read with other quotation marks; `literal` have all."""

@@ -63,7 +63,7 @@ class EncodedCorpus:
         names = _file_names(num_columns, with_text)
         rows = [RaggedArray.open(folder / name, check=check) for name in names]
         lines = open_array(folder / "lines", check=check).reshape(-1, num_columns)
-        if {len(each) for each in rows} != {len(lines)} or sum(map(len, spans)) != len(lines):
+        if {len(column) for column in rows} != {len(lines)} or sum(map(len, spans)) != len(lines):
             raise ValueError(f"{folder}: the files do not hold the same number of rows.")
         return cls(rows[:num_columns], rows[num_columns:], lines, spans)
 
@@ -154,8 +154,8 @@ class CorpusWriter:
 
     def extend(self, rows: EncodedRows) -> None:
         """Append rows, with their text if the writer keeps text."""
-        for writer, each in zip(self._rows, [*rows.columns, *rows.texts], strict=True):
-            writer.extend(each)
+        for writer, column in zip(self._rows, [*rows.columns, *rows.texts], strict=True):
+            writer.extend(column)
         self._lines.append(rows.lines.reshape(-1))
         self._spans[-1] = replace(self._spans[-1], stop=len(self))
 

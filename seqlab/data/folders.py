@@ -67,17 +67,17 @@ def is_hidden(name: str) -> bool:
 
 def list_files(folder: Path, kind: FileKind) -> FolderFiles:
     """List the data files of a folder and of all its subfolders."""
-    found = FolderFiles()
-    for path, depth in _visit(folder, kind, found.notes, (os.path.realpath(folder),)):
+    listed = FolderFiles()
+    for path, depth in _visit(folder, kind, listed.notes, (os.path.realpath(folder),)):
         if path.suffix.lower() in kind.suffixes:
-            found.files.append(path)
-            found.depths.append(depth)
+            listed.files.append(path)
+            listed.depths.append(depth)
         else:
-            found.foreign.append(path)
-    if found.foreign:
-        text = f"files are not {kind.noun} and were left out ({count_suffixes(found.foreign)})"
-        found.notes.add(text, str(found.foreign[0]), count=len(found.foreign))
-    return found
+            listed.foreign.append(path)
+    if listed.foreign:
+        text = f"files are not {kind.noun} and were left out ({count_suffixes(listed.foreign)})"
+        listed.notes.add(text, str(listed.foreign[0]), count=len(listed.foreign))
+    return listed
 
 
 def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
@@ -87,11 +87,11 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
         ValueError: there are no such files; a file is not directly in a subfolder; a subfolder has no files, or all
             subfolders have the names of splits.
     """
-    found = list_files(folder, kind)
-    labels = {path.parent.name for path in found.files}
-    for path, depth in zip(found.files, found.depths, strict=True):
+    listed = list_files(folder, kind)
+    labels = {path.parent.name for path in listed.files}
+    for path, depth in zip(listed.files, listed.depths, strict=True):
         if depth != 2:
-            link = next((each for each in path.parents if each.is_symlink() and folder in each.parents), None)
+            link = next((parent for parent in path.parents if parent.is_symlink() and folder in parent.parents), None)
             reason = f" ({link} is a link to a folder)" if link is not None else ""
             raise ValueError(f"{path}: is not in a subfolder of {folder} for its {kind.label}{reason}: {kind.advice}.")
     if labels and all(label.lower() in SPLIT_NAMES for label in labels):
@@ -100,13 +100,13 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
             f"{named}: the name of a split is not a {kind.label}: name the folder of each split by `data.train` or "
             f"`data.valid`; it needs one subfolder for each {kind.label}."
         )
-    newly_read = [path for path in found.files if path.suffix.lower() not in (kind.first_suffixes or kind.suffixes)]
+    newly_read = [path for path in listed.files if path.suffix.lower() not in (kind.first_suffixes or kind.suffixes)]
     if newly_read:
         text = f"{kind.noun} have suffixes that earlier versions left out ({count_suffixes(newly_read)})"
-        found.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READ_AS_MEANT)
-    if found.files:
-        _refuse_empty_subfolders(folder, kind, labels, found.foreign)
-    return found
+        listed.notes.add(text, str(newly_read[0]), count=len(newly_read), since=READ_AS_MEANT)
+    if listed.files:
+        _refuse_empty_subfolders(folder, kind, labels, listed.foreign)
+    return listed
 
 
 def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
@@ -115,26 +115,26 @@ def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     Raises:
         ValueError: there are no such files, or some are in the folder and others in its subfolders.
     """
-    found = list_files(folder, kind)
-    if not found.files:
+    listed = list_files(folder, kind)
+    if not listed.files:
         raise ValueError(f"{folder}: has no {kind.noun} ({', '.join(sorted(kind.suffixes))}).")
-    for path, depth in zip(found.files, found.depths, strict=True):
-        if depth > 2 or depth != found.depths[0]:
-            others = f"{found.files[0]}, {path}"
-            raise ValueError(f"{folder}: has {kind.noun} at different depths ({others}): name one folder.")
-    return found
+    for path, depth in zip(listed.files, listed.depths, strict=True):
+        if depth > 2 or depth != listed.depths[0]:
+            examples = f"{listed.files[0]}, {path}"
+            raise ValueError(f"{folder}: has {kind.noun} at different depths ({examples}): name one folder.")
+    return listed
 
 
 def _refuse_empty_subfolders(folder: Path, kind: FileKind, labels: set[str], foreign: list[Path]) -> None:
     """Raise ValueError if a subfolder of labels contains no data files."""
-    for each in sorted(folder.iterdir()):
-        is_label = each.is_dir() and not is_hidden(each.name) and not _contains(os.path.realpath(each), folder)
-        if is_label and each.name not in labels:
+    for entry in sorted(folder.iterdir()):
+        is_label = entry.is_dir() and not is_hidden(entry.name) and not _contains(os.path.realpath(entry), folder)
+        if is_label and entry.name not in labels:
             suffixes = ", ".join(sorted(kind.suffixes))
-            others = count_suffixes([path for path in foreign if each in path.parents])
+            other_types = count_suffixes([path for path in foreign if entry in path.parents])
             raise ValueError(
-                f"{each}: has no {kind.noun} ({suffixes}){f', only {others}' if others else ''}, so its {kind.label} "
-                "has no examples."
+                f"{entry}: has no {kind.noun} ({suffixes}){f', only {other_types}' if other_types else ''}, so its "
+                f"{kind.label} has no examples."
             )
 
 
@@ -181,7 +181,7 @@ def _hidden_data(path: Path, suffixes: frozenset[str], depth: int) -> list[Path]
     if path.is_dir() != (depth == 1) or depth > 2:
         return []
     try:
-        return [each for each in sorted(path.iterdir() if depth == 1 else [path]) if each.suffix.lower() in suffixes]
+        return [file for file in sorted(path.iterdir() if depth == 1 else [path]) if file.suffix.lower() in suffixes]
     except OSError:  # such as the folder of another user
         return []
 
@@ -189,6 +189,6 @@ def _hidden_data(path: Path, suffixes: frozenset[str], depth: int) -> list[Path]
 def count_suffixes(files: list[Path]) -> str:
     """Count files by suffix, such as `3 .txt, 1 without a suffix`."""
     counts = Counter(path.suffix.lower() or "without a suffix" for path in files).most_common()
-    others = sum(count for _, count in counts[MAX_NAMED:])
+    num_others = sum(count for _, count in counts[MAX_NAMED:])
     named = [f"{count:,} {suffix}" for suffix, count in counts[:MAX_NAMED]]
-    return ", ".join([*named, f"{others:,} others"] if others else named)
+    return ", ".join([*named, f"{num_others:,} others"] if num_others else named)

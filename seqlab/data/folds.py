@@ -64,9 +64,9 @@ def hold_out(
         return np.isin(group_of_row, order[: min(nearest, len(sizes) - 1)])
     number = max(0, min(max(1, round(fraction * count)), count - 1))
     cumulative = np.arange(count + 1) * number // max(count, 1)  # evenly spaced over the order
-    chosen = np.empty(count, np.bool_)
-    chosen[_shuffle_rows(count, rng, classes)] = np.diff(cumulative) > 0
-    return chosen
+    is_held_out = np.empty(count, np.bool_)
+    is_held_out[_shuffle_rows(count, rng, classes)] = np.diff(cumulative) > 0
+    return is_held_out
 
 
 def repeated_rows(arrays: Sequence[NDArray[Any]], is_held_out: NDArray[np.bool_]) -> NDArray[np.int64]:

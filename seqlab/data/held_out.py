@@ -51,9 +51,9 @@ class HeldOutSources:
         Raises:
             ValueError: there are fewer than two distinct sources.
         """
-        sources = sort_unique(np.concatenate([each.hashes[0][~each.empty] for each in surveys]))
+        sources = sort_unique(np.concatenate([survey.hashes[0][~survey.empty] for survey in surveys]))
         if len(sources) < 2:
-            names = ", ".join(str(each.corpus.columns[0]) for each in surveys)
+            names = ", ".join(str(survey.corpus.columns[0]) for survey in surveys)
             raise ValueError(
                 f"{names}: to hold out a validation set, at least 2 different lines are needed, but there "
                 f"{'is' if len(sources) == 1 else 'are'} {len(sources)}: set {advice}, or add text."
@@ -67,7 +67,7 @@ class HeldOutSources:
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return a mask of the rows with a source hash in the range, for each corpus."""
-        return [self.contains(each.hashes[0]) for each in surveys]
+        return [self.contains(survey.hashes[0]) for survey in surveys]
 
     def contains(self, sources: LineHashes) -> RowMask:
         """Return a mask of the source hashes in the range."""
@@ -75,13 +75,13 @@ class HeldOutSources:
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return a mask of the first row without an empty side of each held-out source, for each corpus."""
-        sources = np.concatenate([each.hashes[0] for each in surveys])
-        empty = np.concatenate([each.empty for each in surveys])
+        sources = np.concatenate([survey.hashes[0] for survey in surveys])
+        empty = np.concatenate([survey.empty for survey in surveys])
         candidates = np.flatnonzero(np.concatenate(self.held_out_rows(surveys)) & ~empty)
         _, first = np.unique(sources[candidates], return_index=True)
-        chosen = np.zeros(len(sources), np.bool_)
-        chosen[candidates[first]] = True
-        return split_by_corpus(chosen, surveys)
+        is_held_out = np.zeros(len(sources), np.bool_)
+        is_held_out[candidates[first]] = True
+        return split_by_corpus(is_held_out, surveys)
 
 
 @dataclass(frozen=True)

@@ -68,20 +68,20 @@ def _by_id(path: Path) -> dict[str, tuple[str, str]]:
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         if not line.strip():
             continue
-        name, *rest = line.split(maxsplit=1)
+        name, *value = line.split(maxsplit=1)
         if name in lines:
             raise ValueError(
                 f"{path}, line {number}: the id {name!r} is also in line {lines[name][0].rpartition(' ')[2]}: "
                 "give each line an id of its own."
             )
-        lines[name] = f"{path}, line {number}", "".join(rest).strip()
+        lines[name] = f"{path}, line {number}", "".join(value).strip()
     return lines
 
 
 def _segments(path: Path) -> Iterator[tuple[str, tuple[str, str, float, float | None, str]]]:
     """Yield the id, location, recording, start, end and channel of each segment; channels are numbers from 0."""
-    for name, (location, rest) in _by_id(path).items():
-        parts = rest.split()
+    for name, (location, fields) in _by_id(path).items():
+        parts = fields.split()
         if len(parts) not in (3, 4) or not all(part.isdecimal() for part in parts[3:]):
             text = "`segment recording start end`, possibly with the number of a channel from 0"
             raise ValueError(f"{location}: must have the form {text}.")

@@ -115,9 +115,9 @@ def joined_labels(names: Iterable[str]) -> tuple[str, str] | None:
     """
     for separator in LABEL_SEPARATORS:
         parts = {name: [part.strip() for part in name.split(separator)] for name in names}
-        counts = Counter(part for each in parts.values() for part in set(each))
-        for name, each in parts.items():
-            if len(each) > 1 and all(part and counts[part] > 1 for part in each):
+        counts = Counter(part for own_parts in parts.values() for part in set(own_parts))
+        for name, own_parts in parts.items():
+            if len(own_parts) > 1 and all(part and counts[part] > 1 for part in own_parts):
                 return name, separator
     return None
 

@@ -94,9 +94,9 @@ class Manifest(FileColumn):
         files = self._files()
         stamps = [stamp_of(path) for path in files if path.is_file()]
         if self._has_labelled_folders:  # the times of a folder change when a file is added or renamed
-            found = [path.stat() for path in dict.fromkeys((self.path, *(path.parent for path in files)))]
-            stamps += [(0, stat.st_mtime_ns, stat.st_ctime_ns) for stat in found]
-        return sum(each[0] for each in stamps), max(each[1] for each in stamps), max(each[2] for each in stamps)
+            stats = [path.stat() for path in dict.fromkeys((self.path, *(path.parent for path in files)))]
+            stamps += [(0, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+        return sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps), max(stamp[2] for stamp in stamps)
 
     def sha256(self) -> str:
         """Return the SHA-256 of all files in order; for a folder with labels, it depends on the labels too."""
@@ -112,8 +112,10 @@ class Manifest(FileColumn):
 
     def _files(self) -> list[Path]:
         """List the files of the manifest and the existing recordings; missing recordings are reported later."""
-        found = dict.fromkeys(Path(each.audio) for each in self.entries() if each.content is None and each.audio)
-        return [*_list_files(self.path), *(path for path in found if path.is_file())]
+        recordings = dict.fromkeys(
+            Path(entry.audio) for entry in self.entries() if entry.content is None and entry.audio
+        )
+        return [*_list_files(self.path), *(path for path in recordings if path.is_file())]
 
     @property
     def is_manifest(self) -> bool:
@@ -176,19 +178,19 @@ class Manifest(FileColumn):
             raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
         if content is None and name and not URL.match(name):
             name = str(self.path.parent / Path(str(name)).expanduser())
-        others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
-        columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
+        other_fields = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
+        columns = {key: "" if value is None else _as_text(value) for key, value in other_fields.items()}
         _refuse_surrogates([name or "", *columns.values()], location)
         if content is not None:
             name = name or location
         notes = dict(notes or {})
         text = self._text(record, location, notes)
-        start, end = parse_segment(others.get("start"), others.get("end"), location)
+        start, end = parse_segment(other_fields.get("start"), other_fields.get("end"), location)
         channel = ""
         if self.reading > FIRST_READING_VERSION:
             without_offset, channel = (start, end), columns.get("channel", "")
             if content is None:  # recordings in a dataset are already cut
-                start, end = segment_of_record(others, location)
+                start, end = segment_of_record(other_fields, location)
             if (start, end) != without_offset:
                 notes["rows have a segment in the columns `offset` and `duration`"] = READ_AS_MEANT
             if channel:
@@ -234,9 +236,9 @@ class HubManifest(Manifest):
     def sha256(self) -> str:
         """Return the SHA-256 of all texts and recordings."""
         digest = hashlib.sha256()
-        for each in self.entries():
-            content = _bytes_of(each.audio) if each.content is None else each.content
-            digest.update(hashlib.sha256(content).digest() + json.dumps([each.text, each.columns]).encode())
+        for entry in self.entries():
+            content = _bytes_of(entry.audio) if entry.content is None else entry.content
+            digest.update(hashlib.sha256(content).digest() + json.dumps([entry.text, entry.columns]).encode())
         return digest.hexdigest()
 
     def entries(self) -> Iterator[ManifestEntry]:
@@ -361,19 +363,28 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> _Records:
 
 def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
     """Read a Kaldi-style folder."""
-    for each in read_kaldi_folder(folder):
-        columns = {"id": each.id, "speaker": each.speaker}
-        yield ManifestEntry(each.audio, each.text, each.location, None, each.start, each.end, columns, each.channel)
+    for utterance in read_kaldi_folder(folder):
+        columns = {"id": utterance.id, "speaker": utterance.speaker}
+        yield ManifestEntry(
+            utterance.audio,
+            utterance.text,
+            utterance.location,
+            None,
+            utterance.start,
+            utterance.end,
+            columns,
+            utterance.channel,
+        )
 
 
 def _labelled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:
     """Read a folder with a subfolder of recordings for each label, by the rule of `seqlab.data.folders`."""
-    found = labelled_files(folder, RECORDINGS) if needs_labels else unlabelled_files(folder, RECORDINGS)
-    if not found.files:
+    listed = labelled_files(folder, RECORDINGS) if needs_labels else unlabelled_files(folder, RECORDINGS)
+    if not listed.files:
         raise ValueError(
             f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file "
             "with the columns `audio` and `text`."
         )
-    found.log(folder)
-    for path in found.files:
+    listed.log(folder)
+    for path in listed.files:
         yield ManifestEntry(str(path), None if path.parent == folder else path.parent.name, str(path))

@@ -77,5 +77,5 @@ def begin_with_ids(first: Sequence[str], second: Sequence[str]) -> bool:
 
 def end_with_ids(first: Sequence[str], second: Sequence[str]) -> bool:
     """Return whether the lines of two texts end with the same ids in parentheses, as in the files `.trn` of sclite."""
-    found = [[match[0].strip() for match in map(_FINAL_ID.search, lines) if match] for lines in (first, second)]
-    return len(found[0]) == len(first) > 1 and len(set(found[0])) == len(first) and sorted(found[0]) == sorted(found[1])
+    ids = [[match[0].strip() for match in map(_FINAL_ID.search, lines) if match] for lines in (first, second)]
+    return len(ids[0]) == len(first) > 1 and len(set(ids[0])) == len(first) and sorted(ids[0]) == sorted(ids[1])

@@ -69,17 +69,17 @@ class Masking:
         ids = batch.tgt_out.numpy()
         positions = batch.indices.numpy()[:, None] + np.arange(ids.shape[1])
         chance, action, replacement = (hashed_uniform(key, positions) for key in self._keys(epoch))
-        chosen = self._choose(ids, chance)
-        masked = chosen & (action < MASKED_SHARE)
-        random = chosen & (action >= MASKED_SHARE) & (action < MASKED_SHARE + RANDOM_SHARE)
+        is_chosen = self._choose(ids, chance)
+        masked = is_chosen & (action < MASKED_SHARE)
+        random = is_chosen & (action >= MASKED_SHARE) & (action < MASKED_SHARE + RANDOM_SHARE)
         random_ids = self.first_id + (replacement * (self.vocab_size - self.first_id)).astype(np.int64)
         inputs = np.where(ids == IGNORE, self.pad_id, ids)
         inputs = np.where(masked, self.mask_id, np.where(random, random_ids, inputs))
         return replace(
             batch,
             tgt_in=torch.from_numpy(inputs),
-            tgt_out=torch.from_numpy(np.where(chosen, ids, IGNORE)),
-            num_tgt_tokens=int(chosen.sum()),
+            tgt_out=torch.from_numpy(np.where(is_chosen, ids, IGNORE)),
+            num_tgt_tokens=int(is_chosen.sum()),
         )
 
     def _choose(self, ids: NDArray[np.int64], chance: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -177,7 +177,9 @@ def is_date(cell: str) -> bool:
 def is_like_number(cell: str) -> bool:
     """Return whether a cell is a number in any format, such as `0x1F`, `(5)`, `inf`, `1h 30m`, or true or false."""
     if (parts := split_number(cell)) is not None:
-        return any(_body_pattern(each.decimal, each.group).fullmatch(parts.body) for each in FORMATS)
+        return any(
+            _body_pattern(number_format.decimal, number_format.group).fullmatch(parts.body) for number_format in FORMATS
+        )
     return _OTHER_NUMBER.fullmatch(cell) is not None
 
 
@@ -201,8 +203,8 @@ def best_format(cells: Mapping[str, int]) -> NumberFormat:
     if not units:
         return PLAIN
     (prefix, suffix), _ = units.most_common(1)[0]
-    formats = [replace(each, prefix=prefix, suffix=suffix) for each in FORMATS]
-    return max(formats, key=lambda each: sum(count for parts, count in splits if each.matches(parts)))
+    formats = [replace(number_format, prefix=prefix, suffix=suffix) for number_format in FORMATS]
+    return max(formats, key=lambda candidate: sum(count for parts, count in splits if candidate.matches(parts)))
 
 
 @lru_cache

@@ -13,8 +13,8 @@ def pad_frames(rows: Sequence[ArrayLike]) -> tuple[Tensor, Tensor]:
     if not len(rows):
         raise ValueError("A batch needs at least one example, but has none.")
     arrays = [np.atleast_2d(np.asarray(row, np.float32)) for row in rows]
-    if len({(each.ndim, each.shape[1]) for each in arrays}) > 1 or arrays[0].ndim != 2:
-        raise ValueError(f"Frames of a batch must have one size (F, D), but have {[each.shape for each in arrays]}.")
+    if len({(array.ndim, array.shape[1]) for array in arrays}) > 1 or arrays[0].ndim != 2:
+        raise ValueError(f"Frames of a batch must have one size (F, D), but have {[array.shape for array in arrays]}.")
     lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     padded = np.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), np.float32)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(arrays)

@@ -138,7 +138,7 @@ class PairsConfig(TokensConfig):
             "references": valid[1:],
             "test": list(zip(self.test_src, self.test_tgt, strict=True)),
         }
-        corpora = (Corpus.from_specs(*each, limit=self.line_limit) for each in specs[split])
+        corpora = (Corpus.from_specs(*spec, limit=self.line_limit) for spec in specs[split])
         return [replace(corpus, reads_tabs=self.reads_tabs) for corpus in corpora]
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
@@ -157,7 +157,10 @@ class PairsConfig(TokensConfig):
 
     def requested_sizes(self) -> dict[str, int | None]:
         """Return the configured size of each vocabulary, by the folder of its tokenizer; None for no limit."""
-        return {name: each.requested_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
+        return {
+            name: tokenizer.requested_size
+            for name, tokenizer in zip(self.tokenizer_folders, self.tokenizers, strict=False)
+        }
 
     @model_validator(mode="after")
     def _check_corpora(self) -> Self:
@@ -176,8 +179,8 @@ class PairsConfig(TokensConfig):
                 f"{len(self.train_weights)}."
             )
         if (self.valid_src is None) != (not self.valid_tgt):
-            given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
-            raise ValueError(f"`valid_{given}` is set, so `valid_{missing}` must be set too.")
+            present, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
+            raise ValueError(f"`valid_{present}` is set, so `valid_{missing}` must be set too.")
         return self
 
     def for_fold(self, number: int, num_folds: int) -> Self:

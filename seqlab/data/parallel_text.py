@@ -63,7 +63,9 @@ def _refuse_several_columns(column: Column, lines: Sequence[str], *, reads_tabs:
             f"{column}: each line has its number and a tab before the text: name the file {stem}.tsv and its column by "
             f"{stem}.tsv#1."
         )
-    separator = next((each for each in (" ||| ", "\t") if all(_has_two(line, each) for line in lines)), None)
+    separator = next(
+        (candidate for candidate in (" ||| ", "\t") if all(_has_two(line, candidate) for line in lines)), None
+    )
     if separator is None or (separator == "\t" and reads_tabs):
         return
     raise ValueError(

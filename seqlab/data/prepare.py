@@ -194,8 +194,8 @@ def _overlaps(assignments: list[RowAssignment], test: list[Survey]) -> list[Over
         for assignment in assignments
     ]
     valid = [assignment.survey.select(assignment.statuses == RowStatus.VALID) for assignment in assignments]
-    overlaps = [measure_overlap("valid", each, train) for each in valid if len(each)]
-    return overlaps + [measure_overlap("test", each, train) for each in test]
+    overlaps = [measure_overlap("valid", survey, train) for survey in valid if len(survey)]
+    return overlaps + [measure_overlap("test", survey, train) for survey in test]
 
 
 def _cache_key(config: TokensConfig, content_hashes: dict[str, str], encoder: RowEncoder) -> str:

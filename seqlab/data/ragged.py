@@ -108,8 +108,8 @@ class RaggedWriter:
         """Append rows; raises ValueError if a value does not fit into the dtype."""
         limit = np.iinfo(self._values.dtype).max
         if len(rows.values) and (rows.values.max() > limit or rows.values.min() < 0):
-            found = f"{rows.values.min()} to {rows.values.max()}"
-            raise ValueError(f"ids must be from 0 to {limit}, but are {found}.")
+            bounds = f"{rows.values.min()} to {rows.values.max()}"
+            raise ValueError(f"ids must be from 0 to {limit}, but are {bounds}.")
         self._offsets.append(self._values.size + rows.offsets[1:])
         self._values.append(rows.values)
 
@@ -225,11 +225,11 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
     try:
         description = read_checksummed_json(_description_path(path))
         dtype, size = np.dtype(description["dtype"]), int(description["size"])
-        found = path.stat().st_size
+        num_bytes = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is missing, or its description is damaged ({error}).") from error
-    if found != size * dtype.itemsize:
-        raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
+    if num_bytes != size * dtype.itemsize:
+        raise ValueError(f"{path}: has {num_bytes} bytes, but {size * dtype.itemsize} were written.")
     if check and file_crc32(path) != description["crc32"]:
         raise ValueError(f"{path}: the checksum does not match: the file is damaged.")
     # An empty file cannot be mapped.

@@ -93,15 +93,15 @@ def convert_unpacking_errors(name: str) -> Iterator[None]:
 
 def refuse_other_content(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
     """Yield lines; raises ValueError as `check_first_lines` does, for example for a recording or an archive."""
-    rest = iter(lines)
+    remaining = iter(lines)
     head: list[bytes] = []
-    for raw in rest:
+    for raw in remaining:
         head.append(raw)
         if not may_begin_audio(b"".join(head)):
             break
     if head:
         check_first_lines(head, name)
-    yield from chain(head, rest)
+    yield from chain(head, remaining)
 
 
 def check_first_lines(lines: Sequence[bytes], name: str) -> None:

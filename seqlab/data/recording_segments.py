@@ -99,7 +99,7 @@ def unread_segment(columns: Mapping[str, str], seconds: float, rate: int) -> str
     for name, value, is_start in values:
         end = seconds if is_start else seconds - _tolerance(seconds)
         times = _possible_seconds(name, value, rate)
-        time = next((each for each in times if each <= seconds + _tolerance(seconds)), 0.0)
+        time = next((candidate for candidate in times if candidate <= seconds + _tolerance(seconds)), 0.0)
         if 0 < time < end:
             return (
                 f"its column {name!r} ({columns[name]}) lies within the recording of {seconds:.2f} s, but is not read: "
@@ -146,9 +146,9 @@ def _seconds(value: Any, key: str, location: str) -> float | None:
     if _is_missing(value):
         return None
     try:
-        found = float(value)
+        seconds = float(value)
     except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found < float("inf"):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
         raise ValueError(f"{location}: {key!r} must be a time in seconds, but is {value!r}.")
-    return found
+    return seconds

@@ -72,24 +72,26 @@ def split_recordings(
         ValueError: a recording cannot be used and `on_fault` is `refuse`; a split is empty; a fold does not exist.
     """
     missing = _texts_of_missing_values(config, recordings)
-    found = {i: missing.get(i) or _find_fault(config, recordings, i, texts[i], by_text) for i in range(len(recordings))}
-    faults = {i: fault for i, fault in found.items() if fault}
+    fault_of_row = {
+        i: missing.get(i) or _find_fault(config, recordings, i, texts[i], by_text) for i in range(len(recordings))
+    }
+    faults = {i: fault for i, fault in fault_of_row.items() if fault}
     if faults and config.on_fault == "refuse":
         _refuse(faults, recordings)
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
-    fields = np.array([each.field for each in recordings.examples], dtype=object)
+    fields = np.array([example.field for example in recordings.examples], dtype=object)
     listed, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
     examples = [recordings.examples[i] for i in listed]
     groups = _text_groups([texts[i] or "" for i in listed]) if by_text else None
     is_test = _in_test_fold(config, examples, [texts[i] for i in listed], groups)
-    test, rest = listed[is_test], listed[~is_test]
-    if not len(rest):
+    test, remaining = listed[is_test], listed[~is_test]
+    if not len(remaining):
         raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
     if config.valid is not None:
-        valid, train, regrouped = usable[fields[usable] == "valid"], rest, dict[int, str]()
+        valid, train, regrouped = usable[fields[usable] == "valid"], remaining, dict[int, str]()
     else:
         groups = None if groups is None else groups[~is_test]
-        valid, train, regrouped = _hold_out_validation(config, recordings, texts, rest, groups)
+        valid, train, regrouped = _hold_out_validation(config, recordings, texts, remaining, groups)
     is_long = {int(i) for i in (*train, *extra) if recordings.seconds(i) > config.max_seconds}
     faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
     train, extra = (np.array([i for i in part if i not in is_long], np.int64) for part in (train, extra))
@@ -113,7 +115,7 @@ def _hold_out_validation(
     config: RecordingsConfig,
     recordings: Recordings,
     texts: Sequence[str | None],
-    rest: Indices,
+    remaining: Indices,
     text_groups: NDArray[np.int64] | None,
 ) -> tuple[Indices, Indices, dict[int, str]]:
     """Divide recordings into validation and training; also return those that earlier versions put into the other split.
@@ -121,13 +123,13 @@ def _hold_out_validation(
     Groups of equal texts stay together, or without them the splits are stratified by label; `folds: grouped` keeps the
     groups of its column together instead.
     """
-    labels = None if text_groups is not None else np.unique([texts[i] or "" for i in rest], return_inverse=True)[1]
-    is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, groups=text_groups, classes=labels)
+    labels = None if text_groups is not None else np.unique([texts[i] or "" for i in remaining], return_inverse=True)[1]
+    is_valid = hold_out(len(remaining), config.valid_fraction, config.fold_seed, groups=text_groups, classes=labels)
     regrouped: dict[int, str] = {}
     if config.folds == "grouped":
-        before, is_valid = is_valid, _hold_out_groups(config, [recordings.examples[i] for i in rest])
-        regrouped = dict.fromkeys(rest[is_valid != before].tolist(), "recordings are in the split of their group")
-    return rest[is_valid], rest[~is_valid], regrouped
+        before, is_valid = is_valid, _hold_out_groups(config, [recordings.examples[i] for i in remaining])
+        regrouped = dict.fromkeys(remaining[is_valid != before].tolist(), "recordings are in the split of their group")
+    return remaining[is_valid], remaining[~is_valid], regrouped
 
 
 def _refuse(faults: Mapping[int, str], recordings: Recordings) -> NoReturn:
@@ -164,9 +166,9 @@ def _texts_of_missing_values(config: RecordingsConfig, recordings: Recordings) -
     The names of folders are texts as they are, and an empty text is that of a recording without speech.
     """
     texts = {
-        i: each.text.strip()
-        for i, each in enumerate(recordings.examples)
-        if each.text and each.text.strip() and each.text != Path(each.location).parent.name
+        i: example.text.strip()
+        for i, example in enumerate(recordings.examples)
+        if example.text and example.text.strip() and example.text != Path(example.location).parent.name
     }
     markers = {*missing_classes(sorted(set(texts.values())))}
     return {
@@ -205,7 +207,7 @@ def _in_test_fold(
         return np.zeros(len(examples), bool)
     fold = config.test_fold - 1
     values = np.array(
-        [] if config.fold_column is None else [_column_value(each, config.fold_column) for each in examples]
+        [] if config.fold_column is None else [_column_value(example, config.fold_column) for example in examples]
     )
     if config.folds == "given":
         names = sorted(set(values.tolist()), key=_numeric_sort_key)
@@ -230,20 +232,20 @@ def check_recording_folds(configs: Sequence[RecordingsConfig]) -> list[str]:
         ValueError: the lists cannot be read, a fold has no recording, or the column of folds has other values.
     """
     lists = (configs[0].manifest(spec).entries() for spec in configs[0].train)
-    entries = [replace(each, content=None) for entries in lists for each in entries if each.audio]
-    folds, texts = np.zeros(len(entries), np.int64), [each.text or "" for each in entries]
+    entries = [replace(entry, content=None) for entries in lists for entry in entries if entry.audio]
+    folds, texts = np.zeros(len(entries), np.int64), [entry.text or "" for entry in entries]
     for number, config in enumerate(configs):
         is_test = _in_test_fold(config, entries, texts, None)
         if not is_test.any():
             raise ValueError(f"{', '.join(config.train)}: fold {number + 1} of {len(configs)} has no recording.")
         folds[is_test] = number
-    column = next((name for name in SPEAKER_COLUMNS if any(name in each.columns for each in entries)), "")
-    return describe_shared_groups([speaker_of(each.columns) for each in entries], folds, "speakers", column)
+    column = next((name for name in SPEAKER_COLUMNS if any(name in entry.columns for entry in entries)), "")
+    return describe_shared_groups([speaker_of(entry.columns) for entry in entries], folds, "speakers", column)
 
 
 def _hold_out_groups(config: RecordingsConfig, examples: Sequence[RecordingExample]) -> NDArray[np.bool_]:
     """Return a mask (n,) of the validation recordings, with all recordings of a group in one split."""
-    groups = np.array([_column_value(each, str(config.fold_column)) for each in examples])
+    groups = np.array([_column_value(example, str(config.fold_column)) for example in examples])
     if len(set(groups.tolist())) < 2:
         raise ValueError(
             f"All recordings for training and validation have {str(groups[0])!r} in the column {config.fold_column!r} "

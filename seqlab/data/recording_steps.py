@@ -71,9 +71,9 @@ class RecordingSteps(Generic[BatchT]):
                     shares = split_among_ranks(micro_steps, counts, world_size)
 
                     def collate(rows: Indices, epoch: int = start.epoch) -> BatchT:
-                        chosen = indices[rows]
-                        frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), chosen.tolist()))
-                        return self.collate(frames, chosen, epoch)
+                        picked = indices[rows]
+                        frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), picked.tolist()))
+                        return self.collate(frames, picked, epoch)
 
                     yield TrainingStep(
                         Position(start.epoch, 0, number),

@@ -179,13 +179,13 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProg
     ):
         done = 0
         for block in in_batches(_entries(config), DECODING_BATCH_SIZE):
-            read = threads.map(lambda each: _read(each[1], config.sample_rate), block)
-            for (field, each), found in zip(block, read, strict=True):
-                example = _example(field, each, found, first)
-                problems += [each.location] if OTHER_DURATION in example.notes else []
-                if isinstance(found, Recording):
-                    samples.write(found.samples.tobytes())
-                    first += len(found.samples)
+            read = threads.map(lambda item: _read(item[1], config.sample_rate), block)
+            for (field, entry), result in zip(block, read, strict=True):
+                example = _example(field, entry, result, first)
+                problems += [entry.location] if OTHER_DURATION in example.notes else []
+                if isinstance(result, Recording):
+                    samples.write(result.samples.tobytes())
+                    first += len(result.samples)
                 notes.write(json_text(asdict(example)).encode() + b"\n")
             done += len(block)
             on_progress("recordings decoded", done, count)
@@ -205,24 +205,24 @@ def _read(entry: ManifestEntry, rate: int) -> Recording | RecordingError | str:
 
 
 def _example(
-    field: ConfigField, entry: ManifestEntry, found: Recording | RecordingError | str, first: int
+    field: ConfigField, entry: ManifestEntry, result: Recording | RecordingError | str, first: int
 ) -> RecordingExample:
     columns, notes = dict(entry.columns), dict(entry.notes)
-    if not isinstance(found, Recording):
-        if isinstance(found, RecordingError) and found.fault in FAULTS_SINCE:
-            notes[f"recordings were left out, each {FAULTS[found.fault]}"] = FAULTS_SINCE[found.fault]
+    if not isinstance(result, Recording):
+        if isinstance(result, RecordingError) and result.fault in FAULTS_SINCE:
+            notes[f"recordings were left out, each {FAULTS[result.fault]}"] = FAULTS_SINCE[result.fault]
         return RecordingExample(
-            field, entry.audio, entry.text, entry.location, columns, first, fault=str(found), notes=notes
+            field, entry.audio, entry.text, entry.location, columns, first, fault=str(result), notes=notes
         )
     if entry.is_whole_file:
-        properties = entry.columns, found.duration, found.source_rate
+        properties = entry.columns, result.duration, result.source_rate
         if problem := unread_segment(*properties):
             raise ValueError(f"{entry.location}: {problem}.")
         if other_duration(*properties):
             notes[OTHER_DURATION] = 1
-    if found.is_scaled:
+    if result.is_scaled:
         notes["recordings with floats beyond [-1, 1] were divided by their peak"] = READ_AS_MEANT
-    if found.is_silent and np.abs(found.samples.astype(np.int32)).max() >= MIN_SOUND:
+    if result.is_silent and np.abs(result.samples.astype(np.int32)).max() >= MIN_SOUND:
         notes["recordings are silent, apart from a constant offset"] = READ_AS_MEANT
     return RecordingExample(
         field,
@@ -231,11 +231,11 @@ def _example(
         entry.location,
         columns,
         first,
-        len(found.samples),
-        found.source_rate,
-        found.channels,
-        max(found.clipped, found.at_peak),
-        found.is_silent,
-        hashlib.blake2b(found.samples.tobytes(), digest_size=12).hexdigest(),
+        len(result.samples),
+        result.source_rate,
+        result.channels,
+        max(result.clipped, result.at_peak),
+        result.is_silent,
+        hashlib.blake2b(result.samples.tobytes(), digest_size=12).hexdigest(),
         notes=notes,
     )

@@ -80,7 +80,7 @@ class RecordingsReport:
         held_out = np.concatenate([splits.valid, splits.test])
         known = [recordings.examples[i] for part in parts.values() for i in part]
         speakers = [{speaker_of(recordings.examples[i].columns) for i in part} for part in (splits.train, held_out)]
-        speakers[1] |= {speaker_of(each.columns) for each in test}
+        speakers[1] |= {speaker_of(entry.columns) for entry in test}
         trained: dict[str, int] = {}
         for i in splits.train.tolist():
             trained.setdefault(recordings.examples[i].digest, i)
@@ -89,16 +89,16 @@ class RecordingsReport:
         labels = Counter(texts[i] or "" for i in splits.train)
         both: set[str | None] = set()
         if by_text:
-            both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(each.text for each in test)}
+            both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(entry.text for entry in test)}
         return cls(
             {name: sum(recordings.seconds(i) for i in part) / 3600 for name, part in parts.items() if len(part)},
             {name: len(part) for name, part in parts.items() if len(part)},
-            dict(Counter(each.source_rate for each in known).most_common()),
-            dict(Counter(each.channels for each in known).most_common()),
+            dict(Counter(example.source_rate for example in known).most_common()),
+            dict(Counter(example.channels for example in known).most_common()),
             (float(seconds.min()), float(np.median(seconds)), float(seconds.max())),
             float(lengths.sum() / seconds.sum()) if by_text else 0.0,
-            tuple(each.location for each in known if each.clipped > MIN_CLIPPED_SHARE),
-            sum(each.source_rate < recordings.sample_rate for each in known),
+            tuple(example.location for example in known if example.clipped > MIN_CLIPPED_SHARE),
+            sum(example.source_rate < recordings.sample_rate for example in known),
             recordings.sample_rate,
             len(both - {""}),
             tuple(sorted((speakers[0] & speakers[1]) - {""})),
@@ -107,7 +107,7 @@ class RecordingsReport:
             (
                 *(recordings.examples[i].location for i in held_out if recordings.examples[i].digest in trained),
                 # test recordings are not decoded: only equal paths are found, no copies
-                *(each.location for each in test if each.audio in files and each.start == 0 and each.end is None),
+                *(entry.location for entry in test if entry.audio in files and entry.start == 0 and entry.end is None),
             ),
             tuple(recordings.examples[i].location for i in repeated),
             tuple(recordings.examples[i].location for i in repeated if texts[i] != texts[repeated[i]]),
@@ -125,27 +125,27 @@ class RecordingsReport:
         parts = (
             f"{name} {self.counts[name]:,} recordings, {60 * hours:.1f} minutes" for name, hours in self.hours.items()
         )
-        found = ["; ".join(parts)]
+        lines = ["; ".join(parts)]
         rates = ", ".join(f"{count:,} at {rate:,} Hz" for rate, count in self.rates.items())
         channels = ", ".join(f"{count:,} with {number}" for number, count in self.channels.items())
-        found.append(f"{rates}; channels: {channels}")
+        lines.append(f"{rates}; channels: {channels}")
         low, median, high = self.seconds
         speed = f"; {self.characters_per_second:.1f} characters per second" if self.characters_per_second else ""
-        found.append(f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s{speed}")
+        lines.append(f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s{speed}")
         if self.narrow:
             lower = ", ".join(f"{rate:,}" for rate in sorted(self.rates) if rate < self.sample_rate)
-            found.append(
+            lines.append(
                 f"{self.narrow:,} recordings have a lower sample rate ({lower} Hz) than `data.sample_rate` "
                 f"({self.sample_rate:,} Hz): their upper bands are empty"
             )
         if self.clipped:
-            found.append(f"{len(self.clipped):,} recordings are clipped: {_first_names(self.clipped)}")
+            lines.append(f"{len(self.clipped):,} recordings are clipped: {_first_names(self.clipped)}")
         if self.labels:
             counts = [f"{label} {count:,}" for label, count in self.labels.items()]
-            found.append(f"{len(counts):,} labels: {_first_names(counts)}")
+            lines.append(f"{len(counts):,} labels: {_first_names(counts)}")
         if self.new_labels:
             names = _first_names(self.new_labels)
-            found.append(f"labels of held-out splits that are not in the training split: {names}")
+            lines.append(f"labels of held-out splits that are not in the training split: {names}")
         for locations, finding in (
             (self.empty_texts, "transcripts are empty"),
             (self.repeated, "training recordings repeat an earlier one"),
@@ -153,31 +153,31 @@ class RecordingsReport:
             (self.shared_recordings, "held-out recordings are also in the training split"),
         ):
             if locations:
-                found.append(f"{len(locations):,} {finding}: {_first_names(locations)}")
+                lines.append(f"{len(locations):,} {finding}: {_first_names(locations)}")
         if self.shared_texts:
-            found.append(f"{self.shared_texts:,} texts of the held-out splits are also in the training split")
+            lines.append(f"{self.shared_texts:,} texts of the held-out splits are also in the training split")
         if self.shared_speakers:
             count, names = len(self.shared_speakers), _first_names(self.shared_speakers)
-            found.append(
+            lines.append(
                 f"{count:,} speakers of the held-out splits are also in the training split: {names}; "
                 "for scores of new speakers, set `data.folds: grouped` and `data.fold_column` to their column"
             )
-        found += [f"{outlier}: is its text correct?" for outlier in self.outliers]
+        lines += [f"{outlier}: is its text correct?" for outlier in self.outliers]
         named = list(self.faults.items())
-        found += [f"left out: {location}: {fault}" for location, fault in named[:MAX_NAMED]]
+        lines += [f"left out: {location}: {fault}" for location, fault in named[:MAX_NAMED]]
         if len(named) > MAX_NAMED:
-            found.append(f"left out: {len(named) - MAX_NAMED:,} more (all are in run.json)")
-        return found
+            lines.append(f"left out: {len(named) - MAX_NAMED:,} more (all are in run.json)")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Convert the report to JSON values for run.json."""
         corpora = [{"split": "train", "kept": self.counts["train"], "split_off": self.counts.get("valid", 0)}]
-        others = {name: value for name, value in vars(self).items() if name not in ("rates", "channels")}
+        values = {name: value for name, value in vars(self).items() if name not in ("rates", "channels")}
         return {
             "corpora": corpora,
             "rates": list(self.rates.items()),
             "channels": list(self.channels.items()),
-            **others,
+            **values,
         }
 
 

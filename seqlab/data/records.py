@@ -69,12 +69,12 @@ def _refuse_columns(lines: Iterable[str], name: str) -> Iterator[str]:
     first, second = next(iterator), next(iterator, None)
     record = parse_json(first, is_record=True) if second is None else None
     if isinstance(record, dict) and record:
-        [shape, *others] = {
-            tuple(each) if isinstance(each, dict) else len(each) if isinstance(each, list) else 0
-            for each in record.values()
+        [shape, *other_shapes] = {
+            tuple(value) if isinstance(value, dict) else len(value) if isinstance(value, list) else 0
+            for value in record.values()
         }
         is_indexed = isinstance(shape, tuple) and shape and all(map(str.isdecimal, shape))
-        if not others and (is_indexed or (isinstance(shape, int) and shape > 1)):
+        if not other_shapes and (is_indexed or (isinstance(shape, int) and shape > 1)):
             raise ValueError(
                 f"{name}: looks like a table by columns, but must hold records: write it in pandas by "
                 "`to_json(orient='records')`; if it is one record, call the file .jsonl."
@@ -98,9 +98,9 @@ def _parse_document(text: str, name: str) -> list[Any]:
         location = f"{name}, record {number}" if number else name
         raise ValueError(f"{location}: cannot be read as .json ({error}).") from None
     if not isinstance(document, list):
-        found = f"one object with the keys {', '.join(document)}" if isinstance(document, dict) else repr(document)
+        content = f"one object with the keys {', '.join(document)}" if isinstance(document, dict) else repr(document)
         raise ValueError(
-            f"{name}: must hold an array of records, or a record on each line, but holds {found:.100}: write the "
+            f"{name}: must hold an array of records, or a record on each line, but holds {content:.100}: write the "
             "records alone (in pandas by `to_json(orient='records')`)."
         )
     return document

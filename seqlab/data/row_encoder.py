@@ -85,7 +85,7 @@ class RowEncoder:
 
     def encode(self, columns: ColumnLines) -> list[RaggedArray]:
         """Return the ids of the lines of each column."""
-        return [encode_text(*each) for each in zip(self.tokenizers, columns, strict=True)]
+        return [encode_text(*pair) for pair in zip(self.tokenizers, columns, strict=True)]
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:
         """Set the status of rows that are dropped because of their text."""
@@ -109,12 +109,12 @@ class RowEncoder:
         encoded = EncodedBlock(statuses, [TokenCounts()] * len(columns))
         for status, with_text in task.with_text.items():
             picked = np.flatnonzero(statuses[candidates] == status)
-            chosen = candidates[picked]
-            texts = [RaggedArray.from_texts([lines[row] for row in chosen]) for lines in columns if with_text]
-            kept = EncodedRows([rows.take(picked) for rows in ids], texts, task.lines[chosen])
+            kept_rows = candidates[picked]
+            texts = [RaggedArray.from_texts([lines[row] for row in kept_rows]) for lines in columns if with_text]
+            kept = EncodedRows([rows.take(picked) for rows in ids], texts, task.lines[kept_rows])
             encoded.kept[status] = kept
-            found = map(_count_tokens, kept.columns, self.tokenizers)
-            encoded.counts = [before + more for before, more in zip(encoded.counts, found, strict=True)]
+            more_counts = map(_count_tokens, kept.columns, self.tokenizers)
+            encoded.counts = [before + more for before, more in zip(encoded.counts, more_counts, strict=True)]
         self._list_dropped(encoded, task, columns, lengths)
         return encoded
 

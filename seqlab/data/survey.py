@@ -45,7 +45,7 @@ class Survey:
     @cached_property
     def empty(self) -> RowMask:
         """Mask of the rows with an empty side."""
-        return np.logical_or.reduce([each == 0 for each in self.hashes])
+        return np.logical_or.reduce([column == 0 for column in self.hashes])
 
     @property
     def copies(self) -> RowMask:
@@ -55,15 +55,15 @@ class Survey:
     @property
     def row_hashes(self) -> LineHashes:
         """Hash of each row, which depends on the order of the columns."""
-        found = self.hashes[0]
-        for each in self.hashes[1:]:
+        combined = self.hashes[0]
+        for column in self.hashes[1:]:
             # Multiplication by an odd factor is a bijection of 64-bit numbers; overflow is intended.
-            found = found * np.uint64(0x9E3779B97F4A7C15) + each
-        return found
+            combined = combined * np.uint64(0x9E3779B97F4A7C15) + column
+        return combined
 
     def select(self, mask: RowMask) -> Survey:
         """Return the survey of the masked rows."""
-        return replace(self, hashes=[each[mask] for each in self.hashes])
+        return replace(self, hashes=[column[mask] for column in self.hashes])
 
 
 def survey_corpus(
@@ -94,7 +94,7 @@ def survey_corpus(
     if not parts:
         raise ValueError(f"{corpus}: {'has' if len(corpus.columns) == 1 else 'have'} no lines.")
     chars = np.sum([part.chars for part in parts], axis=0)
-    hashes = [np.concatenate(each) for each in zip(*(part.hashes for part in parts), strict=True)]
+    hashes = [np.concatenate(column) for column in zip(*(part.hashes for part in parts), strict=True)]
     return Survey(corpus, hashes, float(chars[-1] / chars[0]) if chars[0] else 1.0)
 
 
@@ -108,7 +108,7 @@ class _BlockSurvey(NamedTuple):
 def _survey_block(block: RowBlock) -> _BlockSurvey:
     columns = block.lines()
     hashes = [hash_lines(lines) for lines in columns]
-    filled = np.logical_and.reduce([each != 0 for each in hashes])
+    filled = np.logical_and.reduce([column != 0 for column in hashes])
     return _BlockSurvey(hashes, [int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in columns])
 
 
@@ -144,11 +144,11 @@ def occur_in(hashes: LineHashes, pools: Sequence[LineHashes]) -> RowMask:
     Pools can be large: they are neither sorted nor concatenated.
     """
     distinct = sort_unique(hashes)
-    found = np.zeros(len(distinct), np.bool_)
+    is_in_pool = np.zeros(len(distinct), np.bool_)
     for pool in pools if len(distinct) else ():
         indices = np.minimum(np.searchsorted(distinct, pool), len(distinct) - 1)
-        found[indices[distinct[indices] == pool]] = True
-    return found[np.searchsorted(distinct, hashes)]
+        is_in_pool[indices[distinct[indices] == pool]] = True
+    return is_in_pool[np.searchsorted(distinct, hashes)]
 
 
 def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
@@ -158,12 +158,12 @@ def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
     """
     if len(surveys[0].hashes) == 1:
         return [None] * len(surveys)
-    _, first = np.unique(np.concatenate([each.row_hashes for each in surveys]), return_index=True)
-    repeated = ~np.concatenate([each.empty for each in surveys])
+    _, first = np.unique(np.concatenate([survey.row_hashes for survey in surveys]), return_index=True)
+    repeated = ~np.concatenate([survey.empty for survey in surveys])
     repeated[first] = False
     return split_by_corpus(repeated, surveys)
 
 
 def split_by_corpus(joined: RowMask, surveys: Sequence[Survey]) -> list[RowMask]:
     """Split a mask over the concatenated rows of several corpora into one mask per corpus."""
-    return np.split(joined, np.cumsum([len(each) for each in surveys])[:-1])
+    return np.split(joined, np.cumsum([len(survey) for survey in surveys])[:-1])

@@ -98,15 +98,17 @@ class TableCodec:
         """Return the name of each element of the vector of a row: its column, and of a category its value."""
         return [
             name
-            for each in self.columns
+            for column in self.columns
             for name in (
-                [f"{each.name} = {value}" for value in each.values] if isinstance(each, CategoryColumn) else [each.name]
+                [f"{column.name} = {value}" for value in column.values]
+                if isinstance(column, CategoryColumn)
+                else [column.name]
             )
         ]
 
     def is_category(self) -> list[bool]:
         """Return whether each element of the vector of a row stands for a category."""
-        return [is_one for each in self.columns for is_one in [isinstance(each, CategoryColumn)] * _width(each)]
+        return [is_one for column in self.columns for is_one in [isinstance(column, CategoryColumn)] * _width(column)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,24 +157,24 @@ class TableCodec:
         raw = table.columns[column.name]
         if isinstance(column, NumberColumn):
             with np.errstate(over="ignore"):
-                found = ((column.values(table) - column.mean) / column.deviation).astype(np.float32)
-            refuse_too_large(found, column.name, table)
-            return found[:, None]
+                features = ((column.values(table) - column.mean) / column.deviation).astype(np.float32)
+            refuse_too_large(features, column.name, table)
+            return features[:, None]
         index_of = {name: index for index, name in enumerate(column.values)}
         index_of_code = np.array([index_of.get(name, -1) for name in raw.names], np.int64)
         indices = index_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
-        found = np.zeros((len(table), len(column.values)), np.float32)
+        features = np.zeros((len(table), len(column.values)), np.float32)
         if len(unknown := np.flatnonzero(indices < 0)):
             first = int(unknown[0])
             text = f"cells of {column.name!r} are not in the training data and are encoded as zeros"
             unseen.add(text, f"{raw.text(first)!r}, {table.locate(first)}", count=len(unknown))
         rows = np.flatnonzero(indices >= 0)
-        found[rows, indices[rows]] = 1
-        return found
+        features[rows, indices[rows]] = 1
+        return features
 
     def save(self, folder: Path) -> None:
         """Save the codec to a folder."""
-        write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
+        write_values(folder, {"window": self.window, "columns": [asdict(column) for column in self.columns]})
 
 
 def _width(column: FittedColumn) -> int:

@@ -47,7 +47,7 @@ def lookalike_hint(column: str, header: Sequence[str]) -> str:
     """Return the sentence on a column whose name only looks like another one; empty if there is none."""
     from seqlab.text.scripts import visible_text  # imports the tokenizers, which slows down --help
 
-    same = next((each for each in header if visible_text(each).strip() == visible_text(column).strip()), None)
+    same = next((name for name in header if visible_text(name).strip() == visible_text(column).strip()), None)
     if same is None or same == column:
         return ""
     return f" The name {same!a} looks like {column!a}, but has other characters: rename the column."
@@ -70,7 +70,10 @@ def other_separator(header: str, rows: Sequence[str], separator: str) -> str | N
     """
     if separator == "\t" or not rows or not _separates_all(header, rows, separator):
         return None
-    return next((each for each in SEPARATORS if each != separator and _separates_all(header, rows, each)), None)
+    return next(
+        (candidate for candidate in SEPARATORS if candidate != separator and _separates_all(header, rows, candidate)),
+        None,
+    )
 
 
 def _separates_all(header: str, rows: Sequence[str], separator: str) -> bool:

@@ -177,7 +177,7 @@ class RawTable:
         for column in names:
             if column not in header:
                 raise ValueError(unknown_column(name, column, header))
-        extra = next((each for each in header if each not in names and not ROW_NUMBERS.fullmatch(each)), None)
+        extra = next((column for column in header if column not in names and not ROW_NUMBERS.fullmatch(column)), None)
         if extra is not None and not columns:
             raise ValueError(
                 f"{name}: has the column {extra!r}, but {self.files[0]} has not: give all files the same columns, or "

@@ -65,10 +65,10 @@ class NumbersTarget:
 
     def encode(self, table: RawTable) -> FloatArray:
         """Encode the targets of all rows: (rows, O)."""
-        found = self.standardize(self.numbers(table))
+        values = self.standardize(self.numbers(table))
         for number, column in enumerate(self.columns):
-            refuse_too_large(found[:, number], column.name, table)
-        return found
+            refuse_too_large(values[:, number], column.name, table)
+        return values
 
     def numbers(self, table: RawTable) -> NDArray[np.float64]:
         """Return the targets of all rows in units of the table: (rows, O); the cache has them besides `encode`."""
@@ -114,11 +114,11 @@ class NumbersTarget:
 
     @property
     def _moments(self) -> NDArray[np.float64]:
-        return np.array([[each.mean for each in self.columns], [each.deviation for each in self.columns]])
+        return np.array([[column.mean for column in self.columns], [column.deviation for column in self.columns]])
 
     def save(self, folder: Path) -> None:
         """Save the codec to a folder."""
-        write_values(folder, {"columns": [asdict(each) for each in self.columns]})
+        write_values(folder, {"columns": [asdict(column) for column in self.columns]})
 
 
 @dataclass(frozen=True)
@@ -198,18 +198,18 @@ class DistributionTarget:
         """Return the probabilities of all rows: (rows, O)."""
         for name in self.values:
             refuse_missing_numbers(table.columns[name], table.columns[name].binary_values(), table)
-        found = np.stack([table.columns[name].binary_values() for name in self.values], axis=1)
-        wrong = (found < 0).any(1) | (abs(found.sum(1) - 1) > MAX_SUM_ERROR)
+        probabilities = np.stack([table.columns[name].binary_values() for name in self.values], axis=1)
+        wrong = (probabilities < 0).any(1) | (abs(probabilities.sum(1) - 1) > MAX_SUM_ERROR)
         if wrong.any():
             row = int(wrong.argmax())
             cells = ", ".join(
-                f"{name} = {value:g}" for name, value in zip(self.values[:5], found[row, :5], strict=True)
+                f"{name} = {value:g}" for name, value in zip(self.values[:5], probabilities[row, :5], strict=True)
             )
             raise ValueError(
                 f"{table.locate(row)}: the probabilities of the classes must not be negative and must sum to 1, but "
                 f"are {cells}{' ...' if self.size > 5 else ''}."
             )
-        return found.astype(np.float32)
+        return probabilities.astype(np.float32)
 
     def numbers(self, table: RawTable) -> NDArray[np.float64]:
         """Return no numbers (rows, 0): the encoded targets have all information."""

@@ -156,20 +156,20 @@ class TextSampler:
         rows = pack_segments(segments.take(rng.permutation(len(segments))), length)
         lengths = np.array([int(row.lengths.sum()) for row in rows])
 
-        def collate(chosen: Indices) -> TextBatch:
-            packed = [rows[i] for i in chosen]
+        def collate(indices: Indices) -> TextBatch:
+            packed = [rows[i] for i in indices]
             return collate_packed(self._text.tgt.values, packed, pad_id=self._pad_id, start_id=self._start_id)
 
         steps = self._divide_into_steps(np.arange(len(rows)), int(lengths.sum()))
-        return _StepPlan(lengths, collate, steps, lambda chosen: self._split_among_ranks(chosen, length))
+        return _StepPlan(lengths, collate, steps, lambda indices: self._split_among_ranks(indices, length))
 
     def _plan(
         self, segments: TextSegments, steps: Sequence[Any] = (), split: Callable[[Any], RankShares] = list
     ) -> _StepPlan:
         """Create a plan in which each row is one segment."""
 
-        def collate(chosen: Indices) -> TextBatch:
-            rows = segments.take(chosen)
+        def collate(indices: Indices) -> TextBatch:
+            rows = segments.take(indices)
             return collate_segments(self._text.tgt.values, rows, pad_id=self._pad_id, start_id=self._start_id)
 
         return _StepPlan(segments.lengths, collate, steps, split)

@@ -48,26 +48,26 @@ def training_lines(
 
     def lines() -> Iterator[str]:
         done = 0
-        for number, each in enumerate(surveys):
+        for number, corpus_survey in enumerate(surveys):
             start = stop = 0
-            for block in each.corpus.blocks():
+            for block in corpus_survey.corpus.blocks():
                 stop = start + len(block)
-                if stop > len(each):
+                if stop > len(corpus_survey):
                     break
                 columns = list(block.lines())
                 if config.has_single_spaces:
                     columns[0] = [single_spaces(line, has_tags=config.tokenizer.has_tags) for line in columns[0]]
                 if config.text_form is not None:
                     columns = [[normalize_transcript(line, config.text_form) for line in lines] for lines in columns]
-                chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
+                sides = columns if side == "both" else [columns[0 if side == "src" else -1]]
                 mask = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
-                for is_held_out, row in zip(mask, zip(*chosen, strict=True), strict=True):
+                for is_held_out, row in zip(mask, zip(*sides, strict=True), strict=True):
                     if not is_held_out:
                         yield from row
                 start, done = stop, done + len(block)
                 on_progress(f"{row_unit(len(columns))} used to train a tokenizer", done, total)
-            if stop != len(each):
-                raise ValueError(f"{each.corpus}: changed while it was being read.")
+            if stop != len(corpus_survey):
+                raise ValueError(f"{corpus_survey.corpus}: changed while it was being read.")
 
     return lines()
 
@@ -105,7 +105,7 @@ def _train_or_reload(
             TOKENIZER_CACHE_FORMAT,
             side,
             _CONFIG.dump_python(settings, mode="json"),
-            [corpus_key(each) for each in corpora],
+            [corpus_key(corpus) for corpus in corpora],
         ),
         *(
             config.has_single_spaces,

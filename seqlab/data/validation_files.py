@@ -73,10 +73,10 @@ def write_references(folder: Path, references: Sequence[Sequence[str]], kept: Ro
 
 def open_references(folder: Path, count: int, num_pairs: int, *, check: bool) -> list[RaggedArray]:
     """Open `count` files that `write_references` wrote; raises ValueError as `RaggedArray.open` does."""
-    found = [RaggedArray.open(_path(folder, number), check=check) for number in range(1, count + 1)]
-    if any(len(rows) != num_pairs for rows in found):
+    arrays = [RaggedArray.open(_path(folder, number), check=check) for number in range(1, count + 1)]
+    if any(len(rows) != num_pairs for rows in arrays):
         raise ValueError(f"{folder}: the additional references do not have {num_pairs} rows.")
-    return found
+    return arrays
 
 
 def _path(folder: Path, number: int) -> Path:

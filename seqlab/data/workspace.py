@@ -45,12 +45,12 @@ def open_or_make_survey(corpus: Corpus, folder: Path, workers: Workers, on_progr
         return _open_survey(path, corpus)
     except ValueError:
         shutil.rmtree(path, ignore_errors=True)
-    found = survey_corpus(corpus, workers, on_progress)
+    surveyed = survey_corpus(corpus, workers, on_progress)
     path.mkdir(parents=True)
-    for number, hashes in enumerate(found.hashes):
+    for number, hashes in enumerate(surveyed.hashes):
         with ArrayWriter(path / f"hashes_{number}", np.uint64) as writer:
             writer.append(hashes)
-    write_checksummed_json(path / "survey.json", {"chars_ratio": found.chars_ratio})
+    write_checksummed_json(path / "survey.json", {"chars_ratio": surveyed.chars_ratio})
     return _open_survey(path, corpus)
 
 
