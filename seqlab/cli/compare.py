@@ -32,11 +32,11 @@ def run(options: CompareOptions) -> None:
     from seqlab.reports.run_contents import open_runs
 
     baseline, *others = open_runs(options.runs)
-    compared = [compare_runs(baseline, each) for each in others]
+    compared = [compare_runs(baseline, other) for other in others]
     if options.json:
-        print(json_text({"comparisons": [each.as_dict() for each in compared]}, ensure_ascii=False))
+        print(json_text({"comparisons": [comparison.as_dict() for comparison in compared]}, ensure_ascii=False))
     else:
-        print("\n\n".join("\n".join(each.lines()) for each in compared))
+        print("\n\n".join("\n".join(comparison.lines()) for comparison in compared))
 
 
 COMPARE = Command(CompareOptions, run)

@@ -42,8 +42,8 @@ class ConfigParser(Parser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Extract `--section.field` options first, so that their values are not parsed as a recipe."""
-        rest, overrides = split_overrides(args)
-        namespace, unknown = super().parse_known_args(rest, namespace)
+        remaining, overrides = split_overrides(args)
+        namespace, unknown = super().parse_known_args(remaining, namespace)
         namespace.overrides = overrides
         return namespace, unknown
 
@@ -71,21 +71,21 @@ def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Extract options with a dot, each with its values up to the next option; return the other arguments and these."""
-    rest: list[str] = []
+    remaining: list[str] = []
     overrides: list[tuple[str, list[str]]] = []
-    current = rest
+    current = remaining
     for argument in arguments:
         if match := _DOTTED_OPTION.fullmatch(argument):
             current = []
             overrides.append((match[1], current))
             if match[2] is not None:  # --key=value has one value
                 current.append(match[2])
-                current = rest
+                current = remaining
             continue
         if _OPTION.match(argument):
-            current = rest
+            current = remaining
         current.append(argument)
-    return rest, overrides
+    return remaining, overrides
 
 
 def is_list_field(key: str) -> bool:

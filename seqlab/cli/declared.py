@@ -37,8 +37,8 @@ class DeclaredCommand:
     @property
     def positionals(self) -> list[str]:
         """Names of the fields that are positional arguments."""
-        marks = {name: unwrap(each.annotation, each.metadata)[2] for name, each in self.fields.items()}
-        required = [name for name, each in self.fields.items() if each.is_required() and AsOption not in marks[name]]
+        marks = {name: unwrap(field.annotation, field.metadata)[2] for name, field in self.fields.items()}
+        required = [name for name, field in self.fields.items() if field.is_required() and AsOption not in marks[name]]
         return [*required, *(name for name in self.fields if AsArgument in marks[name])]
 
     def make_parser(self, arguments: Sequence[str] = ()) -> Parser:
@@ -88,8 +88,8 @@ class DeclaredCommand:
 
         if self.command.single_process:
             require_single_process(self.name)
-        given = {name: getattr(arguments, name) for name in self.fields}
-        values = {name: value for name, value in given.items() if value is not None and value is not False}
+        parsed = {name: getattr(arguments, name) for name in self.fields}
+        values = {name: value for name, value in parsed.items() if value is not None and value is not False}
         try:
             options: Any = build(self.command.options, values)
         except ConfigError as error:

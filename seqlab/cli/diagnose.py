@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         with _question_bar() as on_question:
             diagnosis = diagnose(path, minutes, on_question, shortened)
     print(json_text(diagnosis.to_json()) if arguments.json else printable("\n".join(diagnosis.lines())))
-    fails = (fail_on in ("any", each.cause) or (fail_on == "likely" == each.level) for each in diagnosis.findings)
+    fails = (
+        fail_on in ("any", finding.cause) or (fail_on == "likely" == finding.level) for finding in diagnosis.findings
+    )
     return FOUND if any(fails) else 0
 
 
@@ -88,8 +90,8 @@ def _trained_run(arguments: argparse.Namespace, folder: Path) -> tuple[Path, flo
     limit: Override = ("training.max_minutes", [f"{minutes:g}"])
     config = make_config(recipe, [*overrides, limit], folder / "run")
     logger.info("the model is first trained for at most %.3g minutes", minutes)
-    given = [item for name, values in overrides for item in (f"--{name}", *values)]
-    return train(config, folder / "run"), arguments.minutes - minutes, [*([] if target is None else [target]), *given]
+    options = [item for name, values in overrides for item in (f"--{name}", *values)]
+    return train(config, folder / "run"), arguments.minutes - minutes, [*([] if target is None else [target]), *options]
 
 
 @contextmanager

@@ -103,12 +103,12 @@ def run(options: EvaluateOptions) -> None:
     from seqlab.evaluation.metrics import check_metric_names
     from seqlab.evaluation.numbers import NUMBER_METRICS, InvalidNumbers
 
-    given = list(dict.fromkeys(check_metric_names(options.metrics or (["accuracy"] if options.confusion else []))))
+    named = list(dict.fromkeys(check_metric_names(options.metrics or (["accuracy"] if options.confusion else []))))
     for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
-        if is_given and given and not any(name in ERROR_RATES for name in given):
+        if is_given and named and not any(name in ERROR_RATES for name in named):
             raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
     texts = _read(options)
-    metrics = given or [_default_metric(options, texts)]
+    metrics = named or [_default_metric(options, texts)]
     if all(name in NUMBER_METRICS for name in metrics):
         texts = texts.with_plain_numbers()
     _warn(texts, metrics)
@@ -202,10 +202,10 @@ def _warn_of_unequal_marks(texts: _Texts) -> None:
         if have_ids(texts.hypotheses, first):
             text = "the lines %s with the same ids, such as %s, which count as words: sort both, and remove the ids"
             logger.warning(text, position, first[0].split()[index])
-    for name, found, expected in unequal_marks(texts.hypotheses, texts.references[0]):
-        some, others = ("hypotheses", "references") if found else ("references", "hypotheses")
+    for name, actual, expected in unequal_marks(texts.hypotheses, texts.references[0]):
+        some, others = ("hypotheses", "references") if actual else ("references", "hypotheses")
         text = "%d of %d %s have %s, but none of the %s: they count as different"
-        logger.warning(text, max(found, expected), len(texts.hypotheses), some, name, others)
+        logger.warning(text, max(actual, expected), len(texts.hypotheses), some, name, others)
 
 
 def _warn_of_class_names(references: list[str]) -> None:
@@ -342,10 +342,10 @@ def _worst(
     assert options.worst is not None
     worst = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=statistics)
     locations = all_locations(options.hypotheses, len(texts.hypotheses))
-    result["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in worst]
-    for each in worst:
+    result["worst"] = [{"location": locations[line.index], **line.as_dict()} for line in worst]
+    for line in worst:
         yield ""
-        yield from each.lines(locations[each.index])
+        yield from line.lines(locations[line.index])
 
 
 def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:

@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Export the run and print the path."""
     from seqlab.runs.validate import build
 
-    chosen = find_part("exporter", arguments.format)
-    values: dict[str, Any] = {name: getattr(arguments, name) for name in options_of(chosen)}
-    exporter = build(chosen, {name: value for name, value in values.items() if value not in (None, False)})
+    exporter_class = find_part("exporter", arguments.format)
+    values: dict[str, Any] = {name: getattr(arguments, name) for name in options_of(exporter_class)}
+    exporter = build(exporter_class, {name: value for name, value in values.items() if value not in (None, False)})
     out = None if arguments.out is None else Path(arguments.out)
     written = exporter.export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite)
     if not isinstance(written, str | Path):

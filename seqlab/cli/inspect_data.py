@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             shown = losses[: arguments.rows]
             if shown:
                 print("highest out-of-fold losses, in nats per unit:")
-            print("".join(f"  {each['location']}: {each['loss']:.3g}\n" for each in shown), end="")
+            print("".join(f"  {row['location']}: {row['loss']:.3g}\n" for row in shown), end="")
         if arguments.drop is not None:  # after the report, which names the rows even where no file can be written
             logger.info("%s", write_rest(inspection, Path(arguments.drop)))
     return FOUND if any(inspection.findings.count(kind) for kind in arguments.fail_on) else 0
@@ -115,11 +115,11 @@ def _highest_losses(run_dir: Path, folder: Path, arguments: argparse.Namespace) 
 
     bench = open_run(run_dir, folder)
     try:
-        found = out_of_fold_losses(
+        row_losses = out_of_fold_losses(
             bench, arguments.folds, arguments.steps, lambda fold: logger.info("training %d/%d", fold, arguments.folds)
         )
     except (LeftOut, NonFiniteUpdate) as error:
         logger.warning("the rows are not ranked by their losses: %s", error)
         return []
-    highest = found.highest(max(MAX_LOSSES, arguments.rows))
+    highest = row_losses.highest(max(MAX_LOSSES, arguments.rows))
     return [{"location": bench.task.locate(bench.data, index), "loss": loss} for index, loss in highest]

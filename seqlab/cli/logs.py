@@ -16,7 +16,7 @@ _file_handlers: list[logging.Handler] = []
 """Handler of the log file, if there is one."""
 
 
-def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: Sequence[str] = ()) -> None:
+def set_up_logging(*, quiet: bool = False, log_file: str | None = None, other_files: Sequence[str] = ()) -> None:
     """Send log messages to standard error, in color on a terminal, and to a file.
 
     Args:
@@ -36,7 +36,7 @@ def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: 
     hide_progress_bars(quiet)
     _file_handlers.clear()
     if log_file is not None:
-        _refuse_other_file(Path(log_file), others)
+        _refuse_other_file(Path(log_file), other_files)
         _file_handlers.append(_LogFile(Path(log_file), "a", encoding="utf-8", errors="backslashreplace"))
         _file_handlers[0].setFormatter(_DatedFormatter("%(asctime)s %(levelname)s %(message)s"))
         handlers += _file_handlers
@@ -50,9 +50,9 @@ def log_error(text: str) -> None:
         handler.handle(logging.LogRecord("seqlab", logging.ERROR, "", 0, text, None, None))
 
 
-def _refuse_other_file(path: Path, others: Sequence[str]) -> None:
+def _refuse_other_file(path: Path, other_files: Sequence[str]) -> None:
     """Raise ValueError if the log file is another argument, exists without being a log, or is not a regular file."""
-    if any(path.resolve() == Path(other.partition("#")[0]).resolve() for other in others if "\0" not in other):
+    if any(path.resolve() == Path(other.partition("#")[0]).resolve() for other in other_files if "\0" not in other):
         raise ValueError(f"--log_file {path} is another file of this command: name a separate file.")
     if path.exists():
         require_regular(path)

@@ -133,16 +133,16 @@ def compute_slices(
             spectrum = find_spectrum(loss, options.lanczos_steps, options.starts, options.seed, advance)
     random = slices.random_directions(loss, 2, options.seed)
     eigenvectors = [] if spectrum is None else slices.eigenvector_directions(loss, spectrum)
-    found: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
     if "lines" in parts:
         lines = [*random, *eigenvectors]
         with count_progress("losses", options.points * len(lines)) as advance:
-            found["lines"] = [asdict(slices.slice_line(loss, line, options.points, advance)) for line in lines]
+            drawn["lines"] = [asdict(slices.slice_line(loss, line, options.points, advance)) for line in lines]
     if "plane" in parts:
         x, y = eigenvectors if needs_eigenvectors else random
         with count_progress("losses", options.points**2) as advance:
-            found["plane"] = asdict(slices.slice_plane(loss, x, y, options.points, advance))
-    return found
+            drawn["plane"] = asdict(slices.slice_plane(loss, x, y, options.points, advance))
+    return drawn
 
 
 def compute_paths(loss: "MeanLoss", options: LossSurfaceOptions) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def compute_paths(loss: "MeanLoss", options: LossSurfaceOptions) -> dict[str, An
     splits = {"train": loss} | ({"valid": MeanLoss(learner, valid)} if valid else {})
     with count_progress("losses", options.points * len(splits)) as advance:
         paths = {
-            name: asdict(interpolate(learner, weights, each, options.points, advance)) for name, each in splits.items()
+            name: asdict(interpolate(learner, weights, split, options.points, advance))
+            for name, split in splits.items()
         }
     return {"run": options.other_run, "step": loaded.step, **paths}
 

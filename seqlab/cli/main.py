@@ -107,8 +107,8 @@ def _run(argv: Sequence[str]) -> int:
     takes_arguments = isinstance(command, DeclaredCommand)
     parser: Parser = command.make_parser(arguments) if takes_arguments else command.make_parser()
     parsed = parser.parse(arguments)
-    others = [each for each in arguments if each != parsed.log_file or arguments.count(each) > 1]
-    set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file, others=others)
+    other_files = [path for path in arguments if path != parsed.log_file or arguments.count(path) > 1]
+    set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file, other_files=other_files)
     limit_spinning()
     try:
         status: int = command.run(parsed)
@@ -139,18 +139,18 @@ def _find_plugins(argv: Sequence[str]) -> list[str]:
 def _move_command_first(argv: Sequence[str]) -> Sequence[str]:
     """Move common options, such as `--plugin`, from before the command to after it."""
     moved: list[str] = []
-    rest = list(argv)
-    while rest and (name := rest[0].partition("=")[0]) in (PLUGIN, QUIET, LOG_FILE):
-        count = 1 if "=" in rest[0] or name == QUIET else 2
-        moved, rest = moved + rest[:count], rest[count:]
-    return rest[:1] + moved + rest[1:] if rest else []
+    remaining = list(argv)
+    while remaining and (name := remaining[0].partition("=")[0]) in (PLUGIN, QUIET, LOG_FILE):
+        count = 1 if "=" in remaining[0] or name == QUIET else 2
+        moved, remaining = moved + remaining[:count], remaining[count:]
+    return remaining[:1] + moved + remaining[1:] if remaining else []
 
 
 def _run_without_command(argv: Sequence[str]) -> int:
     """Print the help of all commands or the version; raise UsageError for an unknown command."""
     known = {entry.name: entry for entry in list_entries("command")}
-    others = [name for name, entry in known.items() if entry.owner != BUILT_IN_OWNER]
-    groups: dict[str, Iterable[str]] = {**COMMANDS, **({"of plugins": others} if others else {})}
+    plugin_commands = [name for name, entry in known.items() if entry.owner != BUILT_IN_OWNER]
+    groups: dict[str, Iterable[str]] = {**COMMANDS, **({"of plugins": plugin_commands} if plugin_commands else {})}
     listed = "\n".join(
         f"{heading}:\n" + "".join(f"  {name:<15}{known[name].summary}\n" for name in group)
         for heading, group in groups.items()

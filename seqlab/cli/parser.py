@@ -36,10 +36,10 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             namespace.given = list(arguments)
             return namespace
-        given = next((argument for argument in unknown if argument.startswith("-")), None)
-        if given is None:
+        option = next((argument for argument in unknown if argument.startswith("-")), None)
+        if option is None:
             raise UsageError(f"unexpected argument `{unknown[0]}` {self.advice}")
-        name = given.partition("=")[0]
+        name = option.partition("=")[0]
         nearest = self.nearest(name)
         hint = f"; the nearest is `{nearest}`" if nearest else ""
         raise UsageError(f"there is no option `{name}`{hint} {self.advice}")
@@ -76,6 +76,6 @@ class Parser(argparse.ArgumentParser):
 
         options = {option.removeprefix("--"): option for option in self.option_names if option.startswith("--")}
         plain = name.lstrip("-")  # all options share the dashes
-        same = next((each for each in SYNONYMS.get(plain, ()) if each in options), None)
+        same = next((synonym for synonym in SYNONYMS.get(plain, ()) if synonym in options), None)
         nearest = same or nearest_name(plain, options)
         return None if nearest is None else options[nearest]

@@ -51,12 +51,12 @@ def run(options: PlotOptions) -> None:
 
 def refuse_options(options: PlotOptions, kind: str) -> None:
     """Raise UsageError for an option that has no effect on this kind of figure."""
-    given = {
+    options_of_kinds = {
         "x": (options.x != PlotOptions.x, ("curves",)),
         "line": (options.line != PlotOptions.line, ("attention", "recording")),
         "piece": (options.piece != PlotOptions.piece, ("attention",)),
     }
-    for name, (is_given, kinds) in given.items():
+    for name, (is_given, kinds) in options_of_kinds.items():
         if is_given and kind not in kinds:
             raise UsageError(f"`--{name}` is for `seqlab plot {' | '.join(kinds)}`, not for `{kind}`: leave it out")
 

@@ -99,8 +99,8 @@ def _log_default_fields(path: str, config: "Config") -> None:
     from seqlab.runs.flat_config import flatten
     from seqlab.runs.validate import read_yaml
 
-    given, resolved = flatten(read_yaml(path)), flatten(to_dict(config))
-    if missing := len(resolved.keys() - given.keys()):
+    written, resolved = flatten(read_yaml(path)), flatten(to_dict(config))
+    if missing := len(resolved.keys() - written.keys()):
         logger.info(
             "%s leaves %d of %d fields to their defaults; to choose them for the corpus, give `--data` options "
             "instead of a file",
@@ -126,10 +126,10 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
         base = make_config(recipe, [], folder, overwrite=True)
     except ValueError:  # a file may be invalid without the overrides
         return
-    old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
+    old, new, overridden = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
     for tag in tags:
         section = tag.rpartition(".")[0]
-        reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in given]
+        reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in overridden]
         values = [f"--{key} {as_text(old[key])}" for key in reset if old[key] != new[key]]
         if values:
             logger.info("%s has its own defaults; reset values of the recipe or file: %s", tag, " ".join(values))
@@ -174,9 +174,9 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
     from seqlab.runs.overrides import parse_value
     from seqlab.runs.validate import unknown_key_error
 
-    given = dict(overrides)
+    overridden = dict(overrides)
     try:
-        names = [[*parse_value("data.train", given[key], list[str]), ""][0] for key in training_keys(overrides)]
+        names = [[*parse_value("data.train", overridden[key], list[str]), ""][0] for key in training_keys(overrides)]
     except KeyError as missing:
         known = {field.key for field in list_fields(Config)}
         for key, values in overrides:

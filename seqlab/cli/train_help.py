@@ -126,8 +126,8 @@ def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
             f"{left_column}  {shorten(text, max(20, WIDTH - len(left_column) - 2), placeholder=' ...')}".rstrip()
         )
     lines += ["", "other fields of this run and their values, set by `--SECTION.FIELD VALUE`:"]
-    others = [field for field in fields if field not in most_used]
-    for section, group in groupby(others, key=lambda field: field.key.rpartition(".")[0]):
+    other_fields = [field for field in fields if field not in most_used]
+    for section, group in groupby(other_fields, key=lambda field: field.key.rpartition(".")[0]):
         values = ", ".join(f"{field.key.rpartition('.')[2]} {_value(field)}".replace(" ", NO_BREAK) for field in group)
         title = f"{section}: " if section else ""
         lines.append(fill(f"{title}{values}", WIDTH, initial_indent="  ", subsequent_indent="      "))
@@ -139,19 +139,19 @@ def _details(fields: "Iterable[FieldDescription]") -> list[str]:
     """Return type, value and description of each field: those in use by section, then those of other families."""
     all_fields = list(fields)
     lines: list[str] = []
-    chosen = [field for field in all_fields if field.is_chosen]
-    for section, group in groupby(chosen, key=lambda field: field.key.rpartition(".")[0]):
+    chosen_fields = [field for field in all_fields if field.is_chosen]
+    for section, group in groupby(chosen_fields, key=lambda field: field.key.rpartition(".")[0]):
         lines += ["", f"{section}:"] if section else [""]
         for field in group:
             lines += _entry(field, "")
-    known = {field.key for field in chosen}
-    others: dict[str, list[FieldDescription]] = {}
+    known = {field.key for field in chosen_fields}
+    other_fields: dict[str, list[FieldDescription]] = {}
     for field in all_fields:
         if field.key not in known:
-            others.setdefault(field.key, []).append(field)
-    if others:
+            other_fields.setdefault(field.key, []).append(field)
+    if other_fields:
         lines += ["", "fields of other families:"]
-    for same in others.values():
+    for same in other_fields.values():
         lines += _entry(same[0], f" ({', '.join(dict.fromkeys(field.family for field in same))})")
     return lines
 

@@ -65,13 +65,13 @@ class Alignment:
     def shifts(self) -> list[Shift]:
         """Return the ranges of rows with another offset than 0, in order."""
         edges = np.flatnonzero(np.diff(self.path, prepend=UNSHIFTED, append=UNSHIFTED))
-        found = []
+        shifts = []
         for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             index = int(self.path[start])
             gains = self.log_probs[start:stop, index] - self.log_probs[start:stop, UNSHIFTED]
             if index != UNSHIFTED and gains.mean() >= MIN_ADVANTAGE:
-                found.append(Shift(start, stop, int(OFFSETS[index]), float(gains.sum())))
-        return found
+                shifts.append(Shift(start, stop, int(OFFSETS[index]), float(gains.sum())))
+        return shifts
 
 
 def align_tokens(
@@ -91,7 +91,7 @@ def align(src: RowFeatures, tgt: RowFeatures, evidence: Probabilities | None = N
     for _ in range(NUM_ROUNDS):
         scores = [_agreement(src, tgt, _train(src, tgt, path))]
         scores += [] if evidence is None else [evidence]
-        log_probs = fit_choice(np.stack([_standardize(each) for each in scores], axis=-1), path)
+        log_probs = fit_choice(np.stack([_standardize(score) for score in scores], axis=-1), path)
         path = most_probable_path(log_probs, COST_OF_CHANGE + np.log(count))
     return Alignment(log_probs, path)
 
@@ -101,7 +101,7 @@ def length_evidence(src_lengths: NDArray[Any], tgt_lengths: NDArray[Any]) -> Pro
     if not len(src_lengths):
         return np.zeros((0, NUM_CANDIDATES))
     src, tgt = (np.log1p(lengths.astype(np.float64)) for lengths in (src_lengths, tgt_lengths))
-    src, tgt = ((each - each.mean()) / (each.std() or 1.0) for each in (src, tgt))
+    src, tgt = ((values - values.mean()) / (values.std() or 1.0) for values in (src, tgt))
     return -np.minimum(9.0, (src[:, None] - _neighbors(tgt)) ** 2)
 
 
@@ -145,9 +145,9 @@ def _train(
         absolute = partners + start - UNSHIFTED
         is_inside = (absolute >= 0) & (absolute < len(tgt))
         for fold in range(2):
-            chosen = is_inside & (_folds(start, stop) == fold)
-            moments[fold].add(rows[chosen], window[partners[chosen]])
-    return [each.fit() for each in moments]
+            selected = is_inside & (_folds(start, stop) == fold)
+            moments[fold].add(rows[selected], window[partners[selected]])
+    return [moment.fit() for moment in moments]
 
 
 def _window(tgt: RowFeatures, start: int, stop: int) -> Matrix:

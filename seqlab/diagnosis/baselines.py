@@ -158,8 +158,8 @@ def _objective_loss(lab: Experiments) -> SumOfLosses:
     def loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, float]:
         no_inputs = np.zeros((len(targets), 1, 1), np.float32)
         batch = batch_of_arrays(no_inputs, targets.numpy(), np.arange(len(targets)))
-        found = lab.trained.measured(lambda _: outputs, batch, lab.bench.context)
-        return found.total, float(found.count)
+        measured = lab.trained.measured(lambda _: outputs, batch, lab.bench.context)
+        return measured.total, float(measured.count)
 
     return loss
 
@@ -215,7 +215,7 @@ def _text_of(batch: Any) -> TextBatch:
 
 def _total_losses(lab: Experiments, log_probs: Sequence[Tensor]) -> Losses:
     """Return the losses of the validation rows from the log-probabilities of the targets of each batch."""
-    totals, counts = [-float(each.sum()) for each in log_probs], [float(b.num_targets) for b in lab.valid_sample]
+    totals, counts = [-float(row.sum()) for row in log_probs], [float(b.num_targets) for b in lab.valid_sample]
     return Losses(np.array(totals), np.array(counts))
 
 

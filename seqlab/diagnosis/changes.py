@@ -103,8 +103,8 @@ def with_clipping(config: Config) -> Config:
 def random_validation_rows(config: Config) -> Config:
     """Return a config that validates on random training rows instead of a file of their own."""
     unset: dict[str, Any] = {"valid_src": None, "valid_tgt": [], "valid": None}
-    given = {name: value for name, value in unset.items() if getattr(config.data, name, None)}
-    return replace(config, data=replace(config.data, **given))
+    values = {name: value for name, value in unset.items() if getattr(config.data, name, None)}
+    return replace(config, data=replace(config.data, **values))
 
 
 def another_seed(config: Config) -> Config:
@@ -133,7 +133,7 @@ def _with_wider_layers(part: Any) -> Any:
         if isinstance(width, int):
             changed[name] = _widened(width)
         elif width:
-            changed[name] = type(width)(_widened(each) for each in width)
+            changed[name] = type(width)(_widened(size) for size in width)
     return replace(part, **changed)
 
 

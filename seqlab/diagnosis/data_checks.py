@@ -233,7 +233,7 @@ def _trigrams(lines: Sequence[str]) -> Counter[str]:
 def _similarity(first: Counter[str], second: Counter[str]) -> float:
     """Return the cosine of two vectors of counts."""
     product = sum(count * second[key] for key, count in first.items())
-    norms = [sum(count * count for count in each.values()) ** 0.5 for each in (first, second)]
+    norms = [sum(count * count for count in counts.values()) ** 0.5 for counts in (first, second)]
     return product / max(1e-9, norms[0] * norms[1])
 
 
@@ -370,13 +370,13 @@ def _telling_features(inputs: NDArray[np.float32], is_valid: NDArray[np.bool_], 
     if not rows.are_ids:
         count = inputs.shape[1]
         shown = [
-            f"{_feature_name(lab, each, count)} (mean {train[:, each].mean():.2g} and {valid[:, each].mean():.2g})"
-            for each in best.tolist()
+            f"{_feature_name(lab, index, count)} (mean {train[:, index].mean():.2g} and {valid[:, index].mean():.2g})"
+            for index in best.tolist()
         ]
         return f", most by {', '.join(shown)} in training and in validation, as the model reads them"
     try:
         side = TextSide(lab.bench.codecs[0])
-        names = [repr(side.to_text([int(each)]).strip()) for each in best]
+        names = [repr(side.to_text([int(token)]).strip()) for token in best]
     except (ValueError, AttributeError, IndexError):
         return ""
     return f", most by {', '.join(names)}"

@@ -58,9 +58,9 @@ class Hits:
     @classmethod
     def of_notes(cls, kind: str, split: str, notes: Iterable[tuple[int, float, str]]) -> "Hits":
         """Make hits of rows, scores and notes."""
-        found = list(notes)
-        rows = np.array([row for row, _, _ in found], np.int64)
-        return cls(kind, split, rows, np.array([score for _, score, _ in found]), lambda number: found[number][2])
+        entries = list(notes)
+        rows = np.array([row for row, _, _ in entries], np.int64)
+        return cls(kind, split, rows, np.array([score for _, score, _ in entries]), lambda number: entries[number][2])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,7 +84,7 @@ class Findings:
 
     def count(self, kind: str) -> int:
         """Return the number of findings of a kind over all splits."""
-        return sum(len(each) for each in self.hits if each.kind == kind)
+        return sum(len(hit) for hit in self.hits if hit.kind == kind)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the distinct rows of a split with a finding, sorted."""

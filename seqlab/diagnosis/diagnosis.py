@@ -115,6 +115,6 @@ def diagnose(
 def _rank(findings: list[Finding]) -> list[Finding]:
     """Sort findings by confidence, each cause once with its strongest evidence."""
     best: dict[str, Finding] = {}
-    for finding in sorted(findings, key=lambda each: -each.confidence):
+    for finding in sorted(findings, key=lambda candidate: -candidate.confidence):
         best.setdefault(finding.cause, finding)
     return list(best.values())

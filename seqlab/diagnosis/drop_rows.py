@@ -80,7 +80,7 @@ def _report(
         "rows": len(train),
         "kept": len(train) - len(rows),
         "dropped": len(rows),
-        "by_kind": dict(Counter(kind for found in kinds.values() for kind in found)),
+        "by_kind": dict(Counter(kind for row_kinds in kinds.values() for kind in row_kinds)),
         "files": {str(path): name for path, name in names.items()},
         "dropped_rows": [{"location": train.locate(row), "kinds": kinds[row]} for row in rows],
     }

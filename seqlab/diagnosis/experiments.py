@@ -127,8 +127,8 @@ class Experiments:
         """Two random halves of the training rows; the second one in groups, as a sample."""
         count = sum(len(batch.indices) for batch in self.bench.train_rows)
         is_first = np.random.default_rng(3).random(count) < 0.5
-        others = select_rows(self.bench.train_rows, ~is_first)
-        sample = sample_rows(others, SAMPLE_ROWS, seed=2)
+        other_rows = select_rows(self.bench.train_rows, ~is_first)
+        sample = sample_rows(other_rows, SAMPLE_ROWS, seed=2)
         return select_rows(self.bench.train_rows, is_first), sample
 
     @cached_property

@@ -62,8 +62,8 @@ def out_of_fold_losses(
         learner = bench.learner()
         learner.train(select_rows(bench.train_rows, folds != fold), num_steps)
         numbers = np.flatnonzero(folds == fold)
-        found = learner.losses([rows[number] for number in numbers.tolist()])
-        losses[numbers] = found.totals / np.maximum(1.0, found.counts)
+        row_losses = learner.losses([rows[number] for number in numbers.tolist()])
+        losses[numbers] = row_losses.totals / np.maximum(1.0, row_losses.counts)
     return FoldLosses(np.array([int(row.indices[0]) for row in rows], np.int64), losses)
 
 

@@ -137,9 +137,9 @@ def _position_gradients(learner: Learner, batch: Any) -> tuple[float, float, int
         for hook in hooks:
             hook.remove()
     outputs = [
-        each
-        for each in embedded
-        if isinstance(each, Tensor) and each.requires_grad and each.dim() == 3 and each.size(1) >= MIN_POSITIONS
+        tensor
+        for tensor in embedded
+        if isinstance(tensor, Tensor) and tensor.requires_grad and tensor.dim() == 3 and tensor.size(1) >= MIN_POSITIONS
     ]
     [gradient] = torch.autograd.grad(loss.total, outputs[:1], allow_unused=True) if outputs else [None]
     if gradient is None:

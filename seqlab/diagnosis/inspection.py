@@ -57,7 +57,7 @@ class Inspection:
 
     def to_json(self, max_rows: int | None = None) -> dict[str, Any]:
         """Render for JSON, with at most `max_rows` rows of each kind and split."""
-        found = [
+        findings = [
             {
                 "kind": hits.kind,
                 "split": hits.split,
@@ -75,7 +75,7 @@ class Inspection:
         ]
         counts = {kind: self.findings.count(kind) for kind in KINDS if kind not in self.findings.left_out}
         rows = {split: len(rows) for split, rows in self.splits.items()}
-        return {"rows": rows, "counts": counts, "left_out": self.findings.left_out, "findings": found}
+        return {"rows": rows, "counts": counts, "left_out": self.findings.left_out, "findings": findings}
 
     def _sorted(self) -> list[Hits]:
         return sorted(self.findings.hits, key=lambda hits: list(KINDS).index(hits.kind))
@@ -106,7 +106,7 @@ def inspect(
     """
     if isinstance(config.data, TokensConfig):
         corpora = {split: config.data.corpora(split) for split in SPLITS}
-        splits = {split: TextRows.read(split, found) for split, found in corpora.items() if found}
+        splits = {split: TextRows.read(split, texts) for split, texts in corpora.items() if texts}
         return Inspection(splits, inspect_texts(splits, kinds, config.data.is_continuous, on_check))
     return inspect_arrays(config, scratch, kinds, on_check)
 

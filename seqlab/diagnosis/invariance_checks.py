@@ -29,7 +29,7 @@ def check_later_tokens(lab: Experiments) -> Iterator[Finding]:
     middle = batch.tgt_out.size(1) // 2
     tgt_in = batch.tgt_in.clone()
     tgt_in[:, middle:] = _other_ids(tgt_in[:, middle:], lab.bench.codecs[1])
-    before, after = (_score(learner, each, middle) for each in (batch, replace(batch, tgt_in=tgt_in)))
+    before, after = (_score(learner, variant, middle) for variant in (batch, replace(batch, tgt_in=tgt_in)))
     if _differs(before, after):
         evidence = (
             f"other input tokens from position {middle} on changed the log-probability of the tokens before them from "
@@ -78,11 +78,11 @@ def check_targets_as_inputs(lab: Experiments) -> Iterator[Finding]:
 
 def check_padding(lab: Experiments) -> Iterator[Finding]:
     """Add padding to a batch: neither the loss nor its number of units must change."""
-    learner, batch = lab.trained, max(sample_rows(lab.bench.train_rows, 64), key=lambda each: len(each.indices))
+    learner, batch = lab.trained, max(sample_rows(lab.bench.train_rows, 64), key=lambda rows: len(rows.indices))
     padded = _add_padding(batch, 5, lab.bench.codecs)
     _refuse_random(learner, batch)
     with torch.no_grad():
-        before, after = (learner.training_loss(each) for each in (batch, padded))
+        before, after = (learner.training_loss(variant) for variant in (batch, padded))
     if _differs(float(before.total), float(after.total)) or _differs(float(before.count), float(after.count)):
         evidence = (
             f"five columns of padding changed the loss from {float(before.total):.4g} (over {float(before.count):.0f} "
@@ -102,7 +102,7 @@ def _check_ignored(learner: Learner, batch: Any) -> Iterator[Finding]:
     tgt_out[half:] = IGNORE
     masked = replace(batch, tgt_out=tgt_out, num_tgt_tokens=int((tgt_out != IGNORE).sum()))
     with torch.no_grad():
-        alone, together = (learner.training_loss(each) for each in (batch.select(torch.arange(half)), masked))
+        alone, together = (learner.training_loss(variant) for variant in (batch.select(torch.arange(half)), masked))
     if _differs(float(alone.total), float(together.total)) or _differs(float(alone.count), float(together.count)):
         evidence = (
             f"rows without targets, only with padding, changed the loss from {float(alone.total):.4g} (over "

@@ -37,15 +37,15 @@ def label_ratios(
     scores = cross_fit_ridge(features, targets, np.where(labels >= 0, folds, NO_FOLD))
     columns = np.full(int(labels.max(initial=0)) + 1, -1)
     columns[targets.classes] = np.arange(len(targets.classes))
-    given = np.where(labels >= 0, columns[labels], -1)
-    known = np.flatnonzero(given >= 0)
+    given_labels = np.where(labels >= 0, columns[labels], -1)
+    known = np.flatnonzero(given_labels >= 0)
     ratios, best = np.full(len(labels), -np.inf), np.zeros(len(labels), np.int64)
     if len(known) < MIN_ROWS or len(targets.classes) < 2:
         return ratios, best
     spread = scores[known].std() or 1.0
-    log_probs = fit_choice((scores[known] / spread)[:, :, None], given[known], outliers=0.0)
-    own = log_probs[np.arange(len(known)), given[known]]
-    log_probs[np.arange(len(known)), given[known]] = -np.inf
+    log_probs = fit_choice((scores[known] / spread)[:, :, None], given_labels[known], outliers=0.0)
+    own = log_probs[np.arange(len(known)), given_labels[known]]
+    log_probs[np.arange(len(known)), given_labels[known]] = -np.inf
     ratios[known] = log_probs.max(axis=1) - own
     best[known] = targets.classes[log_probs.argmax(axis=1)]
     return ratios, best

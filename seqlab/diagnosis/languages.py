@@ -109,13 +109,13 @@ def train_models(column: Sequence[str], folds: Folds, mask: NDArray[np.bool_]) -
 
 def score(models: Sequence[CharacterModel], column: Sequence[str], folds: Folds) -> Scores:
     """Compute the log-probability of each text by the model of the other fold, (N,)."""
-    found = np.zeros(len(column))
+    log_probs = np.zeros(len(column))
     for start in range(0, len(column), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)
         for fold, model in enumerate(models):
             rows = start + np.flatnonzero(folds[part] != fold)
-            found[rows] = model.log_probs([column[row] for row in rows.tolist()])
-    return found
+            log_probs[rows] = model.log_probs([column[row] for row in rows.tolist()])
+    return log_probs
 
 
 def lengths(column: Sequence[str]) -> NDArray[np.int64]:

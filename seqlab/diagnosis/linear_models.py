@@ -64,7 +64,7 @@ class Moments:
         weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance), dtype=np.float32), cross)
         if scaled:
             weights /= variance + variance.mean() + 1e-6
-        return LinearModel(*(each.astype(np.float32) for each in (weights, src_mean, tgt_mean)))
+        return LinearModel(*(array.astype(np.float32) for array in (weights, src_mean, tgt_mean)))
 
 
 def cross_fit_ridge(features: RowFeatures, targets: RowFeatures, folds: NDArray[np.int64]) -> Probabilities:
@@ -86,10 +86,10 @@ def cross_fit_ridge(features: RowFeatures, targets: RowFeatures, folds: NDArray[
             moments[fold].add(inputs[is_in], outputs[is_in])
     predictions = np.zeros((len(folds), targets.block(0, 1).shape[1]))
     for fold in range(num_folds):
-        others = sum((each for number, each in enumerate(moments) if number != fold), start=Moments())
-        if not others.count:
+        other_moments = sum((moment for number, moment in enumerate(moments) if number != fold), start=Moments())
+        if not other_moments.count:
             continue
-        model = others.fit(scaled=False)
+        model = other_moments.fit(scaled=False)
         for start in starts.tolist():
             rows = start + np.flatnonzero(folds[start : start + BLOCK_ROWS] == fold)
             if len(rows):
@@ -99,7 +99,7 @@ def cross_fit_ridge(features: RowFeatures, targets: RowFeatures, folds: NDArray[
 
 
 def fit_choice(
-    scores: Probabilities, chosen: NDArray[np.int64], num_steps: int = 20, outliers: float = OUTLIERS
+    scores: Probabilities, choices: NDArray[np.int64], num_steps: int = 20, outliers: float = OUTLIERS
 ) -> Probabilities:
     """Fit a conditional logit model of choices by Newton's method; return log-probabilities (N, K) of the candidates.
 
@@ -110,10 +110,10 @@ def fit_choice(
         outliers: share of the choices that are assumed to be arbitrary.
     """
     rows = np.arange(len(scores))
-    scores_of_chosen = scores[rows, chosen]  # (N, F)
+    scores_of_chosen = scores[rows, choices]  # (N, F)
 
     def log_likelihood(weights: Probabilities) -> float:
-        return float(log_softmax(scores @ weights)[rows, chosen].sum() - 0.5 * weights @ weights)
+        return float(log_softmax(scores @ weights)[rows, choices].sum() - 0.5 * weights @ weights)
 
     weights, best = np.zeros(scores.shape[-1]), -np.inf
     step = weights

@@ -210,11 +210,11 @@ def search_line(
                 best, length = after, signed
     step = length * unit
     decrease = _decrease(before, best)
-    found = Step(step, abs(length) / norm, before.mean, decrease.mean, decrease.standard_error)
+    step_taken = Step(step, abs(length) / norm, before.mean, decrease.mean, decrease.standard_error)
     if other is None:
-        return found
+        return step_taken
     on_other = _decrease(other.losses(), other.losses(step))
-    return replace(found, other_decrease=on_other.mean, other_standard_error=on_other.standard_error)
+    return replace(step_taken, other_decrease=on_other.mean, other_standard_error=on_other.standard_error)
 
 
 def _decrease(before: Losses, after: Losses) -> Losses:

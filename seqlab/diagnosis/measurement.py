@@ -27,7 +27,7 @@ class Measurement:
 def measurement_lines(measurements: Sequence[Measurement]) -> list[str]:
     """Render measurements as a table for each topic."""
     lines = []
-    for topic, group in groupby(measurements, key=lambda each: each.topic):
+    for topic, group in groupby(measurements, key=lambda item: item.topic):
         figures = list(group)
         width = max(len(figure.name) for figure in figures)
         lines += ["", f"{topic}:", *(f"  {figure.name:{width}}  {figure}" for figure in figures)]

@@ -83,13 +83,13 @@ def near_duplicates(
     """
     signatures, is_long = _signatures(count, shingles)
     remaining = np.flatnonzero(is_long)
-    found: list[NearDuplicate] = []
+    duplicates: list[NearDuplicate] = []
     while True:  # without the similar rows, others are first in their bands
         similar = _similar_pairs(signatures, remaining, shingles, threshold)
         if not similar:
-            return sorted(found, key=lambda each: each.row)
-        found += similar
-        remaining = np.setdiff1d(remaining, [each.row for each in similar])
+            return sorted(duplicates, key=lambda pair: pair.row)
+        duplicates += similar
+        remaining = np.setdiff1d(remaining, [pair.row for pair in similar])
 
 
 def _similar_pairs(
@@ -106,7 +106,7 @@ def _similar_pairs(
         similarity = jaccard(*shingles(earlier, earlier + 1), *shingles(row, row + 1))
         if similarity >= limit and (row not in best or similarity > best[row].similarity):
             best[row] = NearDuplicate(row, earlier, similarity)
-    return [each for each in best.values() if each.earlier not in best]
+    return [pair for pair in best.values() if pair.earlier not in best]
 
 
 def _parts(pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -130,7 +130,7 @@ def _signatures(
     is_long = np.zeros(count, np.bool_)
     for start in range(0, count, BLOCK_ROWS):
         sets = shingles(start, min(count, start + BLOCK_ROWS))
-        long = np.flatnonzero([len(each) >= MIN_SHINGLES for each in sets])
+        long = np.flatnonzero([len(own_shingles) >= MIN_SHINGLES for own_shingles in sets])
         if not len(long):
             continue
         is_long[start + long] = True

@@ -60,7 +60,9 @@ def _remove_option(arguments: list[str], option: str) -> None:
     """Remove an option with its values from a list of arguments."""
     if option in arguments:
         start = arguments.index(option)
-        values = (number for number, each in enumerate(arguments[start + 1 :], start + 1) if each.startswith("--"))
+        values = (
+            number for number, argument in enumerate(arguments[start + 1 :], start + 1) if argument.startswith("--")
+        )
         del arguments[start : next(values, len(arguments))]
 
 
@@ -73,9 +75,9 @@ def inspect_command(*kinds: str, drop: bool = False) -> NextCommand:
     def command(lab: Experiments, cause: str) -> str:
         if not _can_be_inspected(lab):
             return check_again(lab, cause)
-        rest = ["--drop", f"{lab.bench.folder.path.name}-rest"] if drop and _can_be_dropped(lab) else []
-        chosen = ["--kinds", *kinds] if kinds else []
-        return _command(lab, "inspect-data", [*_target(lab), *chosen, *rest])
+        drop_options = ["--drop", f"{lab.bench.folder.path.name}-rest"] if drop and _can_be_dropped(lab) else []
+        kind_options = ["--kinds", *kinds] if kinds else []
+        return _command(lab, "inspect-data", [*_target(lab), *kind_options, *drop_options])
 
     return command
 

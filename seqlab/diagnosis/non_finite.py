@@ -117,20 +117,20 @@ class NonFiniteSearch:
     def _on_output(self, name: str, module: nn.Module, inputs: Any, keywords: Any, outputs: Any) -> None:
         read, written = list(_floats((inputs, keywords))), list(_floats(outputs))
         self._largest_output = max(map(_largest, written), default=self._largest_output)
-        is_finite = all(bool(torch.isfinite(each).all()) for each in written)
+        is_finite = all(bool(torch.isfinite(output).all()) for output in written)
         self._is_last_output_finite = is_finite
         if not is_finite and self._forward is None:
-            found = NonFinite(
+            non_finite = NonFinite(
                 "forward",
                 name,
                 type(module).__name__,
                 max(map(_largest, read), default=0.0),
-                "outputs" if all(bool(torch.isfinite(each).all()) for each in read) else "inputs",
+                "outputs" if all(bool(torch.isfinite(argument).all()) for argument in read) else "inputs",
             )
-            if all(bool((torch.isfinite(each) | (each == -torch.inf)).all()) for each in written):
-                self._minus_infinity = self._minus_infinity or found
+            if all(bool((torch.isfinite(output) | (output == -torch.inf)).all()) for output in written):
+                self._minus_infinity = self._minus_infinity or non_finite
             else:
-                self._forward = found
+                self._forward = non_finite
         for tensor in written:
             if tensor.requires_grad:
                 tensor.register_hook(partial(self._on_gradient, name, module, "outputs"))
@@ -155,8 +155,8 @@ def _floats(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, Mapping):
         yield from _floats(list(value.values()))
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _floats(each)
+        for member in value:
+            yield from _floats(member)
     elif is_dataclass(value) and not isinstance(value, type):
         yield from _floats([getattr(value, item.name) for item in fields(value)])
 

@@ -59,21 +59,21 @@ def target_scores(learner: Learner, rows: Sequence[DivisibleBatch]) -> NDArray[n
     The mean over the sources with which a target is compared is subtracted, so that short and frequent targets have no
     advantage (pointwise mutual information).
     """
-    found: list[NDArray[np.float64]] = []
+    differences: list[NDArray[np.float64]] = []
     for batch in rows:
         count = len(batch.indices)
         if not isinstance(batch, Seq2SeqBatch | FrameBatch) or batch.tgt_in is None or batch.tgt_out is None:
             raise LeftOut("the rows are not pairs of a source and a sequence")
-        if count < MIN_GROUP or sum(map(len, found)) >= NUM_ROWS:
+        if count < MIN_GROUP or sum(map(len, differences)) >= NUM_ROWS:
             continue
         paired = [_with_targets_of(batch, shift) for shift in range(NUM_TARGETS)]
-        scores = np.stack([_row_scores(learner, each) for each in paired], axis=1)  # source i has target i + shift
+        scores = np.stack([_row_scores(learner, rows) for rows in paired], axis=1)  # source i has target i + shift
         by_target = np.stack([np.roll(scores[:, shift], shift) for shift in range(NUM_TARGETS)], axis=1)
         means = by_target.mean(axis=1)
-        found.append(scores - np.stack([np.roll(means, -shift) for shift in range(NUM_TARGETS)], axis=1))
-    if not found:
+        differences.append(scores - np.stack([np.roll(means, -shift) for shift in range(NUM_TARGETS)], axis=1))
+    if not differences:
         raise LeftOut("there are too few rows")
-    return np.concatenate(found)
+    return np.concatenate(differences)
 
 
 def _with_targets_of(batch: Any, shift: int) -> Any:
@@ -96,17 +96,17 @@ def estimate_wrong_targets(scores: NDArray[np.float64]) -> tuple[float, float]:
     Args:
         scores: (N, K): score of the own target of each source, in the first column, and of the targets of other rows.
     """
-    own, others = scores[:, 0], scores[:, 1:]
-    if np.quantile(own, 1 - SURE_ROWS) < np.quantile(others, 0.99):
+    own, other_scores = scores[:, 0], scores[:, 1:]
+    if np.quantile(own, 1 - SURE_ROWS) < np.quantile(other_scores, 0.99):
         return 0.0, 0.0
-    among_others = float((own < np.quantile(others, COMPARED)).mean())
+    among_others = float((own < np.quantile(other_scores, COMPARED)).mean())
     return among_others / COMPARED, (among_others * (1 - among_others) / len(own)) ** 0.5 / COMPARED
 
 
 def share_between(scores: NDArray[np.float64], wrong_share: float) -> float:
     """Return the share of the right targets with scores as low as those of other targets, given that of wrong ones."""
-    own, others = scores[:, 0], scores[:, 1:]
-    is_low = float((own < np.quantile(others, 0.99)).mean())
+    own, other_scores = scores[:, 0], scores[:, 1:]
+    is_low = float((own < np.quantile(other_scores, 0.99)).mean())
     return max(0.0, is_low - 0.99 * wrong_share) / (1 - wrong_share)
 
 

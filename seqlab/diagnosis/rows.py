@@ -39,7 +39,7 @@ class Rows:
     @property
     def has_inputs(self) -> bool:
         """Whether the rows have inputs beside their targets, unlike those of a language model."""
-        return any(each.size for each in self.inputs)
+        return any(array.size for array in self.inputs)
 
     @property
     def texts(self) -> list[NDArray[Any]]:
@@ -48,9 +48,9 @@ class Rows:
 
     def take(self, numbers: NDArray[np.int64]) -> "Rows":
         """Return some of the rows."""
-        chosen = numbers.tolist()
+        rows = numbers.tolist()
         return Rows(
-            [self.inputs[i] for i in chosen], [self.targets[i] for i in chosen], self.indices[numbers], self.target_kind
+            [self.inputs[i] for i in rows], [self.targets[i] for i in rows], self.indices[numbers], self.target_kind
         )
 
     def sample(self, count: int, seed: int = 1) -> "Rows":

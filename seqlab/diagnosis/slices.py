@@ -46,8 +46,8 @@ def random_directions(loss: MeanLoss, count: int = 2, seed: int = 1) -> list[Dir
 
 def _with_row_norms(part: Tensor, weight: Tensor) -> Tensor:
     """Scale each row (the first dimension) to the norm of the same row of the weights."""
-    norms, wanted = (x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1)) for x in (part, weight))
-    return part * (wanted / norms.clamp_min(torch.finfo(part.dtype).tiny))
+    norms, target_norms = (x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1)) for x in (part, weight))
+    return part * (target_norms / norms.clamp_min(torch.finfo(part.dtype).tiny))
 
 
 def eigenvector_directions(loss: MeanLoss, spectrum: Spectrum) -> list[Direction]:
@@ -143,7 +143,7 @@ def interpolate(
     """
     start, folder = learner.state(), learner.bench.folder.path
     for name in sorted(start.keys() | other.keys()):
-        shapes = [tuple(each[name].shape) if name in each else "missing" for each in (start, other)]
+        shapes = [tuple(weights[name].shape) if name in weights else "missing" for weights in (start, other)]
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"There is no straight line between the two runs: `{name}` is {shapes[0]} in {folder}, but {shapes[1]} "
@@ -178,15 +178,15 @@ def _measure_barrier(
     """Find the largest excess of the loss over the line between its values at both ends."""
     first, last = losses[0], losses[-1]
     excess = [
-        Losses(found.totals - (1 - t) * first.totals - t * last.totals, found.counts)
-        for t, found in zip(positions, losses, strict=True)
+        Losses(loss.totals - (1 - t) * first.totals - t * last.totals, loss.counts)
+        for t, loss in zip(positions, losses, strict=True)
     ]
-    highest = int(np.argmax([each.mean for each in excess]))
+    highest = int(np.argmax([value.mean for value in excess]))
     return Path(
         distance,
         relative_distance,
         positions.tolist(),
-        [found.mean for found in losses],
+        [loss.mean for loss in losses],
         excess[highest].mean,
         float(positions[highest]),
         excess[highest].standard_error,

@@ -132,13 +132,15 @@ class Spectrum:
     def _share_below(self, limit: float) -> Share:
         counts = [int((values < limit).sum()) for values in self.values]
         sums = [np.concatenate([[0.0], weights.cumsum()]) for weights in self.weights]
-        shares = np.array([found[count] for found, count in zip(sums, counts, strict=True)])
+        shares = np.array([cumulative[count] for cumulative, count in zip(sums, counts, strict=True)])
         mean = float(shares.mean())
         if self.is_exact:
             return Share(mean, 0.0, (mean, mean))
         error = float(shares.std(ddof=1) / len(shares) ** 0.5) if len(shares) > 1 else float("nan")
-        lowest = np.mean([found[max(0, count - 1)] for found, count in zip(sums, counts, strict=True)])
-        highest = np.mean([found[min(len(found) - 1, count + 1)] for found, count in zip(sums, counts, strict=True)])
+        lowest = np.mean([cumulative[max(0, count - 1)] for cumulative, count in zip(sums, counts, strict=True)])
+        highest = np.mean(
+            [cumulative[min(len(cumulative) - 1, count + 1)] for cumulative, count in zip(sums, counts, strict=True)]
+        )
         return Share(mean, error, (float(lowest), min(1.0, float(highest))))
 
     def to_json(self) -> dict[str, Any]:
@@ -167,8 +169,8 @@ def exact_spectrum(matrix: Tensor) -> Spectrum:
         for index in (0, -1)
         for vector in [vectors[:, index]]
     )
-    found = values.double().cpu().numpy()
-    return Spectrum(len(found), [found], [np.full(len(found), 1 / len(found))], lowest, highest, True)
+    nodes = values.double().cpu().numpy()
+    return Spectrum(len(nodes), [nodes], [np.full(len(nodes), 1 / len(nodes))], lowest, highest, True)
 
 
 def estimate_spectrum(

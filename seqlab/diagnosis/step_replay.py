@@ -89,10 +89,10 @@ def replay(folder: str | Path) -> Replay:
     config = read_config(run)
     failure = read_failure(folder)
     repeated = _RepeatedStep(config, load_codecs_for(run, config.data), folder, failure, state)
-    found = repeated.find_first()
+    location = repeated.find_first()
     first, rows, is_finite_in_fp32 = None, None, None
-    if found is not None:
-        first, micro_step = found
+    if location is not None:
+        first, micro_step = location
         indices = repeated.bad_rows(micro_step)
         rows = None if indices is None else tuple(_locate(config, repeated.codecs, run, index) for index in indices)
         if state["dtype"] == "bfloat16":
@@ -179,9 +179,9 @@ class _RepeatedStep:
         self.model.zero_grad()
         self._count = 0.0
         for micro_step in self.micro_steps():
-            found = self._search(micro_step)
-            if found is not None:
-                return found, micro_step
+            first = self._search(micro_step)
+            if first is not None:
+                return first, micro_step
         gradients = [p.grad / max(1.0, self._count) for p in self.model.parameters() if p.grad is not None]
         if gradients and not bool(torch.isfinite(nn.utils.get_total_norm(gradients))):
             largest = max(float(gradient.abs().max()) for gradient in gradients)
@@ -192,9 +192,9 @@ class _RepeatedStep:
         """Return the indices of rows that give a non-finite value alone, by bisection; None if rows cannot be split."""
         if micro_step is None or select_rows(micro_step.batch, torch.tensor([0])) is None:
             return None
-        found: list[int] = []
+        indices: list[int] = []
         pending = [torch.arange(len(micro_step.batch.indices))]
-        while pending and len(found) < MAX_ROWS:
+        while pending and len(indices) < MAX_ROWS:
             rows = pending.pop(0)
             batch = select_rows(micro_step.batch, rows)
             assert batch is not None, "one row could be selected"
@@ -202,10 +202,10 @@ class _RepeatedStep:
             if self._search(replace(micro_step, batch=batch, carry=carry)) is None:
                 continue
             if len(rows) == 1:
-                found += batch.indices.tolist()
+                indices += batch.indices.tolist()
             else:
                 pending[:0] = rows.tensor_split(2)
-        return found
+        return indices
 
     def _accumulator(self, rank: int) -> Accumulator:
         """Return an accumulator with the random numbers of a rank, without its collective operations."""

@@ -54,14 +54,14 @@ def are_labels_of_words(rows: TextRows) -> bool:
 
 def check_encoding(rows: TextRows) -> Iterator[Hits]:
     """Find lines that are not UTF-8."""
-    found = {}
+    hits = {}
     start = 0
     for corpus, size in zip(rows.corpora, rows.sizes, strict=True):
         for column in corpus.columns:
             for line, note in (column.undecodable() if isinstance(column, LenientColumn) else {}).items():
-                found[start + line - 1] = (start + line - 1, 1.0, note)
+                hits[start + line - 1] = (start + line - 1, 1.0, note)
         start += size
-    yield Hits.of_notes("encoding", rows.split, found.values())
+    yield Hits.of_notes("encoding", rows.split, hits.values())
 
 
 def check_empty(rows: TextRows) -> Iterator[Hits]:
@@ -100,9 +100,9 @@ def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) ->
 
     def shingles(start: int, stop: int) -> list[Hashes]:
         texts = (parts[part].texts(row) for part, row in index[start:stop])
-        return shingles_of_texts(["\t".join(each if with_targets else each[:1]) for each in texts])
+        return shingles_of_texts(["\t".join(text if with_targets else text[:1]) for text in texts])
 
-    found: dict[str, list[tuple[int, float, str]]] = {"near_duplicate": [], "near_leak": []}
+    by_kind: dict[str, list[tuple[int, float, str]]] = {"near_duplicate": [], "near_leak": []}
     for pair in near_duplicates(len(index), shingles):
         (part, row), (other, earlier) = index[pair.row], index[pair.earlier]
         if parts[part] is not train:
@@ -111,13 +111,13 @@ def check_near_duplicates(splits: Mapping[str, TextRows], with_targets: bool) ->
             continue  # a leak
         kind = "near_duplicate" if parts[other] is train else "near_leak"
         where = f"{pair.similarity:.0%} like {parts[other].locate_from(train, row, earlier)}"
-        found[kind].append((row, pair.similarity, f"{where}: {train.show(row)} <> {parts[other].show(earlier)}"))
-    yield from (Hits.of_notes(kind, "train", notes) for kind, notes in found.items())
+        by_kind[kind].append((row, pair.similarity, f"{where}: {train.show(row)} <> {parts[other].show(earlier)}"))
+    yield from (Hits.of_notes(kind, "train", notes) for kind, notes in by_kind.items())
 
 
 def check_characters(rows: TextRows) -> Iterator[Hits]:
     """Find mojibake, and replacement, invisible and escaped characters."""
-    found: dict[str, list[tuple[int, float, str]]] = {"mojibake": [], "character": []}
+    by_kind: dict[str, list[tuple[int, float, str]]] = {"mojibake": [], "character": []}
     known = _frequent_characters(rows)
     undecodable = {row for hits in check_encoding(rows) for row in hits.rows.tolist()}
     for row in range(len(rows)):
@@ -125,10 +125,10 @@ def check_characters(rows: TextRows) -> Iterator[Hits]:
             if text.isascii() and text.isprintable() and "&" not in text:
                 continue
             if (original := mojibake(text, known)) is not None:
-                found["mojibake"].append((row, 1.0, f"{text:.60} was probably {original:.60}"))
+                by_kind["mojibake"].append((row, 1.0, f"{text:.60} was probably {original:.60}"))
             if row not in undecodable and (fault := character_fault(text)) is not None:
-                found["character"].append((row, 1.0, f"{fault}: {text:.60}"))
-    for kind, notes in found.items():
+                by_kind["character"].append((row, 1.0, f"{fault}: {text:.60}"))
+    for kind, notes in by_kind.items():
         yield Hits.of_notes(kind, rows.split, {row: (row, score, note) for row, score, note in notes}.values())
 
 
@@ -162,8 +162,8 @@ def language_scores(rows: TextRows, columns: Sequence[Texts]) -> tuple[NDArray[n
     unusual = [second_language_ratios(column, folds, usable) / MIN_RATIO_OF_GROUPS for column in columns]
     if len(columns) != 2:
         return np.full(len(rows), -np.inf), np.maximum.reduce(unusual)
-    others = [ratio / MIN_RATIO_OF_COLUMNS for ratio in other_column_ratios(columns, folds, usable)]
-    return np.minimum(*others), np.maximum.reduce([*unusual, *others])
+    ratios = [ratio / MIN_RATIO_OF_COLUMNS for ratio in other_column_ratios(columns, folds, usable)]
+    return np.minimum(*ratios), np.maximum.reduce([*unusual, *ratios])
 
 
 def check_length_ratios(rows: TextRows) -> Iterator[Hits]:

@@ -37,8 +37,8 @@ def mojibake(text: str, known: Collection[str] = ()) -> str | None:
     lines; otherwise three are needed, since a letter before a quotation mark can form one.
     """
     decoded = [_decode(match[0]) for match in _SEQUENCE.finditer(text)]
-    found = [character for character in decoded if character]
-    if len(found) < 3 and not any(_is_common(character) or character in known for character in found):
+    characters = [character for character in decoded if character]
+    if len(characters) < 3 and not any(_is_common(character) or character in known for character in characters):
         return None
     return _SEQUENCE.sub(lambda match: _decode(match[0]) or match[0], text)
 

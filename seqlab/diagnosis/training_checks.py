@@ -138,7 +138,7 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
     train, valid = lab.compare(lab.final.train, wide.train), lab.compare(lab.final.valid, wide.valid)
     # It must also beat as many updates of a model of the same size, from the weights of the run and from new ones.
     of_same_size = [lab.compare(lab.run(start).valid, wide.valid) for start in ("trained", "fresh")]
-    if all(each.is_below(MIN_DROP) for each in (train, valid, *of_same_size)):
+    if all(curve.is_below(MIN_DROP) for curve in (train, valid, *of_same_size)):
         evidence = (
             f"a wider model reaches in {wide.num_updates} updates a lower loss than the run: training "
             f"{train}, validation {valid}; it is lower than that of a new model of the same size, too "

@@ -291,9 +291,9 @@ def sample_rows(rows: Sequence[DivisibleBatch], count: int, seed: int = 1) -> li
         for batch in rows
         for numbers in torch.from_numpy(rng.permutation(len(batch.indices))).split(size)
     ]
-    chosen = rng.permutation(len(groups))
-    num_groups = int(np.searchsorted(np.cumsum([len(groups[i][1]) for i in chosen]), count)) + 1
-    return [groups[i][0].select(groups[i][1]) for i in chosen[:num_groups]]
+    order = rng.permutation(len(groups))
+    num_groups = int(np.searchsorted(np.cumsum([len(groups[i][1]) for i in order]), count)) + 1
+    return [groups[i][0].select(groups[i][1]) for i in order[:num_groups]]
 
 
 def longest_rows(rows: Sequence[DivisibleBatch], count: int) -> Any:

@@ -42,7 +42,7 @@ def writing_difference(train: Sequence[str], valid: Sequence[str], area: float) 
     if folded > (0.5 + area) / 2:
         return ""
     shares = {name: (_share(train, test), _share(valid, test)) for name, test in CHARACTERS.items()}
-    name = max(shares, key=lambda each: abs(np.subtract(*shares[each])))
+    name = max(shares, key=lambda key: abs(np.subtract(*shares[key])))
     before, after = shares[name]
     return (
         f"without case, accents, spaces and punctuation the area is {folded:.2f}; {100 * before:.1f}% of the training "

@@ -143,7 +143,7 @@ def arpa_words(tokenizer: Tokenizer) -> list[str]:
     words = tokenizer.tokens(ids)
     if tokenizer.has_unknown:  # characters or words
         first = tokenizer.unk_id + 1  # after the special tokens
-        words[first:] = tokenizer.decode([[each] for each in ids[first:]])
+        words[first:] = tokenizer.decode([[token_id] for token_id in ids[first:]])
     return words
 
 

@@ -140,7 +140,9 @@ class CTranslate2Engine:
         ]
         scores = iter(self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS, None))
         return {
-            i: sorted((with_log_probs(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank_key)
+            i: sorted(
+                (with_log_probs(output, next(scores).token_log_probs, config) for output in hypotheses), key=rank_key
+            )
             for i, hypotheses in hypotheses_by_row.items()
         }
 

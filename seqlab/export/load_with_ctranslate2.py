@@ -66,9 +66,9 @@ def _load(run: str | Path, checkpoint: str, device: str, quantization: str | Non
     )
 
 
-def _require_single(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
+def _require_single(argument: str | Path | Sequence[str | Path], name: str) -> str | Path:
     """Return the only value; raises ValueError if there are several."""
-    values = [given] if isinstance(given, str | Path) else list(given)
+    values = [argument] if isinstance(argument, str | Path) else list(argument)
     if len(values) != 1:
         raise ValueError(
             f"`{name}` has {len(values)} values, but CTranslate2 takes one model: ensembles need the engine `torch`."

@@ -62,7 +62,7 @@ def compare_engines(
     """
     sizes = (1, SearchConfig().beam_size)
     searches = [SearchConfig(beam_size=size, early_stopping=True).with_limits(limits) for size in sizes]
-    greedy, beam = ([_best_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
+    greedy, beam = ([_best_ids(side, src_rows, search) for side in (engine, reference)] for search in searches)
     targets = [ids[: limits.max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
     pairs = zip(engine.score(src_rows, targets), reference.score(src_rows, targets), strict=True)
     differences = (

@@ -59,7 +59,7 @@ def config_for(fields: Fields) -> Config:
     missing = [key for key in training_keys(overrides) if key not in fields]
     if missing:
         known = {field.key for field in list_fields(Config)}
-        for key in (each for each in fields if each not in known):
+        for key in (name for name in fields if name not in known):
             raise unknown_key_error(Config, {}, key)
         if missing[0] not in PAIRS_OR_TEXT:
             keys = " and ".join(f"`{key}`" for key in training_keys(overrides))
@@ -73,8 +73,8 @@ def config_for(fields: Fields) -> Config:
 
 def choose_config(overrides: Sequence[Override]) -> Config:
     """Choose a config for the training data that the overrides name; raises the errors of `config_for`."""
-    chosen: Config = import_target(task_of(overrides).zero_config_name)(overrides)
-    return chosen
+    config: Config = import_target(task_of(overrides).zero_config_name)(overrides)
+    return config
 
 
 def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
@@ -86,16 +86,17 @@ def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
 
 def task_of(overrides: Sequence[Override]) -> type[DataConfig]:
     """Return the task that `data.kind`, a field of only one task, or a path determines; the default task otherwise."""
-    given, tasks = dict(overrides), Parts("task")
-    kind = given.get("data.kind", ())
+    overridden, tasks = dict(overrides), Parts("task")
+    kind = overridden.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:
         if migrate_tag("data.kind", name) in tasks:
             given_task: type[DataConfig] = tasks[migrate_tag("data.kind", name)]
             return given_task
     for task in tasks.values():
-        corpus = given.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()
+        corpus = overridden.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()
         paths = [corpus] if isinstance(corpus, str) else corpus
-        if any(f"data.{name}" in given for name in task.identifying_fields) or any(map(task.recognizes_path, paths)):
+        is_named = any(f"data.{name}" in overridden for name in task.identifying_fields)
+        if is_named or any(map(task.recognizes_path, paths)):
             return task
     default_task: type[DataConfig] = default_part("task")
     return default_task
@@ -103,7 +104,7 @@ def task_of(overrides: Sequence[Override]) -> type[DataConfig]:
 
 def nearest_recipes(name: str) -> str:
     """Return a hint with up to three recipes of similar spelling, and the command that lists all."""
-    longer = [each for each in recipes.RECIPES if each.startswith(f"{name.lower()}_")]  # such as those of a corpus
+    longer = [key for key in recipes.RECIPES if key.startswith(f"{name.lower()}_")]  # such as those of a corpus
     names = dict.fromkeys([*nearest_names(name.lower(), recipes.RECIPES, count=MAX_NEAREST), *longer])
-    nearest = ", ".join(f"`{each}`" for each in list(names)[:MAX_NEAREST])
+    nearest = ", ".join(f"`{candidate}`" for candidate in list(names)[:MAX_NEAREST])
     return f"the nearest: {nearest} (`seqlab recipes` lists all)" if nearest else "`seqlab recipes` lists all"

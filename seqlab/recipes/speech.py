@@ -193,7 +193,9 @@ def synthetic_en(run_dir: str | Path) -> Config:
 def _write_sentences(folder: Path) -> None:
     """Synthesize the short plain sentences of ud_ewt, each in two voices, half of them by flite."""
     sentences = dict.fromkeys(read_sentence_texts(locate("ud_ewt")["train"]["sentences"]))
-    plain = [each for each in sentences if PLAIN_SENTENCE.fullmatch(each) and 3 <= len(each.split()) <= 16]
+    plain = [
+        sentence for sentence in sentences if PLAIN_SENTENCE.fullmatch(sentence) and 3 <= len(sentence.split()) <= 16
+    ]
     by_espeak = voices("en")
     by_flite = list(FLITE_VOICES) * (len(by_espeak) // len(FLITE_VOICES))
     synthetic_manifest(plain, folder, "en", repeats=2, sample_rate=8000, speakers=[*by_espeak, *by_flite])

@@ -36,7 +36,7 @@ class RunComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Render for JSON, with values unrounded."""
-        return asdict(self) | {"scores": {name: each.as_dict() for name, each in self.scores.items()}}
+        return asdict(self) | {"scores": {name: score.as_dict() for name, score in self.scores.items()}}
 
     def lines(self) -> list[str]:
         """Render as text: scores, best validations, config."""
@@ -44,9 +44,9 @@ class RunComparison:
 
     def _lines(self) -> Iterator[str]:
         yield from (f"note: {note}" for note in self.notes)
-        for each in self.scores.values():
+        for score in self.scores.values():
             yield ""
-            yield from each.as_lines()
+            yield from score.as_lines()
         yield from ("", "best validation:")
         rows = [(name, *("-" if x is None else short_text(x) for x in values)) for name, *values in self.validations]
         yield from _table([("", "baseline", "system"), *rows])
@@ -70,13 +70,13 @@ def reason_not_to_compare(baseline: RunContents, run: RunContents) -> str | None
     Scores are comparable on the same examples with the same references, whatever the runs were trained on. Without
     predictions, the hashes of the data in run.json must be equal.
     """
-    kinds = [each.config.data.kind for each in (baseline, run)]
+    kinds = [side.config.data.kind for side in (baseline, run)]
     if kinds[0] != kinds[1]:
         return f"its data are of another kind: `data.kind` is {kinds[1]}, not {kinds[0]}"
     if baseline.predictions is None or run.predictions is None:
-        failures = [f"{each.name}: {each.failed_predictions}" for each in (baseline, run) if each.failed_predictions]
+        failures = [f"{side.name}: {side.failed_predictions}" for side in (baseline, run) if side.failed_predictions]
         return f"there are no predictions of {'; '.join(failures)}" if failures else _reason_of_data(baseline, run)
-    references = [each.predictions.targets for each in (baseline, run) if each.predictions]
+    references = [side.predictions.targets for side in (baseline, run) if side.predictions]
     if len(references[0]) != len(references[1]):
         return f"its validation set has {len(references[1]):,} examples, not {len(references[0]):,}"
     pairs = enumerate(zip(*references, strict=True), start=1)
@@ -91,7 +91,7 @@ def _reason_of_data(baseline: RunContents, run: RunContents) -> str | None:
     if sorted(baseline.description["data_sha256"]) != sorted(run.description["data_sha256"]):
         return "it was trained and validated on other data: the hashes of the data in run.json differ"
     for name in type(baseline.config.data).identifying_fields:
-        values = [getattr(each.config.data, name) for each in (baseline, run)]
+        values = [getattr(side.config.data, name) for side in (baseline, run)]
         if values[0] != values[1]:
             return f"its data are others: `data.{name}` is {values[1]}, not {values[0]}"
     return None
@@ -107,13 +107,13 @@ def compare_runs(baseline: RunContents, run: RunContents) -> RunComparison:
         raise ValueError(f"{run.path} cannot be compared with {baseline.path}: {reason}.")
     scores: dict[str, Comparison] = {}
     if baseline.predictions and run.predictions:
-        others = baseline.predictions.statistics
+        baseline_statistics = baseline.predictions.statistics
         scores = {
-            name: compare_statistics(statistics, others[name])
+            name: compare_statistics(statistics, baseline_statistics[name])
             for name, statistics in run.predictions.statistics.items()
-            if name in others
+            if name in baseline_statistics
         }
-    best = [each.summary.best.scores if each.summary.best else {} for each in (baseline, run)]
+    best = [side.summary.best.scores if side.summary.best else {} for side in (baseline, run)]
     names = dict.fromkeys([*best[0], *best[1]])
     return RunComparison(
         baseline.name,
@@ -145,7 +145,7 @@ def config_differences(baseline: Config, run: Config) -> list[tuple[str, Any, An
 
     Paths and fields without influence on the model are left out.
     """
-    ignored = {*UNCOMPARED_FIELDS, *(f"data.{name}" for each in (baseline, run) for name in each.data.path_fields)}
+    ignored = {*UNCOMPARED_FIELDS, *(f"data.{name}" for side in (baseline, run) for name in side.data.path_fields)}
     return [(key, *pair) for key, pair in differing_fields(baseline, run).items() if key not in ignored]
 
 
@@ -153,10 +153,10 @@ def different_rows(baseline: RunContents, run: RunContents) -> list[dict[str, An
     """List the first examples that exactly one of two runs predicts correctly, for JSON."""
     if not baseline.predictions or not run.predictions:
         return []
-    found = []
+    rows = []
     triples = zip(run.predictions.targets, baseline.predictions.predicted, run.predictions.predicted, strict=True)
     for row, (target, one, other) in enumerate(triples):
         if (one == target) != (other == target):
             source = run.predictions.input_of(row)
-            found.append({"row": row + 1, "input": source, "target": target, "baseline": one, "run": other})
-    return found[:MAX_DIFFERENT_ROWS]
+            rows.append({"row": row + 1, "input": source, "target": target, "baseline": one, "run": other})
+    return rows[:MAX_DIFFERENT_ROWS]

@@ -24,9 +24,9 @@ def page_contents(runs: Sequence[RunContents], reload_seconds: float | None = No
 
 def _comparisons(runs: Sequence[RunContents]) -> dict[str, Any]:
     """Compare each run with the first; those that cannot be compared are listed apart, with the reason."""
-    baseline, *others = runs
-    reasons = {run.path: reason_not_to_compare(baseline, run) for run in others}
+    baseline, *other_runs = runs
+    reasons = {run.path: reason_not_to_compare(baseline, run) for run in other_runs}
     return {
-        "compared": [compare_runs(baseline, run).as_dict() for run in others if reasons[run.path] is None],
-        "apart": [{"run": run.name, "reason": reasons[run.path]} for run in others if reasons[run.path]],
+        "compared": [compare_runs(baseline, run).as_dict() for run in other_runs if reasons[run.path] is None],
+        "apart": [{"run": run.name, "reason": reasons[run.path]} for run in other_runs if reasons[run.path]],
     }

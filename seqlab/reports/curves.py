@@ -69,7 +69,7 @@ def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
         "tokens/s": curve("train", SPEEDS[:1]),
         "units/s": curve("train", SPEEDS[1:]),
     }
-    return {name: each for name, each in curves.items() if each.x}
+    return {name: own_curve for name, own_curve in curves.items() if own_curve.x}
 
 
 def _epochs_per_step(epochs: dict[int, float]) -> float:
@@ -86,9 +86,9 @@ def draw_curves(panels: Sequence[Axes], curves: dict[str, dict[str, Curve]], x: 
     """
     labels = list(dict.fromkeys(label for lines in curves.values() for label in lines))
     for axes, (name, lines) in zip(panels, curves.items(), strict=True):
-        for label, each in lines.items():
-            marker: dict[str, Any] = {"marker": "."} if len(each.x) < 30 else {}
-            axes.plot(each.x, each.y, label=label, color=f"C{labels.index(label) % 10}", linewidth=1.2, **marker)
+        for label, curve in lines.items():
+            marker: dict[str, Any] = {"marker": "."} if len(curve.x) < 30 else {}
+            axes.plot(curve.x, curve.y, label=label, color=f"C{labels.index(label) % 10}", linewidth=1.2, **marker)
         axes.set(ylabel=name)
         axes.grid(alpha=0.3)
     shown: set[str] = set()
@@ -118,8 +118,8 @@ def save_curves(path: str | Path, run_dirs: Sequence[str | Path], x: XAxis = "st
 
 def _labels(run_dirs: Sequence[str | Path]) -> list[str]:
     """Name the runs by their folders, or by their paths if two folders have one name."""
-    names = [Path(each).resolve().name for each in run_dirs]
-    return names if len(set(names)) == len(names) else [str(each) for each in run_dirs]
+    names = [Path(run_dir).resolve().name for run_dir in run_dirs]
+    return names if len(set(names)) == len(names) else [str(run_dir) for run_dir in run_dirs]
 
 
 def save_range_test(

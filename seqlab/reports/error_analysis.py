@@ -77,8 +77,11 @@ def _matches(kind: str, record: Mapping[str, Any]) -> Iterable[tuple[str, tuple[
     """Yield words with the numbers of their matched, predicted and true occurrences in an example."""
     predicted, target = str(record["prediction"]).split(), str(record["target"]).split()
     if kind == "text":
-        found, true = Counter(predicted), Counter(target)
-        yield from ((word, (min(found[word], true[word]), found[word], true[word])) for word in found | true)
+        predicted_counts, true = Counter(predicted), Counter(target)
+        yield from (
+            (word, (min(predicted_counts[word], true[word]), predicted_counts[word], true[word]))
+            for word in predicted_counts | true
+        )
     else:
         for word, label, true_label in zip(str(record["src"]).split(), predicted, target, strict=False):
             yield word, (int(label == true_label), 1, 1)
@@ -97,11 +100,11 @@ def confusion_of(predictions: Predictions) -> Confusion | None:
     if predictions.kind not in ("label", "labels of words"):
         return None
     predicted, targets = as_metric_lines(predictions.kind, predictions.predicted, predictions.targets)
-    found = confusion(predicted, targets)
+    matrix = confusion(predicted, targets)
     if predictions.kind == "label":
         names = dict(zip(targets + predicted, predictions.targets + predictions.predicted, strict=True))
-        found = Confusion([names[number] for number in found.labels], found.counts)
-    return found
+        matrix = Confusion([names[number] for number in matrix.labels], matrix.counts)
+    return matrix
 
 
 def confusion_dict(matrix: Confusion) -> dict[str, Any]:
@@ -165,12 +168,12 @@ def worst_rows(predictions: Predictions, count: int) -> list[dict[str, Any]]:
         ]
     errors = row_errors(predictions)
     order = [row for row in np.argsort(-errors, kind="stable")[:count].tolist() if errors[row] > 0]
-    found = [_row(predictions, row, float(errors[row])) for row in order]
+    rows = [_row(predictions, row, float(errors[row])) for row in order]
     if predictions.kind == "labels of words":
-        for each in found:
-            pairs = zip(each["target"].split(), each["predicted"].split(), strict=False)
-            each |= {"unit": "label", "alignment": [list(pair) for pair in pairs], "separator": " "}
-    return found
+        for entry in rows:
+            pairs = zip(entry["target"].split(), entry["predicted"].split(), strict=False)
+            entry |= {"unit": "label", "alignment": [list(pair) for pair in pairs], "separator": " "}
+    return rows
 
 
 def row_errors(predictions: Predictions) -> np.ndarray:

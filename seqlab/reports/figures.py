@@ -64,17 +64,17 @@ def _fonts_for_all_scripts() -> Iterator[None]:
     from matplotlib.font_manager import fontManager
 
     installed = fontManager.get_font_names()
-    others = [name for start in FALLBACK_FONTS for name in sorted(installed) if name.startswith(start)]
+    fallbacks = [name for start in FALLBACK_FONTS for name in sorted(installed) if name.startswith(start)]
     with (
-        matplotlib.rc_context({"font.family": ["sans-serif", *others], "svg.hashsalt": "seqlab"}),
+        matplotlib.rc_context({"font.family": ["sans-serif", *fallbacks], "svg.hashsalt": "seqlab"}),
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always")
         yield
-    missing = _missing_characters(str(each.message) for each in caught)
-    for each in caught:
-        if not _missing_characters([str(each.message)]):
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    missing = _missing_characters(str(warning.message) for warning in caught)
+    for warning in caught:
+        if not _missing_characters([str(warning.message)]):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if missing:
         logger.warning(
             "no installed font has the characters %s, which are drawn as boxes: install a font such as Noto Sans CJK",

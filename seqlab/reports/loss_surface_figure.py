@@ -33,8 +33,8 @@ def save_loss_surface(path: str | Path, result: Result) -> None:
     parts = [name for name in panels if name in result]
 
     def draw(axes: list[Axes]) -> None:
-        for name, each in zip(parts, axes, strict=True):
-            panels[name](each, result[name])
+        for name, panel_axes in zip(parts, axes, strict=True):
+            panels[name](panel_axes, result[name])
 
     save_panels(path, (6.4, 3.6 * len(parts)), len(parts), draw, share_x=False)
 

@@ -51,15 +51,15 @@ def read_series(folder: RunFolder, shown_logs: Sequence[str]) -> list[Series]:
     lines = [line for line in folder.read_metrics() if line["kind"] in ("train", "valid")]
     train, valid = ([line for line in lines if line["kind"] == kind] for kind in ("train", "valid"))
     losses = [name for name in VALIDATION_LOSSES if any(name in line for line in valid)]
-    found = [_series(train, "loss", LOSS, "training")]
+    history = [_series(train, "loss", LOSS, "training")]
     if any(line.get("nll") != line.get("loss") for line in train):  # for example without label smoothing
-        found.append(_series(train, "nll", LOSS, "training nll"))
-    found += [_series(valid, name, LOSS, "validation") for name in losses[:1]]
+        history.append(_series(train, "nll", LOSS, "training nll"))
+    history += [_series(valid, name, LOSS, "validation") for name in losses[:1]]
     scores = dict.fromkeys(name for line in valid for name in line if "." not in name and name not in OTHER_FIELDS)
-    found += [_series(valid, name, f"validation {name}", "validation") for name in scores if name not in losses]
+    history += [_series(valid, name, f"validation {name}", "validation") for name in scores if name not in losses]
     logs = {name: f"training {name}" for name in shown_logs}
-    found += [_series(train, name, title, "training") for name, title in (TRAINING_PANELS | logs).items()]
-    return [series for series in found if series.y]
+    history += [_series(train, name, title, "training") for name, title in (TRAINING_PANELS | logs).items()]
+    return [series for series in history if series.y]
 
 
 def _series(lines: Sequence[dict[str, Any]], field: str, panel: str, name: str) -> Series:

@@ -51,7 +51,7 @@ class Predictions:
 
     def intervals(self) -> dict[str, Interval]:
         """Compute each score with its 95% confidence interval."""
-        return {name: bootstrap_interval(each) for name, each in self.statistics.items()}
+        return {name: bootstrap_interval(statistic) for name, statistic in self.statistics.items()}
 
     def input_of(self, row: int) -> str:
         """Return the input of an example: its text or, without one, its location."""

@@ -124,7 +124,7 @@ class RunContents:
             "summary": summary.as_dict(),
             "model_noun": self.config.data.model_noun,
             "output_kind": self.config.data.task.output_kind(self.config),
-            "curves": [each.as_dict() for each in self._series()],
+            "curves": [series.as_dict() for series in self._series()],
             "samples": [{"step": step, "outputs": rows} for step, rows in sorted(self.samples.items()) if rows],
             "predictions": predictions,
             "data": self.description.get("data", {}),
@@ -135,10 +135,10 @@ class RunContents:
         }
 
     def _series(self) -> list[Any]:
-        found = read_series(self.folder, self.config.objective.shown_logs)
-        if not found:
+        series = read_series(self.folder, self.config.objective.shown_logs)
+        if not series:
             self.left_out["curves"] = "the run has no measurements yet"
-        return found
+        return series
 
     def _predictions_dict(self) -> dict[str, Any] | None:
         """Return scores and error analysis of the predictions, with the attention of the worst rows."""
@@ -166,12 +166,12 @@ class RunContents:
         worst = worst_rows(predictions, NUM_WORST_ROWS)
         if predictions.kind != "text" or not worst:
             return worst
-        details = self._sample_outputs("best", [each["row"] - 1 for each in worst])
+        details = self._sample_outputs("best", [row["row"] - 1 for row in worst])
         pieces = [record.get("pieces", []) for record in details]
-        found = [{**each, "pieces": own} for each, own in zip(worst, pieces or repeat([]), strict=False)]
-        if not any(each["pieces"] for each in found):
+        rows = [{**row, "pieces": own} for row, own in zip(worst, pieces or repeat([]), strict=False)]
+        if not any(row["pieces"] for row in rows):
             self.left_out["attention"] = "the model has no attention from outputs to inputs"
-        return found
+        return rows
 
     def _by_frequency(self, predictions: Predictions) -> dict[str, Any] | None:
         """Return the scores of words by frequency; None, with the reason, if the training texts cannot be read."""
@@ -201,8 +201,8 @@ def open_runs(run_dirs: Sequence[str | Path], *, with_predictions: bool = True) 
     Raises:
         FileNotFoundError, ValueError: a folder is missing, or is not a run.
     """
-    names = [Path(each).resolve().name for each in run_dirs]
-    labels = names if len(set(names)) == len(names) else [str(each) for each in run_dirs]
+    names = [Path(path).resolve().name for path in run_dirs]
+    labels = names if len(set(names)) == len(names) else [str(path) for path in run_dirs]
     runs = [
         RunContents(RunFolder(run_dir), label, with_predictions)
         for label, run_dir in zip(labels, run_dirs, strict=True)
