@@ -88,7 +88,7 @@ def path_specs(name: str) -> dict[str, dict[str, str]]:
 def find_corpus(name: str) -> CorpusDescription:
     """Return the description of a corpus; raise ValueError if the name is unknown."""
     if name not in CORPORA:
-        hint = "".join(f" The nearest is `{each}`." for each in get_close_matches(name.lower(), CORPORA, 1))
+        hint = "".join(f" The nearest is `{nearest}`." for nearest in get_close_matches(name.lower(), CORPORA, 1))
         raise ValueError(f"`name` must be one of {', '.join(sorted(CORPORA))}, but is {name!r} instead.{hint}")
     return CORPORA[name]
 

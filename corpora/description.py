@@ -105,11 +105,11 @@ def find_file(corpus: CorpusDescription, folder: Path, file: TextFile) -> Path:
     """Return the path of a file after a checksum test; of its possible names, the first that exists is used."""
     for path in (folder / (name + ending) for name in file.names for ending in (".gz", "")):
         if path.is_file():
-            found = None if file.sha256 is None else sha256_of_text(path)
-            if found != file.sha256:
+            checksum = None if file.sha256 is None else sha256_of_text(path)
+            if checksum != file.sha256:
                 raise ValueError(
                     f"{path} differs from the file of the corpus {corpus.name}: the SHA-256 of its text is "
-                    f"{found}, but must be {file.sha256}. " + instructions(corpus)
+                    f"{checksum}, but must be {file.sha256}. " + instructions(corpus)
                 )
             return path
     raise FileNotFoundError(f"{folder} has no {' or '.join(file.names)} (or with .gz). " + instructions(corpus))

@@ -123,14 +123,14 @@ def read_wav(path: Path, sample_rate: int) -> Samples:
     """
     try:
         with wave.open(str(path), "rb") as file:
-            found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
+            actual = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
             content = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path} is not a readable WAV file: {error}. Fetch it again.") from error
-    if found != (sample_rate, 1, 16):
+    if actual != (sample_rate, 1, 16):
         raise ValueError(
-            f"{path} must have {sample_rate} Hz, 1 channel and 16 bits, but has {found[0]} Hz, {found[1]} channels and "
-            f"{found[2]} bits instead."
+            f"{path} must have {sample_rate} Hz, 1 channel and 16 bits, but has {actual[0]} Hz, {actual[1]} channels "
+            f"and {actual[2]} bits instead."
         )
     return np.frombuffer(content, "<i2").astype(np.int16)
 

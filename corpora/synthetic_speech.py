@@ -85,8 +85,8 @@ def accents(language: str = "en") -> list[str]:
     """
     lines = [line.split() for line in _list_voices(find_espeak(), language)]
     # Voices in mb/ need the program mbrola; entries in !v/ are variants.
-    found = {columns[1] for columns in lines if not columns[4].startswith(("mb/", "!v/"))}
-    matching = sorted(accent for accent in found if accent.split("-")[0] == language)
+    all_accents = {columns[1] for columns in lines if not columns[4].startswith(("mb/", "!v/"))}
+    matching = sorted(accent for accent in all_accents if accent.split("-")[0] == language)
     if not matching:
         raise ValueError(f"espeak-ng has no voice for `language` {language!r}: `espeak-ng --voices` lists all voices.")
     return matching
@@ -111,8 +111,8 @@ def _list_voices(espeak: str, language: str) -> list[str]:
 
 @lru_cache
 def _all_variants(espeak: str) -> list[str]:
-    found = (re.search(r"!v/(.+?)\s*(?:\(|$)", line) for line in _list_voices(espeak, "variant"))
-    return sorted({match[1] for match in found if match})
+    matches = (re.search(r"!v/(.+?)\s*(?:\(|$)", line) for line in _list_voices(espeak, "variant"))
+    return sorted({match[1] for match in matches if match})
 
 
 def synthesize(text: str, voice: str = "en-us+m1", rate_wpm: int = 175, pitch: int = 50) -> tuple[Samples, int]:
@@ -263,6 +263,6 @@ def synthetic_manifest(
             f"`texts` must not be empty and `repeats` must be at least 1, but there are {len(texts)} texts and "
             f"`repeats` is {repeats} instead."
         )
-    chosen = sorted(speakers) if speakers else voices(language)
-    recordings = generate_recordings([*texts] * repeats, chosen, (seed,), sample_rate)
+    speaker_names = sorted(speakers) if speakers else voices(language)
+    recordings = generate_recordings([*texts] * repeats, speaker_names, (seed,), sample_rate)
     return write_recordings(folder, {"train": recordings}, sample_rate)["train"]

@@ -59,8 +59,8 @@ class Part:
             if not isinstance(value, source):
                 name = value.get(source.tag_field) if isinstance(value, Mapping) else None
                 # the default config reports an invalid tag
-                chosen = parts.get(str(name)) or default_part(source.part_kind)
-                return chosen.__pydantic_validator__.validate_python(value)
+                config_class = parts.get(str(name)) or default_part(source.part_kind)
+                return config_class.__pydantic_validator__.validate_python(value)
             name = getattr(value, source.tag_field)
             if name not in parts or not isinstance(value, parts[name]):
                 raise ValueError(
@@ -83,6 +83,6 @@ class Part:
             return handler(schema)
         parts = Parts(cls.part_kind, cls.tag_field).values()
         return {
-            "oneOf": [handler(each.__pydantic_core_schema__) for each in parts],
+            "oneOf": [handler(part.__pydantic_core_schema__) for part in parts],
             "discriminator": {"propertyName": cls.tag_field},
         }

@@ -99,8 +99,8 @@ def _sha256(file: Path) -> str:
 
 def _shadows_module(path: Path) -> bool:
     """Return whether a file has the name of another importable module, for example torch.py."""
-    found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
-    return found is not None and Path(found.origin or "").resolve() != path
+    spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+    return spec is not None and Path(spec.origin or "").resolve() != path
 
 
 def describe_plugins(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -133,11 +133,11 @@ def plugin_notes_by_part(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
 
     Invalid descriptions are skipped.
     """
-    found = {}
+    by_part = {}
     for note in notes if isinstance(notes, list) else []:
         if isinstance(note, dict):
-            found[str(note.get("kind")), str(note.get("name"))] = note
-    return found
+            by_part[str(note.get("kind")), str(note.get("name"))] = note
+    return by_part
 
 
 def missing_plugins(notes: Any) -> list[str]:

@@ -86,7 +86,7 @@ def find_problem(kind: str, name: str, part: Any) -> str:
         return "" if isinstance(part, Command) else f"{shown} is not a `seqlab.commands.Command`"
     if kind not in CONFIG_BASES:
         if isinstance(part, type) and (missing := _missing_methods(kind, part)):
-            return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)}"
+            return f"{shown} lacks {', '.join(f'`{member}`' for member in missing)}"
         return "" if callable(part) else f"{shown} is neither a function nor a class"
     config: Any = part
     if not (isinstance(part, type) and getattr(part, "part_kind", None) == kind):
@@ -98,11 +98,11 @@ def find_problem(kind: str, name: str, part: Any) -> str:
         )
     if (tag := getattr(config, config.tag_field, None)) != name:
         wanted = f"`{config.tag_field}: Literal[{name!r}] = {name!r}`"
-        found = f", but it has {tag!r}" if tag is not None else ""
-        return f"{shown} must have the field {wanted}, which is its name in files{found}"
+        actual = f", but it has {tag!r}" if tag is not None else ""
+        return f"{shown} must have the field {wanted}, which is its name in files{actual}"
     if missing := config.missing_members():
         base = CONFIG_BASES[kind].rpartition(":")[2]
-        return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)} (see `{base}`)"
+        return f"{shown} lacks {', '.join(f'`{member}`' for member in missing)} (see `{base}`)"
     return ""
 
 
@@ -181,7 +181,7 @@ def add_table(table: Any, owner: str) -> None:
     for kind, parts in _mapping_items(table, shape):
         for name, value in _mapping_items(parts, f"{shape}, but {kind!r} does not"):
             if not (
-                isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+                isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(item, str) for item in value)
             ):
                 raise ValueError(f"{shape}, but the {kind} {name!r} has {value!r} instead.")
             entries.append(Entry(str(kind), str(name), value[0], value[1], owner))
@@ -325,14 +325,14 @@ class Parts(Mapping[str, Any]):
 
     def _import_usable(self) -> dict[str, Any]:
         """Import all parts, and unregister those that cannot be imported."""
-        found: dict[str, Any] = {}
+        parts: dict[str, Any] = {}
         for entry in list_entries(self.kind):
             try:
-                found[entry.name] = entry.load()
+                parts[entry.name] = entry.load()
             except UnusablePart as error:
                 del _parts[self.kind][entry.name]
                 _warn_left_out(str(error))
-        return found
+        return parts
 
 
 def list_entries(kind: str) -> list[Entry]:

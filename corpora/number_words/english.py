@@ -36,7 +36,7 @@ def cardinal(number: int) -> str:
         return "zero"
     millions, below_million = divmod(number, 1_000_000)
     thousands, below_thousand = divmod(below_million, 1_000)
-    hundreds, rest = divmod(below_thousand, 100)
+    hundreds, remainder = divmod(below_thousand, 100)
     words = []
     if millions:
         words.append(f"{cardinal(millions)} million")
@@ -44,8 +44,8 @@ def cardinal(number: int) -> str:
         words.append(f"{cardinal(thousands)} thousand")
     if hundreds:
         words.append(f"{_UP_TO_NINETEEN[hundreds]} hundred")
-    if rest:
-        words.append(f"and {below_hundred(rest)}" if words else below_hundred(rest))
+    if remainder:
+        words.append(f"and {below_hundred(remainder)}" if words else below_hundred(remainder))
     return " ".join(words)
 
 
@@ -61,12 +61,12 @@ def ordinal(number: int) -> str:
 
 def year(number: int) -> str:
     """Write 1100 to 2099 as a year is read: `nineteen eighty-four`, `nineteen oh five`, `two thousand and five`."""
-    century, rest = divmod(number, 100)
-    if century == 20 and rest < 10:
+    century, remainder = divmod(number, 100)
+    if century == 20 and remainder < 10:
         return cardinal(number)
-    if rest == 0:
+    if remainder == 0:
         return f"{below_hundred(century)} hundred"
-    return f"{below_hundred(century)} {minutes_or_year(rest)}"
+    return f"{below_hundred(century)} {minutes_or_year(remainder)}"
 
 
 def minutes_or_year(number: int) -> str:

@@ -80,10 +80,10 @@ def _basic_phrases() -> list[Phrase]:
 
 
 def _draw_long(
-    rng: StableRandom, num_common: int, num_combinations: int, others: Sequence[Phrase]
+    rng: StableRandom, num_common: int, num_combinations: int, other_phrases: Sequence[Phrase]
 ) -> tuple[list[Phrase], list[Phrase]]:
     """Draw distinct phrases without and with held-out combinations; none is in `others`."""
-    seen_en, seen_de = {phrase.en for phrase in others}, {phrase.de for phrase in others}
+    seen_en, seen_de = {phrase.en for phrase in other_phrases}, {phrase.de for phrase in other_phrases}
     common: list[Phrase] = []
     combinations: list[Phrase] = []
     while len(common) < num_common or len(combinations) < num_combinations:

@@ -36,8 +36,10 @@ def below_hundred(number: int) -> str:
 
 def below_thousand(number: int) -> str:
     """Write 1 to 999 at the end of a number: `einhundert`, `einhunderteins`, `dreihunderteinundzwanzig`."""
-    hundreds, rest = divmod(number, 100)
-    return (f"{_before_noun_or_suffix(hundreds)}hundert" if hundreds else "") + (below_hundred(rest) if rest else "")
+    hundreds, remainder = divmod(number, 100)
+    return (f"{_before_noun_or_suffix(hundreds)}hundert" if hundreds else "") + (
+        below_hundred(remainder) if remainder else ""
+    )
 
 
 def cardinal(number: int) -> str:
@@ -48,14 +50,14 @@ def cardinal(number: int) -> str:
     if number == 0:
         return _UP_TO_TWELVE[0]
     millions, below_million = divmod(number, 1_000_000)
-    thousands, rest = divmod(below_million, 1_000)
+    thousands, remainder = divmod(below_million, 1_000)
     words = []
     if millions:
         words.append("eine Million" if millions == 1 else f"{below_thousand(millions)} Millionen")
     if below_million:
         # the suffix -tausend takes "ein" too: eintausend, einhunderteintausend
         before = below_thousand(thousands).removesuffix("s") if thousands % 100 == 1 else below_thousand(thousands)
-        words.append((f"{before}tausend" if thousands else "") + (below_thousand(rest) if rest else ""))
+        words.append((f"{before}tausend" if thousands else "") + (below_thousand(remainder) if remainder else ""))
     return " ".join(words)
 
 
@@ -72,8 +74,8 @@ def year(number: int) -> str:
     """Write 1100 to 2099 as a year: `neunzehnhundertvierundachtzig`, but `zweitausendfünf`."""
     if number >= 2000:
         return cardinal(number)
-    century, rest = divmod(number, 100)
-    return f"{below_hundred(century)}hundert{below_hundred(rest) if rest else ''}"
+    century, remainder = divmod(number, 100)
+    return f"{below_hundred(century)}hundert{below_hundred(remainder) if remainder else ''}"
 
 
 def hour(number: int) -> str:

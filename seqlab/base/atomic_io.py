@@ -89,12 +89,12 @@ def verify_checksum(values: Mapping[str, Any], *, required: bool = True) -> dict
     """
     if not isinstance(values, Mapping):
         raise ValueError("it is not a JSON object")
-    rest = {name: value for name, value in values.items() if name != CHECKSUM_KEY}
-    if (required or CHECKSUM_KEY in values) and values.get(CHECKSUM_KEY) != _digest(rest):
+    content = {name: value for name, value in values.items() if name != CHECKSUM_KEY}
+    if (required or CHECKSUM_KEY in values) and values.get(CHECKSUM_KEY) != _digest(content):
         raise ValueError(
             "its checksum is missing" if CHECKSUM_KEY not in values else "its checksum does not match its values"
         )
-    return rest
+    return content
 
 
 def _digest(values: object) -> str:

@@ -20,7 +20,7 @@ def replace_non_finite(value: Any, replacement: Callable[[float], Any] = lambda 
     By `str`, they become texts, which `seqlab.base.parsing.validate_type` reads as the same numbers.
     """
     if isinstance(value, dict):
-        return {name: replace_non_finite(each, replacement) for name, each in value.items()}
+        return {name: replace_non_finite(member, replacement) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [replace_non_finite(each, replacement) for each in value]
+        return [replace_non_finite(member, replacement) for member in value]
     return replacement(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,7 +12,7 @@ MIN_BEGINNING = 3
 def nearest_name(name: str, known: Iterable[str], min_similarity: float = MIN_SIMILARITY) -> str | None:
     """Return the known name with the most similar spelling, or the only one that begins so; None if there is none."""
     names = list(known)
-    longer = [each for each in names if each.startswith(name)] if len(name) >= MIN_BEGINNING else []
+    longer = [candidate for candidate in names if candidate.startswith(name)] if len(name) >= MIN_BEGINNING else []
     abbreviated = longer if len(longer) == 1 else []
     return next(iter([*nearest_names(name, names, 1, min_similarity), *abbreviated]), None)
 

@@ -71,9 +71,9 @@ def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
-        found = _DECODER.decode(text)
+        value = _DECODER.decode(text)
         if not is_record and _MAYBE_SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         location = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.pos + 1}"
         raise ValueError(f"not JSON ({location}: {error.msg})") from None
@@ -87,7 +87,7 @@ def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
         if "digits" not in str(error):
             raise
         raise ValueError("unreadable JSON (a number has thousands of digits)") from None
-    return found
+    return value
 
 
 def number_of_invalid_item(text: str) -> int:
@@ -132,12 +132,12 @@ def validate_type(values: Any, expected: type[T]) -> T:
     from pydantic import ValidationError
 
     try:
-        found: T = _adapter(cast(Hashable, expected)).validate_python(values)
+        parsed: T = _adapter(cast(Hashable, expected)).validate_python(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(map(str, first["loc"]))
         raise ValueError(f"`{name}`: {first['msg']}" if name else first["msg"]) from None
-    return found
+    return parsed
 
 
 @cache

@@ -43,9 +43,9 @@ class DistributedWorld(World):
 
     def max(self, value: float) -> float:
         """Return the maximum over all ranks, compared in fp64."""
-        found = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-        return found.item()
+        maximum = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+        return maximum.item()
 
     def broadcast(self, value: T) -> T:
         """Return the value of rank 0 on every rank; it must be picklable."""

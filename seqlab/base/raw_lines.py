@@ -82,16 +82,16 @@ class LineLimit:
 
 def _split_long_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     """Yield raw lines; a line of more than `max_bytes` bytes is yielded as several `PartialLine`s."""
-    rest, is_open = b"", False
-    while raw := rest + stream.readline(max_bytes - len(rest)):
+    partial, is_open = b"", False
+    while raw := partial + stream.readline(max_bytes - len(partial)):
         if raw.endswith(b"\n") or len(raw) < max_bytes:
-            rest, is_open = b"", False
+            partial, is_open = b"", False
             yield raw
             continue
         end = raw.rfind(b" ") + 1
         if not end:  # split before the last character, which may be incomplete
             end = next((i for i in range(len(raw) - 1, 0, -1) if raw[i] & 0xC0 != 0x80), len(raw))
-        rest, is_open = raw[end:], True
+        partial, is_open = raw[end:], True
         yield PartialLine(raw[:end])
     if is_open:
         yield b"\n"

@@ -23,7 +23,7 @@ def pack(batch: TextBatch) -> TextBatch:
     """Pack all rows of a batch into one: (B, T) -> (1, number of targets)."""
     is_target = batch.tgt_out != IGNORE
     positions = torch.arange(batch.tgt_out.size(1)).expand_as(batch.tgt_out)
-    tgt_in, tgt_out, positions = (each[is_target][None] for each in (batch.tgt_in, batch.tgt_out, positions))
+    tgt_in, tgt_out, positions = (tensor[is_target][None] for tensor in (batch.tgt_in, batch.tgt_out, positions))
     return TextBatch(tgt_in, tgt_out, batch.indices[:1], batch.num_tgt_tokens, positions)
 
 
@@ -56,7 +56,7 @@ def check_model_layouts(config: Any, model: nn.Module, batch: Any) -> None:
         start, carry = _log_probs(model, first)
         _require_carry(carry, "the model must return its state as `DecoderOutput.carry`", config)
         parts = [start, _log_probs(model, second, carry)[0]]
-        actual = torch.cat([each.unflatten(0, (2, -1)) for each in parts], dim=1)
+        actual = torch.cat([part.unflatten(0, (2, -1)) for part in parts], dim=1)
         _require_equal(actual, expected, "contiguous", config)
 
 
