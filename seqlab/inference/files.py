@@ -156,7 +156,7 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
             stream.close()
 
 
-def refuse_same_file(option: str, output: str | None, others: Mapping[str, str | None]) -> None:
+def refuse_same_file(option: str, output: str | None, other_paths: Mapping[str, str | None]) -> None:
     """Raise ValueError if an output file is the same as another named file, `FILE` or `FILE#COLUMN`.
 
     Devices, such as /dev/null, may be named more than once.
@@ -164,7 +164,7 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
     if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
         return
     written = {Path(output).resolve(), partial_path(Path(output))}
-    for name, spec in others.items():
+    for name, spec in other_paths.items():
         if spec and _path_of(spec).resolve() in written:
             raise ValueError(f"{option} and {name} are both {output}: name another file.")
 

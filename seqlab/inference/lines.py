@@ -32,7 +32,7 @@ def continues_word(prefix: str, text: str) -> bool:
     """
     end = len(prefix.rstrip(" "))
     seam = text[max(0, end - 1) : end + 1]
-    return len(seam) == 2 and all(each.lower() != each.upper() for each in seam)
+    return len(seam) == 2 and all(character.lower() != character.upper() for character in seam)
 
 
 def is_divided_anew(prefix: str, text: str, tokenizer: "Tokenizer") -> bool:
@@ -102,8 +102,8 @@ class TextCounts:
 
     def add_alternatives(self, n_best: Iterable[Sequence[HasText]]) -> None:
         """Count the hypotheses with U+FFFD in n-best lists, other than the best ones, which are outputs."""
-        others = (hypothesis.text for hypotheses in n_best for hypothesis in hypotheses[1:])
-        self.alternatives_with_replacements += sum(REPLACEMENT in text for text in others)
+        alternatives = (hypothesis.text for hypotheses in n_best for hypothesis in hypotheses[1:])
+        self.alternatives_with_replacements += sum(REPLACEMENT in text for text in alternatives)
 
     def add_empty(self, lines: Sequence[str], texts: Sequence[str]) -> None:
         """Count the empty outputs of lines that are not blank."""

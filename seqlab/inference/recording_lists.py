@@ -47,7 +47,7 @@ def refuse_recording_as_output(output: str | None, recordings: Iterable[str] = (
     """Raise ValueError if the output file is one of the recordings, or another recording that exists."""
     if output is None or output == "-" or not Path(output).is_file():
         return
-    if looks_like_audio(output) or any(Path(output).resolve() == Path(each).resolve() for each in recordings):
+    if looks_like_audio(output) or any(Path(output).resolve() == Path(recording).resolve() for recording in recordings):
         raise ValueError(f"--output {output} is a recording, which would be overwritten: name another file.")
 
 
@@ -105,8 +105,8 @@ def _open_if_manifest(spec: str, in_folders: bool = False, reading: int = READIN
 
 def choose_channel(recordings: Iterable[str | ManifestEntry], channel: str) -> Iterator[str | ManifestEntry]:
     """Yield recordings with a channel for all whose list names none; "" leaves them unchanged."""
-    for each in recordings:
-        entry = ManifestEntry(each, None, each) if channel and isinstance(each, str) else each
+    for recording in recordings:
+        entry = ManifestEntry(recording, None, recording) if channel and isinstance(recording, str) else recording
         yield entry if isinstance(entry, str) else entry.with_channel(channel)
 
 

@@ -59,15 +59,15 @@ def read_waveforms(
     def read_one(index: int) -> Waveform | str:
         try:
             name = recording_name(recordings[index], index)
-            found = _read_one(recordings[index], name, rate, reading, channel)
+            result = _read_one(recordings[index], name, rate, reading, channel)
         except RecordingError as error:
             return str(error)
-        if isinstance(found, str):
-            return found
-        source_rates[name] = found.source_rate
-        if warnings is not None and (reason := _doubt(recordings[index], found, reading, max_background_db)):
+        if isinstance(result, str):
+            return result
+        source_rates[name] = result.source_rate
+        if warnings is not None and (reason := _doubt(recordings[index], result, reading, max_background_db)):
             warnings[index] = f"{name}: {reason}"
-        return found.samples
+        return result.samples
 
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(threads.map(read_one, range(len(recordings))))
@@ -75,12 +75,12 @@ def read_waveforms(
     return read
 
 
-def _doubt(recording: Any, found: Recording, reading: int, max_background_db: float) -> str:
+def _doubt(recording: Any, decoded: Recording, reading: int, max_background_db: float) -> str:
     """Return why the answer for a recording may be wrong; "" if no reason is known."""
-    properties = found.num_values, max(found.clipped, found.at_peak), found.correlation, max_background_db
-    reasons = [quality_warning(found.samples, found.rate, *properties)]
+    properties = decoded.num_values, max(decoded.clipped, decoded.at_peak), decoded.correlation, max_background_db
+    reasons = [quality_warning(decoded.samples, decoded.rate, *properties)]
     if isinstance(recording, ManifestEntry) and recording.is_whole_file and reading > FIRST_READING_VERSION:
-        reasons.append(other_duration(recording.columns, found.duration, found.source_rate))
+        reasons.append(other_duration(recording.columns, decoded.duration, decoded.source_rate))
     return "; ".join(filter(None, reasons))
 
 
@@ -90,7 +90,7 @@ def silence_fault(waveform: Waveform) -> str:
 
 
 def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
-    lower = {name: each for name, each in source_rates.items() if each < rate}
+    lower = {name: source_rate for name, source_rate in source_rates.items() if source_rate < rate}
     if not lower:
         return
     first = min(lower, key=lambda name: lower[name])

@@ -40,16 +40,16 @@ class RescoringEngine:
                 "`rescore` chooses between the hypotheses of a beam, but `beam_size: 1` has only one: raise it."
             )
         all_hypotheses = replace(config, num_hypotheses=config.beam_size)
-        found = self.engine.decode(src_rows, all_hypotheses, batch_tokens=batch_tokens, **options)
-        indices = [(row, rank) for row, best in enumerate(found) if len(src_rows[row]) for rank in range(len(best))]
+        n_best = self.engine.decode(src_rows, all_hypotheses, batch_tokens=batch_tokens, **options)
+        indices = [(row, rank) for row, best in enumerate(n_best) if len(src_rows[row]) for rank in range(len(best))]
         scores = self.scorer.score(
             [src_rows[row] for row, _ in indices],
-            [found[row][rank].ids for row, rank in indices],
+            [n_best[row][rank].ids for row, rank in indices],
             batch_tokens=batch_tokens,
         )
         for (row, rank), score in zip(indices, scores, strict=True):
-            found[row][rank] = _replace_scores(found[row][rank], score, config)
-        return [sorted(best, key=_sort_key)[: config.num_hypotheses] for best in found]
+            n_best[row][rank] = _replace_scores(n_best[row][rank], score, config)
+        return [sorted(best, key=_sort_key)[: config.num_hypotheses] for best in n_best]
 
     def score(
         self,
@@ -68,12 +68,12 @@ def _sort_key(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
     return not hypothesis.finished, IMPOSSIBLE_LOG_PROB in hypothesis.token_log_probs, -hypothesis.score
 
 
-def _replace_scores(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
+def _replace_scores(hypothesis: Hypothesis, pair_score: PairScore, config: SearchConfig) -> Hypothesis:
     """Replace a hypothesis's log-probabilities by those of the scorer; eos counts if the hypothesis is finished.
 
     The coverage penalty stays unchanged, as it depends only on the attention of the first engine.
     """
-    token_log_probs = found.token_log_probs[: hypothesis.num_tokens]
+    token_log_probs = pair_score.token_log_probs[: hypothesis.num_tokens]
     log_prob = sum(token_log_probs)
     score = combined_score(log_prob, hypothesis.num_tokens, [hypothesis], config)
     return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=token_log_probs)

@@ -102,9 +102,9 @@ def write_scores(options: ScoreOptions, world: World, scorer: ScoreLines, blocks
     ):
         for block in world.broadcast_items(blocks):
             targets = zip(block.targets, block.locations, strict=True)
-            found = [scorer(block.src, *target, advance) for target in targets]
+            scores = [scorer(block.src, *target, advance) for target in targets]
             inputs = zip(*([] if block.src is None else [block.src]), *block.targets, strict=True)
-            pairs = zip(zip(*found, strict=True), inputs, strict=True)
+            pairs = zip(zip(*scores, strict=True), inputs, strict=True)
             write_lines(output, (_output_line(options, *pair) for pair in pairs))
 
 

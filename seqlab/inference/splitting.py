@@ -51,13 +51,13 @@ def split_line(
     if len(ids) <= limit:
         return [Segment(ids, unknown=unknown)]
     segments = []
-    rest = line.strip()
-    while rest:
-        end, segment_ids = _first_segment(rest, limit, encode)
+    remaining = line.strip()
+    while remaining:
+        end, segment_ids = _first_segment(remaining, limit, encode)
         if segment_ids:
-            ends_sentence = bool(_ENDS_SENTENCE.search(rest[:end] + " "))
-            segments.append(Segment(segment_ids, rest[end - 1 : end + 1], unknown, ends_sentence, has_words))
-        rest = rest[end:]
+            ends_sentence = bool(_ENDS_SENTENCE.search(remaining[:end] + " "))
+            segments.append(Segment(segment_ids, remaining[end - 1 : end + 1], unknown, ends_sentence, has_words))
+        remaining = remaining[end:]
     return segments
 
 
@@ -110,7 +110,7 @@ def _longest_fitting(text: str, ends: Sequence[int], limit: int, encode: Encode)
     Returns:
         The end of the prefix and its ids; None if there is no such prefix.
     """
-    found = None
+    fitting = None
     low, high = 0, len(ends)
     while low < high:
         middle = (low + high) // 2
@@ -118,10 +118,10 @@ def _longest_fitting(text: str, ends: Sequence[int], limit: int, encode: Encode)
         if len(ids) <= limit:
             low = middle + 1
             if ids:
-                found = ends[middle], ids
+                fitting = ends[middle], ids
         else:
             high = middle
-    return found
+    return fitting
 
 
 def join_segments(texts: Sequence[str], segments: Sequence[Segment]) -> str:
@@ -137,9 +137,9 @@ def _separator(left: str, right: str, source: Segment) -> str:
     seam = left[-1] + right[0]
     if source.has_words:
         return " "
-    if any(each.isspace() or is_ideographic_text(each) for each in seam):
+    if any(character.isspace() or is_ideographic_text(character) for character in seam):
         return ""
     if any(map(is_unspaced, seam)):  # spaces separate sentences, not words
         return " " if source.ends_sentence else ""
-    is_within_word = not any(each.isspace() or is_unspaced(each) for each in source.seam)
+    is_within_word = not any(character.isspace() or is_unspaced(character) for character in source.seam)
     return "" if is_within_word and not source.ends_sentence else " "

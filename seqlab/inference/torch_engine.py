@@ -146,7 +146,7 @@ class TorchEngine:
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Decode with `decode_rows`; raise ValueError for a prefix with probability 0 under the language model."""
-        for token in (self._impossible_tokens.get(each) for prefix in prefixes or () for each in prefix):
+        for token in (self._impossible_tokens.get(token_id) for prefix in prefixes or () for token_id in prefix):
             if token is not None:
                 raise ValueError(
                     f"A prefix contains {token!r}, to which the language model gives probability 0: leave it out, or "
@@ -225,10 +225,10 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
 
 def has_copied_unknowns(members: Sequence[LoadedRun]) -> bool:
     """Return whether the models were trained with ids for unknown words; raise ValueError if only some were."""
-    found = {member.config.data.copy_unknown for member in members}
-    if len(found) > 1:
+    settings = {member.config.data.copy_unknown for member in members}
+    if len(settings) > 1:
         raise ValueError("The models of an ensemble must all be trained with `data.copy_unknown`, or none of them.")
-    return found.pop()
+    return settings.pop()
 
 
 def max_source_tokens(member: LoadedRun) -> int:

@@ -62,7 +62,7 @@ class Loss:
 
     def __mul__(self, factor: float) -> "Loss":
         """Multiply the total, and that of the added losses, by a constant; the logs stay unchanged."""
-        added = tuple(each * factor for each in self.added)
+        added = tuple(term * factor for term in self.added)
         return replace(self, total=self.total * factor, added=added)
 
     __rmul__ = __mul__

@@ -40,9 +40,9 @@ class PolicyGradientFields(ObjectiveConfig):
             ("trace_decay", self.trace_decay, defaults.trace_decay, "baseline: critic"),
             ("trace_decay", self.trace_decay, defaults.trace_decay, "returns: to_go"),
         ]
-        chosen = (f"baseline: {self.baseline}", f"returns: {self.returns}")
+        settings = (f"baseline: {self.baseline}", f"returns: {self.returns}")
         for name, value, default, needed in checked:
-            if value != default and needed not in chosen:
+            if value != default and needed not in settings:
                 raise ValueError(f"`{name}` ({value}) needs `{needed}`: set it, or leave `{name}` out.")
         if self.passes == 1 and self.clip != defaults.clip:
             raise ValueError(f"`clip` ({self.clip}) needs `passes` above 1: set it, or leave `clip` out.")

@@ -89,7 +89,7 @@ class TokenPolicy:
         """Draw samples; the source of a row is encoded once."""
         rows = batch.indices.tolist()
         hypotheses = sample(model, _prompts(batch), config, row_numbers=rows, num_samples=num_samples)
-        return [[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses]
+        return [[*hypothesis.ids, *[model.eos_id] * hypothesis.finished] for hypothesis in hypotheses]
 
     def most_probable(
         self, model: Stepper, batch: Any, config: SamplingConfig, num_outputs: int = 1
@@ -103,7 +103,7 @@ class TokenPolicy:
             max_length_offset=config.max_length_offset,
         )
         hypotheses = _beam_search(model, _prompts(batch), limits, num_outputs)
-        return [[*each.ids, *[model.eos_id] * each.finished] for each in hypotheses]
+        return [[*hypothesis.ids, *[model.eos_id] * hypothesis.finished] for hypothesis in hypotheses]
 
     def actions(self, model: Any, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
         """Compute the log-probabilities of all ids in a teacher-forced pass."""
@@ -120,7 +120,7 @@ class FramePolicy:
     def draw(self, model: FrameModel, batch: Any, config: SamplingConfig, num_samples: int) -> list[list[int]]:
         """Draw the outputs of random paths."""
         outputs = sample_outputs(model, batch, config.seed, batch.indices.tolist(), num_samples)
-        return [[*each, model.eos_id] for each in outputs]
+        return [[*output, model.eos_id] for output in outputs]
 
     def most_probable(
         self, model: FrameModel, batch: Any, config: SamplingConfig, num_outputs: int = 1
@@ -132,7 +132,7 @@ class FramePolicy:
                 if num_outputs == 1
                 else _beam_search(model, batch, SearchConfig(), num_outputs)
             )
-        return [[*each.ids, model.eos_id] for each in outputs]
+        return [[*output.ids, model.eos_id] for output in outputs]
 
     def actions(self, model: FrameModel, batch: DecoderBatch, ids: Sequence[Sequence[int]], pad_id: int) -> Actions:
         """Compute the log-probability of each output, summed over its paths: (N, 1)."""

@@ -189,7 +189,9 @@ class SampledObjective(nn.Module):
                 samples.greedy_rewards = self.computer.start(outputs, references, side)
             if self.start is not None:
                 with torch.no_grad():
-                    now, before = (self.policy.actions(each, batch, ids, side.pad_id) for each in (model, self.start))
+                    now, before = (
+                        self.policy.actions(network, batch, ids, side.pad_id) for network in (model, self.start)
+                    )
                 samples.start_ratios = now.log_probs - before.log_probs
         return samples
 

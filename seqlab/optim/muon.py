@@ -75,7 +75,7 @@ class MuonAdamW(torch.optim.Optimizer):
     Muon's updates are scaled to the RMS of AdamW's updates (Liu et al. 2025, arXiv:2502.16982).
     """
 
-    def __init__(self, config: MuonConfig, matrices: list[nn.Parameter], others: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, config: MuonConfig, matrices: list[nn.Parameter], groups: Iterable[dict[str, Any]]) -> None:
         self.muon = Fp32Muon(
             [{"params": matrices}],
             lr=config.lr,
@@ -83,7 +83,7 @@ class MuonAdamW(torch.optim.Optimizer):
             momentum=config.momentum,
             adjust_lr_fn="match_rms_adamw",
         )
-        self.adamw = torch.optim.AdamW(list(others), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+        self.adamw = torch.optim.AdamW(list(groups), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
         self._share()
 

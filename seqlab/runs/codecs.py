@@ -145,7 +145,7 @@ def codec_sha256(path: Path) -> str:
     if not has_codec_file(path):
         return tokenizer_sha256(path)
     digest = hashlib.sha256()
-    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
         content = read_regular(file)
         digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -117,11 +117,10 @@ class Config:
     @model_validator(mode="after")
     def _check(self) -> "Config":
         averages = {name: getattr(self.optim, name) for name in ("average_last", "ema_decay", "average_trigger")}
-        chosen = [f"`optim.{name}` ({value})" for name, value in averages.items() if value]
-        if len(chosen) > 1:
+        used = [f"`optim.{name}` ({value})" for name, value in averages.items() if value]
+        if len(used) > 1:
             raise ValueError(
-                f"{' and '.join(chosen)} each average the weights, but only one average can be used: set the others "
-                "to 0."
+                f"{' and '.join(used)} each average the weights, but only one average can be used: set the others to 0."
             )
         for section in ("training", "objective"):  # the dataclass is frozen
             object.__setattr__(self, section, self._with_task_defaults(section, getattr(self, section)))
@@ -142,18 +141,18 @@ class Config:
 
     def _with_task_defaults(self, section: str, values: Any) -> Any:
         """Replace the None values of a section by the defaults of the data config."""
-        given = {key.removeprefix(f"{section}."): value for key, value in self.data.defaults.items()}
+        defaults = {key.removeprefix(f"{section}."): value for key, value in self.data.defaults.items()}
         known = fields_of(type(values))
-        return replace(values, **{k: v for k, v in given.items() if k in known and getattr(values, k) is None})
+        return replace(values, **{k: v for k, v in defaults.items() if k in known and getattr(values, k) is None})
 
     def _check_parts_fit_data(self) -> None:
         """Raise ValueError if the model, metric or objective does not fit the kind of data."""
         kind, family, objective = self.data.kind, self.model.family, self.objective
         if not self.model.fits_data(kind):
-            others = ", ".join(name for name, config in Parts("model").items() if config.fits_data(kind))
+            fitting_models = ", ".join(name for name, config in Parts("model").items() if config.fits_data(kind))
             raise ValueError(
                 f"`model.family: {family}` is trained on `data.kind: {self.model.task}`, but `data.kind` is `{kind}`: "
-                f"choose one of {others}."
+                f"choose one of {fitting_models}."
             )
         metric, metrics = self.training.valid_metric, self.data.valid_metrics()
         if metric not in metrics and metric not in Parts("metric"):
@@ -168,8 +167,8 @@ class Config:
             )
         fitting = [
             name
-            for name, each in Parts("objective").items()
-            if each.fits_data(kind) and each.fits_outputs(self.model.outputs)
+            for name, config_class in Parts("objective").items()
+            if config_class.fits_data(kind) and config_class.fits_outputs(self.model.outputs)
         ]
         if not objective.fits_data(kind):
             raise ValueError(

@@ -128,10 +128,10 @@ def with_tags(annotation: Any, values: Any) -> Any:
     if not sections or not isinstance(values, Mapping):
         return deepcopy(values)
     tag = values.get(tag_name(sections), "")
-    chosen = sections[tag if isinstance(tag, str) and tag in sections else next(iter(sections))]
+    section_class = sections[tag if isinstance(tag, str) and tag in sections else next(iter(sections))]
     copied = {}
     for name, value in values.items():
-        field = fields_of(chosen).get(name)
+        field = fields_of(section_class).get(name)
         inner = families(field.annotation) if field is not None else {}
         if field is not None and isinstance(value, Mapping) and tag_name(inner) and tag_name(inner) not in value:
             value = {tag_name(inner): default_section(field)[tag_name(inner)], **value}
@@ -148,24 +148,24 @@ def list_fields(
     contain the section are chosen.
     """
     section_classes = families(annotation)
-    given = values if isinstance(values, Mapping) else {}
+    mapping = values if isinstance(values, Mapping) else {}
     tag_field, sections = tag_name(section_classes), dict(section_classes.items())
-    chosen = str(given.get(tag_field, next(iter(sections), "")))
-    if tag_field and chosen in sections:
-        text = field_docstring(sections[chosen], tag_field)
-        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", is_chosen, is_tag=True)
+    active = str(mapping.get(tag_field, next(iter(sections), "")))
+    if tag_field and active in sections:
+        text = field_docstring(sections[active], tag_field)
+        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), active, text, "", is_chosen, is_tag=True)
     listed: set[str] = set()  # a subsection that several families share is listed once
-    for tag in sorted(sections, key=lambda tag: tag != chosen):
-        family_values, nested = given if tag == chosen else {}, []
+    for tag in sorted(sections, key=lambda tag: tag != active):
+        family_values, nested = mapping if tag == active else {}, []
         for name, field in fields_of(sections[tag]).items():
             value = family_values.get(name, default_value(field))
             if families(field.annotation):
                 if name not in listed:
                     listed.add(name)
-                    nested.append((field.annotation, value, f"{prefix}{name}.", is_chosen and tag == chosen))
+                    nested.append((field.annotation, value, f"{prefix}{name}.", is_chosen and tag == active))
             elif name != tag_field:
                 text, kind = field_docstring(sections[tag], name), type_name(field.annotation)
-                yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, is_chosen and tag == chosen)
+                yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, is_chosen and tag == active)
         for inner, inner_values, inner_prefix, is_inner_chosen in nested:
             yield from list_fields(inner, inner_values, inner_prefix, is_chosen=is_inner_chosen)
 
@@ -189,7 +189,7 @@ def type_name(annotation: Any) -> str:
 def keys_with_same_meaning(key: str, keys: Iterable[str]) -> list[str]:
     """Return the known keys that end like `key`, or else like one of its `SYNONYMS`."""
     end = key.rpartition(".")[2]
-    by_end = ([known for known in keys if f".{known}".endswith(f".{each}")] for each in (end, *SYNONYMS.get(end, ())))
+    by_end = ([known for known in keys if f".{known}".endswith(f".{tail}")] for tail in (end, *SYNONYMS.get(end, ())))
     return next(filter(None, by_end), [])
 
 

@@ -51,16 +51,16 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     except ConfigError as error:
         raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
     # The model's tag is set first: it may choose an objective, which must not replace a given one.
-    ordered = sorted(overrides, key=lambda each: each[0] != "model.family")
+    ordered = sorted(overrides, key=lambda item: item[0] != "model.family")
     later = [(key, text) for key, text in ordered if not _set_tag(values, key, text)]
-    given = {key for key, _ in overrides}
+    given_keys = {key for key, _ in overrides}
     for key, text in later:
         keys = current_keys(values, key)
         if keys != (key,):
-            log_renamed(f"`{key}`", " and ".join(f"`{each}`" for each in keys))
+            log_renamed(f"`{key}`", " and ".join(f"`{new_key}`" for new_key in keys))
         for current in keys:
             _set_field(values, current, text)
-        if key in ALTERNATIVES and ALTERNATIVES[key] not in given:
+        if key in ALTERNATIVES and ALTERNATIVES[key] not in given_keys:
             _set_field(values, ALTERNATIVES[key], "null")
     try:
         return build(Config, values)
@@ -72,7 +72,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
 def as_overrides(fields: Fields) -> list[Override]:
     """Convert values to the texts of command-line options."""
     return [
-        (key, as_text(value) if isinstance(value, Value) else [as_text(each) for each in value])
+        (key, as_text(value) if isinstance(value, Value) else [as_text(member) for member in value])
         for key, value in fields.items()
     ]
 
@@ -115,15 +115,15 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
             f"`model.family: {_single_value(key, text)}`",
             f"`model.family: {tag}` with `model.encoder.family: {encoder}`",
         )
-    chosen = chosen_section(sections, {name: tag}, key.removesuffix(name), values)
+    section_class = chosen_section(sections, {name: tag}, key.removesuffix(name), values)
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
-    fields = fields_of(chosen)
-    shared = [each for each in getattr(chosen, "shared_fields", ()) if each in section and each in fields]
-    kept = {each: section[each] for each in shared if before[each].annotation == fields[each].annotation}
+    fields = fields_of(section_class)
+    shared = [field for field in getattr(section_class, "shared_fields", ()) if field in section and field in fields]
+    kept = {field: section[field] for field in shared if before[field].annotation == fields[field].annotation}
     section.clear()
     section.update({name: tag, **kept} if older is None else deepcopy(older.values))
-    if issubclass(chosen, Part):
-        chosen.on_selected(values)
+    if issubclass(section_class, Part):
+        section_class.on_selected(values)
     return True
 
 

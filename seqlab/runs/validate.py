@@ -50,11 +50,11 @@ def check_keys(config_type: type, values: object) -> None:
         sections = families(annotation)
         if not sections or not isinstance(section, Mapping):
             return  # a plain value, which pydantic validates
-        chosen = chosen_section(sections, section, prefix, values)
+        section_class = chosen_section(sections, section, prefix, values)
         for name, value in section.items():
-            if name not in fields_of(chosen):
+            if name not in fields_of(section_class):
                 raise unknown_key_error(config_type, values, f"{prefix}{name}")
-            check(fields_of(chosen)[name].annotation, value, f"{prefix}{name}.")
+            check(fields_of(section_class)[name].annotation, value, f"{prefix}{name}.")
 
     check(config_type, values, "")
 
@@ -86,7 +86,7 @@ def _fitting(sections: Mapping[str, type], config_values: object) -> list[str]:
     """Return the tags of the parts that fit the kind of data in nested dicts; all tags if that is not known."""
     data = config_values.get("data") if isinstance(config_values, Mapping) else None
     kind = data.get("kind") if isinstance(data, Mapping) else None
-    fitting = [name for name, each in sections.items() if issubclass(each, Part) and each.fits_data(str(kind))]
+    fitting = [name for name, section in sections.items() if issubclass(section, Part) and section.fits_data(str(kind))]
     return fitting if kind and fitting else list(sections)
 
 
@@ -118,7 +118,7 @@ def _missing_section(config_type: type, values: object, key: str) -> str | None:
             return None
         fields = fields_of(classes[section.get(tag, "")])
         if part not in fields:
-            owners = [name for name, each in classes.items() if part in fields_of(each)]
+            owners = [name for name, config_class in classes.items() if part in fields_of(config_class)]
             listed = " and ".join(f"`{name}`" for name in owners) + (" has it" if len(owners) == 1 else " have it")
             missing = f"There is no `{prefix}{part}` with `{prefix}{tag}: {section.get(tag)}`; {listed}."
             return missing if owners else None
@@ -131,11 +131,13 @@ def _missing_section(config_type: type, values: object, key: str) -> str | None:
 
 def describe_validation_error(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
     """Return the dotted key and a one-line message of the first error that pydantic reports."""
-    first, *others = error.errors(include_url=False)
+    first, *other_errors = error.errors(include_url=False)
     key = _dotted_key(first["loc"], config_type, values)
     message = describe_invalid_value(key, first)
-    if others:
-        message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} invalid.)"
+    if other_errors:
+        message += (
+            f" ({len(other_errors)} more of the config's values {'is' if len(other_errors) == 1 else 'are'} invalid.)"
+        )
     return key, message
 
 

@@ -14,7 +14,7 @@ class _Loader(yaml.SafeLoader):
     """YAML loader that keeps dates as text and refuses duplicate keys, since PyYAML would drop the first."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        start: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+        start: [resolver for resolver in resolvers if resolver[0] != "tag:yaml.org,2002:timestamp"]
         for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -66,11 +66,13 @@ def _refuse_too_many_values(values: Any) -> None:
     """Raise ValueError if aliases make a structure recursive, or larger than `MAX_VALUES`."""
     stack, count = [values], 0
     while stack:
-        each = stack.pop()
+        value = stack.pop()
         count += 1
         if count > MAX_VALUES:
             raise ValueError(f"it has more than {MAX_VALUES:,} values after expanding aliases")
-        stack += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()
+        stack += (
+            [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        )
 
 
 def parse_value(text: str, name: str) -> Any:

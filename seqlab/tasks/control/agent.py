@@ -92,8 +92,8 @@ class Agent:
             return player.play(self.behavior, indices, derive_seed(seed, PLAY_STREAM), self.device)
 
     def _inputs(self, observations: NDArray[Any]) -> Tensor:
-        given, codec = np.asarray(observations), self.observations
-        array = given.astype(np.float32) / (255 if given.dtype == np.uint8 and codec.is_image else 1)
+        raw, codec = np.asarray(observations), self.observations
+        array = raw.astype(np.float32) / (255 if raw.dtype == np.uint8 and codec.is_image else 1)
         if array.shape[1:] != codec.shape or not np.isfinite(array).all():
             raise ValueError(f"`observations` must be finite, of shape (B, *{codec.shape}): these are {array.shape}.")
         return torch.from_numpy(array).to(self.device)

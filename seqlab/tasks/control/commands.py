@@ -54,7 +54,7 @@ def run(options: PlayOptions) -> int:
             text = f"episode {number}: return {total:g}, {length} steps"
             write_lines(stream, [json_line(row) if options.json else text])
         if not options.json:
-            write_lines(stream, [f"mean return {sum(each.total for each in played) / len(played):.2f}"])
+            write_lines(stream, [f"mean return {sum(episode.total for episode in played) / len(played):.2f}"])
     if options.frames:
         write_frames(agent.frames(seed=options.seed), path)
     return 0

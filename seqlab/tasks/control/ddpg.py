@@ -55,7 +55,7 @@ class Ddpg(ReplayObjective):
             raise ValueError("`objective.family: ddpg` needs observations of numbers, not images.")
         length, size = self.observations.shape
         self.critic = self.factory.build(InputShape((length, size + self.actions.size)), TargetSize(1))
-        copies = (deepcopy(each).requires_grad_(False).eval() for each in (model, self.critic))
+        copies = (deepcopy(network).requires_grad_(False).eval() for network in (model, self.critic))
         self.target_actor, self.target_critic = copies
 
     def loss(self, model: Any, episodes: Episodes, context: StepContext) -> Loss:

@@ -179,11 +179,11 @@ class Environment:
         self._steps += 1
         space: Any = self._env.action_space
         if self.actions.is_discrete:
-            chosen: Any = int(action) + self.actions.start
+            native_action: Any = int(action) + self.actions.start
         else:
-            chosen = np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
+            native_action = np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
         with _named(f"{self.name} failed in step {self._steps} of an episode"):
-            observation, reward, terminated, truncated, _ = self._env.step(chosen)
+            observation, reward, terminated, truncated, _ = self._env.step(native_action)
             encoded = self._encode(observation)
             if not abs(float(reward)) <= MAX_NUMBER:
                 raise ValueError(f"the reward is {reward}")

@@ -187,7 +187,7 @@ class Episodes:
         """Return the transitions of all episodes, one episode after the other."""
         before, after = self.observations[:, :-1], self.observations[:, 1:]
         steps = (before, self.actions, self.rewards, after, self.terminated)
-        return Transitions(*(each[self.mask] for each in steps))
+        return Transitions(*(values[self.mask] for values in steps))
 
     def outputs(self, model: Any) -> Tensor:
         """Compute the outputs of a model for all observations: (B, T + 1, O), 0 after the last one."""

@@ -146,7 +146,7 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an invalid value.
         ValueError: the environment cannot be made.
     """
-    given = dict(overrides)
+    overridden = dict(overrides)
     base = {"data.kind": "control", "model.family": "predictor", "objective.family": "q_learning"}
     of_data = {key: value for key, value in overrides if key.startswith("data.")}
     data: Any = override(None, [*(base | of_data).items()]).data
@@ -158,16 +158,16 @@ def from_environment(overrides: Sequence[Override]) -> Config:
         family, objective, reason = "table", "q_learning", f"there are {environment.observations.num_states} states"
     elif len(environment.observations.shape) == 3:
         family, reason = "cnn", "the observations are images"
-    if any(key.startswith("model.encoder.") for key in given):
+    if any(key.startswith("model.encoder.") for key in overridden):
         family = "predictor"
-    chosen = base | {"model.family": family, "objective.family": objective, "optim.schedule.family": "linear"}
-    shown = ", ".join(f"{key} {value}" for key, value in chosen.items() if key not in given)
+    settings = base | {"model.family": family, "objective.family": objective, "optim.schedule.family": "linear"}
+    shown = ", ".join(f"{key} {value}" for key, value in settings.items() if key not in overridden)
     logger.info("%s: %s; chosen (give an option to override one): %s", data.environment, reason, shown)
-    builder = ConfigBuilder(override(None, [*(chosen | given).items()]), list(given))
-    if not {"model.family", "objective.family"} & given.keys():
+    builder = ConfigBuilder(override(None, [*(settings | overridden).items()]), list(overridden))
+    if not {"model.family", "objective.family"} & overridden.keys():
         for key, value in Parts("objective")[objective].zero_config.items():
             builder.set(key, value, reason)
-        if not {"objective.baseline", "objective.returns"} & given.keys():
+        if not {"objective.baseline", "objective.returns"} & overridden.keys():
             builder.set("objective.trace_decay", 0.95, reason)
     builder.set("training.precision", "fp32", "bf16 does not speed up small models, and is less precise")
     choose_intervals(builder, builder.set_steps(1000, "change it if the return still grows at the end"))

@@ -31,7 +31,7 @@ class _Lines(NamedTuple):
 
     def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
         """Format one output line per input line."""
-        return map(_as_json, labellings, self.texts) if self.as_json else (each.text for each in labellings)
+        return map(_as_json, labellings, self.texts) if self.as_json else (labelling.text for labelling in labellings)
 
 
 class _Sentences(NamedTuple):

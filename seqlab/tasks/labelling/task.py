@@ -160,12 +160,12 @@ class LabellingTask(Task):
             with torch.inference_mode():
                 return [label_and_score(model, batches[i].to(run.device_context.device), names) for i in numbers]
 
-        found = run.device_context.world.map_rows([batch.src.numel() for batch in batches], label_batches)
+        results = run.device_context.world.map_rows([batch.src.numel() for batch in batches], label_batches)
         hypotheses = [""] * len(valid)
-        for batch, (lines, _) in zip(batches, found, strict=True):
+        for batch, (lines, _) in zip(batches, results, strict=True):
             for index, line in zip(batch.indices.tolist(), lines, strict=True):
                 hypotheses[index] = line
-        nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
+        nll = nll_per_tgt_token(-sum(score for _, score in results), sum(batch.num_tgt_tokens for batch in batches))
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
         metric_names = dict.fromkeys([*run.config.data.task_metrics, str(run.config.training.valid_metric)])
         metrics = [name for name in metric_names if name != "nll"]
@@ -205,10 +205,10 @@ def _label_pairs(run_dir: Path, checkpoint: str, rows: Sequence[int] | slice) ->
     config = read_config(folder)
     data = _data_config(config)
     pairs = read_valid_pairs(data, load_codecs_for(folder, data), folder.cache)
-    chosen = pairs[rows] if isinstance(rows, slice) else [pairs[row] for row in rows]
+    sampled_pairs = pairs[rows] if isinstance(rows, slice) else [pairs[row] for row in rows]
     labeller = load_labeller(run_dir, checkpoint, config.training.device)
-    predictions = labeller.label([line for line, _ in chosen])
-    for (line, target), prediction in zip(chosen, predictions, strict=True):
+    predictions = labeller.label([line for line, _ in sampled_pairs])
+    for (line, target), prediction in zip(sampled_pairs, predictions, strict=True):
         yield {"src": line, "prediction": prediction, "target": target}
 
 

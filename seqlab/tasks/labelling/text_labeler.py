@@ -101,8 +101,10 @@ class _Member:
     def score(self, lines: Sequence[str], batch_tokens: int, progress: ProgressCallback | None) -> list[_LineScores]:
         """Score the labels of each line, in batches of segments of similar length."""
         normalized = [self.tokenizer.normalize(line) for line in lines]
-        by_line = [self._split(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
-        scores = iter(self._score_segments([each for segments in by_line for each in segments], batch_tokens, progress))
+        by_line = [self._split(*pair) for pair in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
+        scores = iter(
+            self._score_segments([segment for segments in by_line for segment in segments], batch_tokens, progress)
+        )
         return [
             _LineScores(self._join(segments, [next(scores) for _ in segments]), len(segments)) for segments in by_line
         ]
@@ -115,9 +117,9 @@ class _Member:
             return [_LineSegment(ids, _bytes(line))] if ids else []
         if not self.tokenizer.has_words:
             segments = split_line(line, ids, self.max_src_tokens, self.tokenizer.encode)
-            return [_LineSegment(each.ids, _bytes("")) for each in segments]
+            return [_LineSegment(segment.ids, _bytes("")) for segment in segments]
         words = line.split(" ")
-        spans = (slice(each.start, each.stop) for each in split_words(words, self.max_src_tokens))
+        spans = (slice(part.start, part.stop) for part in split_words(words, self.max_src_tokens))
         return [_LineSegment(ids[span], _bytes(" ".join(words[span]))) for span in spans]
 
     def _score_segments(
@@ -125,7 +127,7 @@ class _Member:
     ) -> list[Tensor]:
         """Compute the log-probabilities of all labels (units, L) for each segment."""
         scores: dict[int, Tensor] = {}
-        for indices in length_batches([len(each.ids) for each in segments], batch_tokens):
+        for indices in length_batches([len(segment.ids) for segment in segments], batch_tokens):
             batch = collate_labelled(
                 [segments[i].ids for i in indices],
                 None,
@@ -147,7 +149,7 @@ class _Member:
             return torch.zeros(0, len(self.order))
         joined = torch.cat(list(scores))
         if self.model.labels_lines and len(segments) > 1:
-            weights = torch.tensor([float(len(each.ids)) for each in segments])
+            weights = torch.tensor([float(len(segment.ids)) for segment in segments])
             joined = (joined + (weights / weights.sum()).log()[:, None]).logsumexp(0, keepdim=True)
         return joined
 
@@ -234,7 +236,9 @@ class TextLabeller:
 
     def _combine(self, line_scores: Sequence[_LineScores], num_labels: int, location: str) -> Labelling:
         """Average the scores of the runs for one line and choose its labels."""
-        scored = [(member, each) for member, each in zip(self.members, line_scores, strict=True) if each.num_segments]
+        scored = [
+            (member, score) for member, score in zip(self.members, line_scores, strict=True) if score.num_segments
+        ]
         if not scored:
             return Labelling([], 0)
         (first, reference), *_ = scored
@@ -245,12 +249,12 @@ class TextLabeller:
                     f"{member.run.folder.path} reads {len(other.log_probs)}: their tokenizers normalize text "
                     "differently, so these runs cannot label this line as an ensemble."
                 )
-        member, longest = max(scored, key=lambda each: each[1].num_segments)
+        member, longest = max(scored, key=lambda pair: pair[1].num_segments)
         if longest.num_segments > 1:
             name = "the model" if len(self.members) == 1 else member.run.folder.path
             text = "%s is too long for %s, which reads at most %d tokens: labelled in %d segments"
             logger.warning(text, location, name, member.max_src_tokens, longest.num_segments)
-        log_probs = mean_log_probs([each.log_probs for _, each in scored])
+        log_probs = mean_log_probs([member_scores.log_probs for _, member_scores in scored])
         return Labelling(self._best_labels(log_probs, num_labels), longest.num_segments)
 
     def _best_labels(self, log_probs: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
@@ -267,8 +271,8 @@ class TextLabeller:
 
 def _refuse_different_labels(first: LoadedRun, other: LoadedRun) -> None:
     """Raise ValueError if two runs have different labels."""
-    names, others = (set(label_names(run.tgt_tokenizer)) for run in (first, other))
-    if unshared := sorted(names ^ others):
+    names, other_names = (set(label_names(run.tgt_tokenizer)) for run in (first, other))
+    if unshared := sorted(names ^ other_names):
         raise ValueError(
             f"{first.folder.path} and {other.folder.path} have different labels, so they cannot form an ensemble: "
             f"only one of them has `{'`, `'.join(unshared[:MAX_NAMED_LABELS])}`."
@@ -299,9 +303,9 @@ def load_labeller(
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    chosen = choose_device(device)
+    chosen_device = choose_device(device)
     members = [load_run(path, step, model_noun=LABELLER) for path in runs for step in checkpoints]
-    return TextLabeller(members, chosen, choose_dtype(precision, chosen))
+    return TextLabeller(members, chosen_device, choose_dtype(precision, chosen_device))
 
 
 def scores_by_line(model: Labeller, batch: LabelledBatch) -> list[Tensor]:
@@ -325,9 +329,9 @@ def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str])
     assert batch.tgt_out is not None, "scoring needs labels"
     scores, units = model.label(batch), _num_units(model, batch)
     targets = torch.cat([row[:count] for row, count in zip(batch.tgt_out, units, strict=True)])
-    found = scores.gather(1, targets.clamp(min=0)[:, None])[:, 0].masked_fill(targets == IGNORE, 0)
+    target_scores = scores.gather(1, targets.clamp(min=0)[:, None])[:, 0].masked_fill(targets == IGNORE, 0)
     lines = scores.argmax(1).cpu().split(units)
-    return [" ".join(names[number] for number in line.tolist()) for line in lines], float(found.double().sum())
+    return [" ".join(names[number] for number in line.tolist()) for line in lines], float(target_scores.double().sum())
 
 
 def _num_units(model: Labeller, batch: LabelledBatch) -> list[int]:

@@ -81,14 +81,14 @@ def from_labels(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an invalid value, before the corpus is read.
         FileNotFoundError, ValueError: the corpus cannot be read.
     """
-    given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    base = _initial_values(given)
+    overridden = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
+    base = _initial_values(overridden)
     copied = copy_settings(base, overrides, COPIED_SETTINGS)
     # A language model has no `labels_of`, and a classifier may start from the matching weights of a tagger.
-    keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
+    keeps_labels = "labels_of" in base["data"] and overridden.get("init_parts") != "matching"
     copied = [key for key in copied if key != "data.labels_of" or keeps_labels]
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family", "model.encoder.family"}
-    builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
+    builder = ConfigBuilder(override(base, [pair for pair in overrides if pair[0] not in tags]), [*overridden, *copied])
     data = _data_of(builder)
     profile = _read_profile(data, check_tokens=not builder.is_given("data.labels_of"))
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")
@@ -106,16 +106,16 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     return builder.config()
 
 
-def _initial_values(given: dict[str, str]) -> dict[str, Any]:
+def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
     """Return the values of the config before the choices."""
-    model = migrate({"model": {"family": given.get("model.family", "labeler")}})["model"]
+    model = migrate({"model": {"family": overridden.get("model.family", "labeler")}})["model"]
     # an unknown family is reported when the config is built
     config = Parts("model").get(model["family"], default_part("model"))
     if config.is_count_based:
         return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
     if "num_heads" in fields_of(config):
         model["num_heads"] = 1
-    encoder = Parts("encoder").get(given.get("model.encoder.family", model.get("encoder", {}).get("family")))
+    encoder = Parts("encoder").get(overridden.get("model.encoder.family", model.get("encoder", {}).get("family")))
     if encoder is not None:
         model["encoder"] = {**model.get("encoder", {}), "family": encoder.family}
         if "num_heads" in fields_of(encoder):

@@ -131,19 +131,23 @@ class Generator:
         for group in self._batches(jobs, batch_rows):
             for job, continuations in zip(group, self._run(group, search, detokenizer, on_text), strict=True):
                 done[job.seed] = continuations
-        found: list[list[Continuation]] = [[] for _ in prompts]
+        by_prompt: list[list[Continuation]] = [[] for _ in prompts]
         for job in jobs:
-            found[job.prompt] += done[job.seed]
-        self._warn_of_continued_words(prompts, found)
-        return found
+            by_prompt[job.prompt] += done[job.seed]
+        self._warn_of_continued_words(prompts, by_prompt)
+        return by_prompt
 
-    def _warn_of_continued_words(self, prompts: Sequence[str], found: Sequence[Sequence[Continuation]]) -> None:
+    def _warn_of_continued_words(self, prompts: Sequence[str], continuations: Sequence[Sequence[Continuation]]) -> None:
         """Warn of continuations of the last word of a prompt in other tokens than those of the word in training."""
-        pairs = [(prompt, prompt + each.text) for prompt, some in zip(prompts, found, strict=True) for each in some]
+        pairs = [
+            (prompt, prompt + continuation.text)
+            for prompt, some in zip(prompts, continuations, strict=True)
+            for continuation in some
+        ]
         seams = [
             (prompt.rpartition("\n")[2], text[prompt.rfind("\n") + 1 :].partition("\n")[0]) for prompt, text in pairs
         ]
-        unusual = [each for each in seams if continues_word(*each) and is_divided_anew(*each, self.tokenizer)]
+        unusual = [seam for seam in seams if continues_word(*seam) and is_divided_anew(*seam, self.tokenizer)]
         if unusual:
             logger.warning(
                 "%d of %d continuations continue the last word of their prompt, such as `%s` in `%s`, in other tokens "
@@ -218,7 +222,7 @@ class Generator:
                 modes.enter_context(evaluation_mode(model))
             if isinstance(search, SearchConfig):
                 request = SearchRequest(batch, banned_ids=self.banned_ids)
-                found = select_search(self.stepper, search)(self.stepper, search, request)
+                outputs = select_search(self.stepper, search)(self.stepper, search, request)
             else:
                 samples = sample(
                     self.stepper,
@@ -231,10 +235,10 @@ class Generator:
                     stop=detokenizer.stop_condition(self._begins_line(group[0])),
                     on_step=None if streamer is None else streamer.on_step,
                 )
-                found = [[each] for each in samples]
+                outputs = [[sample] for sample in samples]
         continuations = [
-            distinct_texts(self._continuation(job, each, detokenizer) for each in hypotheses)
-            for job, hypotheses in zip(group, found, strict=True)
+            distinct_texts(self._continuation(job, hypothesis, detokenizer) for hypothesis in hypotheses)
+            for job, hypotheses in zip(group, outputs, strict=True)
         ]
         if streamer is not None:
             streamer.finish(continuations[0][0].text)

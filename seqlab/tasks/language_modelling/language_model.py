@@ -80,7 +80,7 @@ class LanguageModel:
         for member in members:
             prepare_inference(member.model, device, dtype)
         spellings = (load_spelling(member.folder) for member in members)
-        self.spellings: list[SpellingModel] = [each for each in spellings if each is not None]
+        self.spellings: list[SpellingModel] = [spelling for spelling in spellings if spelling is not None]
         self.start_id = start_id(self.data, self.tokenizer)
 
     def __repr__(self) -> str:
@@ -227,7 +227,7 @@ class LanguageModel:
         scores = []
         for row, row_log_probs, text, prompt in zip(rows, log_probs, texts, prompts, strict=True):
             items = added_items(self.tokenizer, row[:-1].tolist(), text, prompt)
-            unknown = [each for each in items if isinstance(each, str)]
+            unknown = [item for item in items if isinstance(item, str)]
             scored = row_log_probs[len(row_log_probs) - 1 - len(items) :]
             scores.append(line_score(scored, unknown, self.spellings))
         return scores
@@ -319,9 +319,9 @@ def load_language_model(
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    chosen = choose_device(device)
+    chosen_device = choose_device(device)
     members = [load_run(path, step, model_noun=LANGUAGE_MODEL) for path in runs for step in checkpoints]
-    return LanguageModel(members, chosen, choose_dtype(precision, chosen))
+    return LanguageModel(members, chosen_device, choose_dtype(precision, chosen_device))
 
 
 def text_config(member: LoadedRun) -> LanguageModellingConfig:

@@ -74,7 +74,7 @@ class Detokenizer:
     def num_pending(self, text: str) -> int:
         """Count the final characters of a text that may be the beginning of a stop text."""
         sizes = range(min(len(text), self.longest_stop), 0, -1)
-        return next((n for n in sizes if any(each.startswith(text[-n:]) and len(each) > n for each in self.stop)), 0)
+        return next((n for n in sizes if any(stop.startswith(text[-n:]) and len(stop) > n for stop in self.stop)), 0)
 
     def num_complete(self, ids: Sequence[int]) -> int:
         """Count the ids of complete lines; the text after them does not depend on them."""
@@ -84,10 +84,10 @@ class Detokenizer:
     def _stop_position(self, prompt: Sequence[int], ids: Sequence[int]) -> int:
         """Find the start of the stop text that the last id completes; -1 if it completes none."""
         text = self.continuation(prompt, ids)
-        if not any(each in text for each in self.stop):
+        if not any(stop in text for stop in self.stop):
             return -1
         before = len(self.continuation(prompt, ids[:-1]).rstrip(PROVISIONAL_CHARACTERS))
-        positions = [text.find(each, max(0, before - len(each) + 1)) for each in self.stop]
+        positions = [text.find(stop, max(0, before - len(stop) + 1)) for stop in self.stop]
         return min((position for position in positions if position >= 0), default=-1)
 
     def _text(self, ids: Sequence[int]) -> str:
@@ -95,11 +95,11 @@ class Detokenizer:
         if not self.is_continuous:
             return self.tokenizer.decode([ids])[0].replace("\n", " ")
         lines: list[list[int]] = [[]]
-        for each in ids:
-            if each == self.tokenizer.eos_id:
+        for token_id in ids:
+            if token_id == self.tokenizer.eos_id:
                 lines.append([])
             else:
-                lines[-1].append(each)
+                lines[-1].append(token_id)
         return "\n".join(self.tokenizer.decode(lines))
 
 

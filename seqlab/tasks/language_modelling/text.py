@@ -35,7 +35,7 @@ class Text:
         """Count the bytes of the original that are dropped by reading and by normalization."""
         sizes = [(_size(line), _size(_normalized(line, normalize))) for line in self.lines]
         unread = self.num_bytes - self.num_newlines - sum(original for original, _ in sizes)
-        return unread + sum(max(0, original - normalized) for original, normalized in sizes)
+        return unread + sum(max(0, original - plain) for original, plain in sizes)
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> Text:
@@ -93,8 +93,8 @@ class Text:
 
 def _normalized(line: str, normalize: Callable[[str], str]) -> str:
     """Normalize a line; a part of a line keeps its final space, which separates words."""
-    found = normalize(line)
-    return f"{found} " if isinstance(line, LinePart) and line.endswith(" ") and not found.endswith(" ") else found
+    plain = normalize(line)
+    return f"{plain} " if isinstance(line, LinePart) and line.endswith(" ") and not plain.endswith(" ") else plain
 
 
 def _size(line: str) -> int:

@@ -55,8 +55,8 @@ def spelling_log_prob(unknown: Sequence[str], spellings: Sequence[SpellingModel]
     """
     if unknown and not spellings:
         return None
-    log_sums = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
-    return sum(float(each) - math.log(len(spellings)) for each in log_sums)
+    log_sums = (np.logaddexp.reduce([spelling.log_prob(item) for spelling in spellings]) for item in unknown)
+    return sum(float(log_sum) - math.log(len(spellings)) for log_sum in log_sums)
 
 
 def join_prompts(tokenizer: Tokenizer, prompts: Sequence[str], lines: Sequence[str]) -> list[str]:
@@ -83,15 +83,15 @@ def _has_case(character: str) -> bool:
 def added_items(tokenizer: Tokenizer, ids: Sequence[int], text: str, prompt: str) -> list[int | str]:
     """Return the items of a text after its longest common prefix with the prompt: ids, or strings of unknown items."""
     [prompt_ids] = tokenizer.encode([prompt])
-    items, others = _items(tokenizer, ids, text), _items(tokenizer, prompt_ids, prompt)
-    pairs = enumerate(zip(items, others, strict=False))
-    return items[next((i for i, (one, other) in pairs if one != other), min(len(items), len(others))) :]
+    items, prompt_items = _items(tokenizer, ids, text), _items(tokenizer, prompt_ids, prompt)
+    pairs = enumerate(zip(items, prompt_items, strict=False))
+    return items[next((i for i, (one, other) in pairs if one != other), min(len(items), len(prompt_items))) :]
 
 
 def _items(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int | str]:
     """Replace each unknown id by the string of its item."""
     unknown = iter(tokenizer.unknown_items(text))
-    return [next(unknown) if each == tokenizer.unk_id else each for each in ids]
+    return [next(unknown) if token_id == tokenizer.unk_id else token_id for token_id in ids]
 
 
 @dataclass(frozen=True)

@@ -180,10 +180,10 @@ class _Scorer:
         """Write the log-probabilities of the scored ids into `log_probs`."""
         for rows in windows.batches(self.batch_tokens):
             batch = windows.batch(rows, values, self.start_id).to(self.device)
-            found = _mean([_scores(model, batch) for model in self.models])
+            means = _mean([_scores(model, batch) for model in self.models])
             scored = (batch.tgt_out != IGNORE).cpu().numpy()
             positions = windows.context_starts[rows][:, None] + np.arange(scored.shape[1])
-            log_probs[positions[scored]] = found[scored]
+            log_probs[positions[scored]] = means[scored]
             self.advance(batch.num_tgt_tokens)
 
     def advance(self, count: int) -> None:
@@ -260,12 +260,12 @@ class StreamScorer:
         return self._score_windows(1 + max(0, -(-(self._base + len(self._ids) - context) // stride)))
 
     def _score_parts(self) -> NDArray[np.float64]:
-        found = [np.zeros(0)]
+        scored = [np.zeros(0)]
         while len(self._ids) > TOKENS_PER_PART:
             self._carried = self._carried or _CarriedScorer(self._scorer)
-            found.append(self._carried.score(self._ids[:TOKENS_PER_PART]))
+            scored.append(self._carried.score(self._ids[:TOKENS_PER_PART]))
             self._ids = self._ids[TOKENS_PER_PART:]
-        return np.concatenate(found)
+        return np.concatenate(scored)
 
     def _score_windows(self, stop: int) -> NDArray[np.float64]:
         """Score all windows before number `stop`, then drop the ids that later windows do not read."""
@@ -279,11 +279,11 @@ class StreamScorer:
         windows = Windows(contexts, starts, np.minimum(contexts + context, len(self._ids)), numbers == 0)
         log_probs = np.zeros(len(self._ids))
         self._scorer.score_windows(windows, self._ids, log_probs)
-        found = log_probs[starts[0] : windows.stops[-1]]
+        new_log_probs = log_probs[starts[0] : windows.stops[-1]]
         self._num_windows = stop
         kept = max(0, stop * stride - 1 - self._base)
         self._ids, self._base = self._ids[kept:], self._base + kept
-        return found
+        return new_log_probs
 
 
 def _scores(model: Any, batch: TextBatch) -> NDArray[np.float64]:

@@ -107,14 +107,14 @@ def from_text(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an invalid value, before the text is read.
         FileNotFoundError, ValueError: the text cannot be read.
     """
-    given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    base = _initial_values(given)
+    overridden = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
+    base = _initial_values(overridden)
     copied = copy_settings(base, overrides, COPIED_SETTINGS)
-    if "documents" in base["data"] or "data.packing" in given:  # other fields determine it
+    if "documents" in base["data"] or "data.packing" in overridden:  # other fields determine it
         copied.append("data.documents")
     # As overrides, these tags would reset their sections to the defaults; the initial values have the same tags.
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family", "model.encoder.family"}
-    builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
+    builder = ConfigBuilder(override(base, [pair for pair in overrides if pair[0] not in tags]), [*overridden, *copied])
     data = _data_of(builder)
     profile = profile_text(data, split_records=True)
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")
@@ -136,19 +136,19 @@ def from_text(overrides: Sequence[Override]) -> Config:
     return builder.config()
 
 
-def _initial_values(given: dict[str, str]) -> dict[str, Any]:
+def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
     """Return the values of the config before the choices; they do not conflict with given fields."""
-    default = "language_model" if "model.encoder.family" in given else "transformer_lm"
-    model: dict[str, Any] = migrate({"model": {"family": given.get("model.family", default)}})["model"]
-    if "model.encoder.family" in given:
+    default = "language_model" if "model.encoder.family" in overridden else "transformer_lm"
+    model: dict[str, Any] = migrate({"model": {"family": overridden.get("model.family", default)}})["model"]
+    if "model.encoder.family" in overridden:
         text = {"kind": "language_modelling", "train": [""]}
-        encoder = ("model.encoder.family", given["model.encoder.family"])
+        encoder = ("model.encoder.family", overridden["model.encoder.family"])
         model = to_dict(override({"data": text, "model": model}, [encoder]))["model"]  # type: ignore[assignment]
     base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
-    longest = parse_digits(given.get("model.max_length"))
+    longest = parse_digits(overridden.get("model.max_length"))
     if longest is not None:  # the block must fit the learned position embeddings
         base["data"]["block_length"] = longest
-    if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
+    if overridden.get("data.order") == "contiguous" or "data.vary_block_length" in overridden:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
     # an unknown family is reported when the config is built
     config = Parts("model").get(model["family"], default_part("model"))

@@ -38,7 +38,7 @@ class AugmentedStep:
             self._augmented = self._augment()
         position_of = {index: position for position, index in enumerate(self.indices.tolist())}
         positions = [position_of[index] for index in indices.tolist()]
-        inputs, targets = (each[positions] for each in self._augmented)
+        inputs, targets = (array[positions] for array in self._augmented)
         return batch_of_arrays(inputs, targets, self.examples.rows[indices])
 
     def _augment(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -59,7 +59,7 @@ def augment_inputs(
     if inputs.ndim == 4 and (config.augment_rotation or config.augment_shift):
         angles = rng.uniform(-config.augment_rotation, config.augment_rotation, len(inputs))
         shifts = rng.uniform(-config.augment_shift, config.augment_shift, (len(inputs), 2))
-        inputs = _rotate_and_shift(*(torch.from_numpy(each) for each in (inputs, angles, shifts))).numpy()
+        inputs = _rotate_and_shift(*(torch.from_numpy(array) for array in (inputs, angles, shifts))).numpy()
     if config.augment_noise:
         inputs = inputs + rng.normal(0.0, config.augment_noise, inputs.shape).astype(np.float32)
     return inputs
@@ -72,12 +72,12 @@ def mixup(
 
     The weight of each example is drawn from Beta(`alpha`, `alpha`).
     """
-    others = rng.permutation(len(inputs))
+    partners = rng.permutation(len(inputs))
     shares = rng.beta(alpha, alpha, len(inputs)).astype(np.float32)
 
     def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
         share = shares.reshape(-1, *[1] * (values.ndim - 1))
-        return share * values + (1 - share) * values[others]
+        return share * values + (1 - share) * values[partners]
 
     return mix(inputs), mix(targets)
 

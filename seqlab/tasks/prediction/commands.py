@@ -68,7 +68,7 @@ def run(options: PredictOptions) -> int:
     predict = _predict_tables if predictor.reads_tables else _predict_arrays
     with output_stream(options.output) as stream:
         for block in predict(predictor, options.input, batch_rows, limit, rejected.add):
-            write_lines(stream, (_format_line(each, options.json) for each in block))
+            write_lines(stream, (_format_line(prediction, options.json) for prediction in block))
     predictor.log_unknown()
     return max(exit_status(limit), rejected.exit_status())
 

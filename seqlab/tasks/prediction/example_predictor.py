@@ -67,9 +67,9 @@ class ExamplePredictor:
             raise ValueError(f"The runs predict {steps} rows ahead (`data.ahead`): they cannot form an ensemble.")
         self.runs, self.device = list(runs), device
         self._unknown = ReadingNotes()
-        metrics = [_read_validation(each) for each in self.runs]
+        metrics = [_read_validation(member) for member in self.runs]
         self.bounds = _residual_bounds(self.target, metrics[0]) if len(metrics) == 1 else {}
-        self.thresholds = np.mean([_thresholds(self.target, each) for each in metrics], axis=0)
+        self.thresholds = np.mean([_thresholds(self.target, metric) for metric in metrics], axis=0)
         for run in runs:
             prepare_inference(run.model, device, dtype)
 
@@ -80,7 +80,7 @@ class ExamplePredictor:
         self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = PREDICTION_BATCH_ROWS
     ) -> list[str]:
         """Return the predictions as text; the arguments are those of `predict_detailed`."""
-        return [each.text for each in self.predict_detailed(examples, batch_rows=batch_rows)]
+        return [prediction.text for prediction in self.predict_detailed(examples, batch_rows=batch_rows)]
 
     def predict_detailed(
         self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = PREDICTION_BATCH_ROWS
@@ -146,8 +146,11 @@ class ExamplePredictor:
             readable = [image for image in images if image is not None]
             predicted: Iterator[Prediction] = iter(())
             if readable:
-                inputs = [np.stack(each) for each in zip(*readable, strict=True)]
-                encoded = [run.codecs[0].encode(each, "images") for run, each in zip(self.runs, inputs, strict=True)]
+                inputs = [np.stack(run_inputs) for run_inputs in zip(*readable, strict=True)]
+                encoded = [
+                    run.codecs[0].encode(run_inputs, "images")
+                    for run, run_inputs in zip(self.runs, inputs, strict=True)
+                ]
                 predicted = iter(self._predict_encoded(encoded, batch_rows))
             predictions += [Prediction("", None) if image is None else next(predicted) for image in images]
         return predictions
@@ -315,9 +318,9 @@ def list_images(path: Path) -> list[Path]:
     """List the images of a folder or of its subfolders, with a warning for files that are left out; or one image."""
     if not path.is_dir():
         return [path]
-    found = unlabelled_files(path, IMAGES)
-    found.log(path)
-    return found.files
+    listed = unlabelled_files(path, IMAGES)
+    listed.log(path)
+    return listed.files
 
 
 def _data_config(config: Config) -> PredictionConfig:
@@ -343,8 +346,8 @@ def _read_validation(run: LoadedRun) -> dict[str, Any]:
 
 def _residual_bounds(target: Target, metrics: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Return the bounds of the validation errors of each column of numbers that has them."""
-    found = {column: tuple(metrics.get(name) for name in residual_names(column)) for column in target.names}
-    return {column: (low, high) for column, (low, high) in found.items() if low is not None and high is not None}
+    intervals = {column: tuple(metrics.get(name) for name in residual_names(column)) for column in target.names}
+    return {column: (low, high) for column, (low, high) in intervals.items() if low is not None and high is not None}
 
 
 def _thresholds(target: Target, metrics: dict[str, Any]) -> NDArray[np.float64]:

@@ -117,9 +117,9 @@ def _read_arrays(data: PredictionConfig, paths: Sequence[str], codec: ArrayCodec
     if len(data.inputs) > 1:
         raise ValueError(f"{paths[0]}: `data.inputs` must name one array, but names {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
-    found = read_array_files(paths, inputs, data.target or ["y"], data.layout, data.channels, data.ground, codec)
-    table, names = targets_table(found.targets, found.locations), list(found.targets)
-    return RawExamples(table, found.inputs, [inputs], names, found.notes, found.channels, is_folder)
+    arrays = read_array_files(paths, inputs, data.target or ["y"], data.layout, data.channels, data.ground, codec)
+    table, names = targets_table(arrays.targets, arrays.locations), list(arrays.targets)
+    return RawExamples(table, arrays.inputs, [inputs], names, arrays.notes, arrays.channels, is_folder)
 
 
 def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
@@ -138,9 +138,9 @@ def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, tabl
 def _are_equal(one: RawColumn, other: RawColumn) -> bool:
     """Return whether the cells of two columns are equal, as numbers if they are read as numbers."""
     if one.is_numeric and one.reading.problem is None:
-        values, others = one.values(), other.values()
+        values, other_values = one.values(), other.values()
         first = slice(ROWS_COMPARED_FIRST)
-        return all(np.array_equal(values[rows], others[rows], equal_nan=True) for rows in (first, slice(None)))
+        return all(np.array_equal(values[rows], other_values[rows], equal_nan=True) for rows in (first, slice(None)))
     return one.codes == other.codes and list(one.names) == list(other.names)
 
 
@@ -213,10 +213,10 @@ class ExamplesReport:
 
     def lines(self) -> list[str]:
         """Return the lines to log."""
-        found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
+        lines = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
         if self.empty_lines:
-            found.append(f"{self.empty_lines:,} empty lines were skipped")
-        return found
+            lines.append(f"{self.empty_lines:,} empty lines were skipped")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for run.json."""
@@ -311,7 +311,7 @@ def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], fold
         "numbers": np.concatenate([codecs[1].numbers(part.table) for part in parts]),
         "held_out": is_held_out,
     }
-    for name, values in ((name, np.ascontiguousarray(each)) for name, each in arrays.items()):
+    for name, values in ((name, np.ascontiguousarray(array)) for name, array in arrays.items()):
         with open_for_writing(folder / f"{name}.npy") as file:  # `np.save` hides the cause of a failed write
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
             file.write(values.data)

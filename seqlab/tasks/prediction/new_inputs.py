@@ -21,9 +21,9 @@ def encode_table(codecs: Sequence[TableCodec], table: RawTable, unknown: Reading
     Raises:
         ValueError: a row cannot be encoded.
     """
-    found = ReadingNotes()
-    encoded = [codec.encode(table, ReadingNotes() if number else found) for number, codec in enumerate(codecs)]
-    unknown.update(found)
+    notes = ReadingNotes()
+    encoded = [codec.encode(table, ReadingNotes() if number else notes) for number, codec in enumerate(codecs)]
+    unknown.update(notes)
     return encoded
 
 
@@ -66,7 +66,7 @@ def encode_rows(
     middle = len(rows) // 2  # one of the rows is to blame: halve until it is alone
     parts = (rows[:middle], rows[middle:])
     halves = [encode_rows(codecs, name, header, part, unknown, reject, unit) for part in parts]
-    return [np.concatenate(each) for each in zip(*halves, strict=True)]
+    return [np.concatenate(pair) for pair in zip(*halves, strict=True)]
 
 
 def encode_array(

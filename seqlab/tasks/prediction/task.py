@@ -140,17 +140,17 @@ class PredictionTask(Task):
 
         @torch.inference_mode()
         def compute(numbers: list[int], on_rows: ProgressCallback | None) -> list[tuple[Any, float, float]]:
-            found = []
+            outcomes = []
             for number in numbers:
                 batch = valid.batch(index_batches[number]).to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
                 outputs = model(batch).float().cpu().numpy()
-                found.append((outputs, float(loss.total), float(loss.count)))
-            return found
+                outcomes.append((outputs, float(loss.total), float(loss.count)))
+            return outcomes
 
-        found = run.device_context.world.map_rows([len(each) for each in index_batches], compute)
-        outputs = np.concatenate([each[0] for each in found])
-        nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
+        computed = run.device_context.world.map_rows([len(index_batch) for index_batch in index_batches], compute)
+        outputs = np.concatenate([result[0] for result in computed])
+        nll = sum(result[1] for result in computed) / max(1.0, sum(result[2] for result in computed))
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
         references = valid.read_references(np.arange(len(valid)))
@@ -194,7 +194,7 @@ def _predictions(run_dir: Path, checkpoint: str) -> Iterator[dict[str, Any]]:
     data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
     target, indices = run.codecs[1], np.arange(len(data.valid))
     with torch.inference_mode():
-        outputs = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
+        outputs = [run.model(data.valid.batch(index_batch)).numpy() for index_batch in _index_batches(data.valid)]
     predictions = target.lines(target.decide(np.concatenate(outputs)))
     references = target.lines(data.valid.read_references(indices))
     for row, prediction, reference in zip(data.valid.rows.tolist(), predictions, references, strict=True):

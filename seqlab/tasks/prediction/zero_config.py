@@ -29,22 +29,26 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an invalid value.
         FileNotFoundError, ValueError: the examples cannot be read.
     """
-    given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
+    overridden = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = {"data.kind": "prediction", "model.family": "predictor", "objective.family": "squared_error"}
-    if "data.predicts" in given:
-        base["objective.family"] = OBJECTIVES.get(given["data.predicts"], "squared_error")
-    data_overrides = [each for each in overrides if each[0].startswith("data.")]
+    if "data.predicts" in overridden:
+        base["objective.family"] = OBJECTIVES.get(overridden["data.predicts"], "squared_error")
+    data_overrides = [pair for pair in overrides if pair[0].startswith("data.")]
     data = _data_config(override(None, [*base.items(), *data_overrides]))
     raw = read_examples(data, data.train)
-    if "data.predicts" not in given:
+    if "data.predicts" not in overridden:
         predicts, reason = _choose_target_kind(raw)
         logger.info("  data.predicts %s: %s", predicts, reason)
         base |= {"data.predicts": predicts, "objective.family": OBJECTIVES[predicts]}
-    if not {"model.family", "model.encoder.family"} & given.keys() and raw.arrays is not None and raw.arrays.ndim > 2:
+    if (
+        not {"model.family", "model.encoder.family"} & overridden.keys()
+        and raw.arrays is not None
+        and raw.arrays.ndim > 2
+    ):
         base["model.family"] = "cnn"
         logger.info("  model.family cnn: the inputs are %s", "images" if raw.arrays.ndim == 4 else "sequences")
-    chosen = [(key, value) for key, value in base.items() if key not in given]
-    builder = ConfigBuilder(override(None, [*chosen, *overrides]), list(given))
+    chosen = [(key, value) for key, value in base.items() if key not in overridden]
+    builder = ConfigBuilder(override(None, [*chosen, *overrides]), list(overridden))
     if not builder.config().model.is_count_based:
         _choose_sizes(builder, raw)
     return builder.config()
@@ -62,7 +66,7 @@ def _choose_target_kind(raw: RawExamples) -> tuple[Predicts, str]:
     columns = [raw.table.columns[name] for name in raw.targets]
     if len(columns) > 1:
         values = [column.binary_values() for column in columns]
-        if all(np.isin(each, (0, 1)).all() for each in values):
+        if all(np.isin(value, (0, 1)).all() for value in values):
             if (np.sum(values, axis=0) == 1).all():
                 return "class", "in each row one target is 1 and all others are 0"
             return "labels", "each target is 0 or 1"

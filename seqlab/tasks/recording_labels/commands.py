@@ -45,10 +45,10 @@ def label_recordings(options: LabelOptions) -> int | None:
         recordings = choose_channel(paths, options.channel or labeller.channel)
         for block in in_batches(recordings, buffer_size(options.buffer_lines, options.input)):
             results = labeller.label_detailed(block)
-            faults += log_recording_faults(each.fault for each in results)
-            faults += log_recording_faults((each.warning for each in results), MAY_BE_WRONG)
+            faults += log_recording_faults(result.fault for result in results)
+            faults += log_recording_faults((result.warning for result in results), MAY_BE_WRONG)
             pairs = zip(block, results, strict=True)
-            write_lines(output, (_format_line(entry, each, options) for entry, each in pairs))
+            write_lines(output, (_format_line(entry, pair, options) for entry, pair in pairs))
     return INCOMPLETE if faults else None
 
 
@@ -56,7 +56,7 @@ def _format_line(entry: str | ManifestEntry, result: "LabelledRecording", option
     """Format the label of a recording as text or JSON."""
     if not options.json:
         return join_lines(result.label)  # a label can have several lines
-    ranked = sorted(result.probs.items(), key=lambda each: -each[1])
+    ranked = sorted(result.probs.items(), key=lambda item: -item[1])
     return json_line(
         describe_recording(entry)
         | {"label": result.label, "probs": dict(ranked[: options.num_labels])}

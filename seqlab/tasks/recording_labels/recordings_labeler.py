@@ -74,10 +74,10 @@ class RecordingsLabeller:
             ValueError: a recording cannot be read. `label_detailed` returns its `fault` instead.
         """
         results = self.label_detailed(recordings)
-        for each in results:
-            if each.fault:
-                raise ValueError(each.fault)
-        return [each.label for each in results]
+        for result in results:
+            if result.fault:
+                raise ValueError(result.fault)
+        return [result.label for result in results]
 
     def label_detailed(
         self, recordings: Sequence[Any], *, batch_seconds: float = BATCH_SECONDS
@@ -91,13 +91,18 @@ class RecordingsLabeller:
         warnings: dict[int, str] = {}
         most = max(run.codecs[0].max_background_db(LABEL_BACKGROUND_DB) for run in self.runs)
         waveforms = read_waveforms(recordings, self.sample_rate, self.reading, warnings, self.channel, most)
-        results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
-        labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
+        results = iter(
+            self.label_waveforms([waveform for waveform in waveforms if not isinstance(waveform, str)], batch_seconds)
+        )
+        labelled = [
+            LabelledRecording("", {}, waveform) if isinstance(waveform, str) else next(results)
+            for waveform in waveforms
+        ]
         return [
-            replace(each, fault=f"{recording_name(recording, index)}: {each.fault}.")
-            if each.fault and not isinstance(waveform, str)
-            else replace(each, warning=warnings.get(index, ""))
-            for index, (recording, waveform, each) in enumerate(zip(recordings, waveforms, labelled, strict=True))
+            replace(result, fault=f"{recording_name(recording, index)}: {result.fault}.")
+            if result.fault and not isinstance(waveform, str)
+            else replace(result, warning=warnings.get(index, ""))
+            for index, (recording, waveform, result) in enumerate(zip(recordings, waveforms, labelled, strict=True))
         ]
 
     def label_waveforms(
@@ -106,10 +111,10 @@ class RecordingsLabeller:
         """Label waveforms (n,) at the sampling rate of the runs."""
         probs = np.zeros((len(waveforms), self.target.size))
         labels_silence = self.reading == FIRST_READING_VERSION
-        faults = ["" if labels_silence or has_sound(each) else silence_fault(each) for each in waveforms]
+        faults = ["" if labels_silence or has_sound(waveform) else silence_fault(waveform) for waveform in waveforms]
         for run in self.runs:
             codec: RecordingCodec = run.codecs[0]
-            counts = np.array([codec.num_frames(len(each)) for each in waveforms])
+            counts = np.array([codec.num_frames(len(waveform)) for waveform in waveforms])
             faults = [fault if count else TOO_SHORT for fault, count in zip(faults, counts, strict=True)]
             long_enough = np.flatnonzero(counts)
             for positions in length_batches(counts[long_enough].tolist(), codec.frames_in(batch_seconds)):
@@ -123,7 +128,7 @@ class RecordingsLabeller:
     @torch.inference_mode()
     def _probs(self, run: LoadedRun, waveforms: Sequence[Waveform]) -> NDArray[np.float64]:
         """Compute the label probabilities (N, L) of a batch under one run."""
-        frames = [run.codecs[0].frames(each).numpy() for each in waveforms]
+        frames = [run.codecs[0].frames(waveform).numpy() for waveform in waveforms]
         batch = collate_values(frames, None, range(len(frames))).to(self.device)
         probs: NDArray[np.float64] = run.model(batch).double().softmax(1).cpu().numpy()
         return probs

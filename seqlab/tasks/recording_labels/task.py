@@ -156,18 +156,18 @@ class RecordingLabelsTask(Task):
         def compute(
             numbers: list[int], on_rows: ProgressCallback | None
         ) -> list[tuple[list[tuple[int, int]], float, float]]:
-            found = []
+            outcomes = []
             for number in numbers:
                 rows, batch = batches[number]
                 batch = batch.to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
                 best = model(batch).float().argmax(1).tolist()
-                found.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
-            return found
+                outcomes.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
+            return outcomes
 
-        found = run.device_context.world.map_rows([len(rows) for rows, _ in batches], compute)
-        best = np.array([label for _, label in sorted(pair for pairs, _, _ in found for pair in pairs)])
-        nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
+        results = run.device_context.world.map_rows([len(rows) for rows, _ in batches], compute)
+        best = np.array([label for _, label in sorted(pair for pairs, _, _ in results for pair in pairs)])
+        nll = sum(result[1] for result in results) / max(1.0, sum(result[2] for result in results))
         label_ids = {label: number for number, label in enumerate(target.values)}
         references = [str(label_ids.get(data.labels[i], UNSEEN_CLASS)) for i in data.valid]
         names = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
@@ -193,7 +193,9 @@ class RecordingLabelsTask(Task):
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute accuracy and macro F1 of the test fold."""
-        labels, references = ([_as_word(each[name]) for each in predictions] for name in ("prediction", "target"))
+        labels, references = (
+            [_as_word(prediction[name]) for prediction in predictions] for name in ("prediction", "target")
+        )
         return {name: score.value for name, score in evaluate(labels, [references], ["accuracy", "macro_f1"]).items()}
 
     def locate(self, data: LabelledRecordings, index: int) -> str:
@@ -209,8 +211,8 @@ def _predictions(run_dir: Path, checkpoint: str, rows: slice | list[int]) -> Ite
     indices = (data.splits.test if len(data.splits.test) else data.valid)[rows]
     labeller = load_recording_labeller(run_dir, checkpoint, config.training.device)
     results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
-    for index, each in zip(indices.tolist(), results, strict=True):
-        yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
+    for index, result in zip(indices.tolist(), results, strict=True):
+        yield data.recordings.examples[index].prediction_record(result.label, data.labels[index])
 
 
 def _as_word(label: str) -> str:
@@ -241,9 +243,9 @@ def read_labelled_recordings(
         FileNotFoundError, ValueError: the errors of `read_recordings` and `split_recordings`.
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
-    labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]
+    labels = [None if example.text is None else example.text.strip() or None for example in recordings.examples]
     splits = split_recordings(config, recordings, labels, by_text=False)
-    test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).entries()]
+    test = [replace(entry, content=None) for spec in config.test for entry in config.manifest(spec).entries()]
     report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
     notes = recordings.reading_notes()
     notes.update(splits.reading_notes(recordings))
@@ -257,6 +259,6 @@ def recording_steps(data: LabelledRecordings, config: Config, codecs: Codecs) ->
     targets = np.array([label_ids.get(label, IGNORE) for label in data.labels], np.int64)
 
     def collate(frames: Sequence[Tensor], indices: Indices, epoch: int) -> ValueBatch:
-        return collate_values([each.numpy() for each in frames], targets[indices], indices.tolist())
+        return collate_values([frame.numpy() for frame in frames], targets[indices], indices.tolist())
 
     return RecordingSteps(data.recordings, codec, _data_config(config), config.seed, collate)

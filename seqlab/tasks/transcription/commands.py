@@ -105,15 +105,17 @@ def run(options: TranscribeOptions) -> int | None:
     ):
         for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
             results = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **settings)
-            if options.on_fault == "refuse" and (fault := next((each.fault for each in results if each.fault), "")):
+            if options.on_fault == "refuse" and (
+                fault := next((result.fault for result in results if result.fault), "")
+            ):
                 raise ValueError(fault)
-            faults += log_recording_faults(each.fault for each in results)
-            faults += log_recording_faults((each.warning or "" for each in results), MAY_BE_WRONG)
-            counts.add_outputs([each.text for each in results])
-            counts.add_alternatives(each.alternatives or () for each in results)
-            counts.add_hypotheses(each.alternatives for each in results if each.alternatives)
+            faults += log_recording_faults(result.fault for result in results)
+            faults += log_recording_faults((result.warning or "" for result in results), MAY_BE_WRONG)
+            counts.add_outputs([result.text for result in results])
+            counts.add_alternatives(result.alternatives or () for result in results)
+            counts.add_hypotheses(result.alternatives for result in results if result.alternatives)
             pairs = zip(block, results, strict=True)
-            write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))
+            write_lines(out, (_as_json(pair, entry) if options.json else pair.text for entry, pair in pairs))
     counts.warn()
     return INCOMPLETE if faults else None
 
@@ -150,9 +152,9 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[TranscriptScore]:
             return transcriber.score([paths[i] for i in indices], [texts[i] for i in indices], progress=on_rows)
 
-        found = world.map_rows([len(text) for text in texts], compute, advance)
-        faults += log_recording_faults((each.fault for each in found), "There is no score.")
-        return found
+        results = world.map_rows([len(text) for text in texts], compute, advance)
+        faults += log_recording_faults((result.fault for result in results), "There is no score.")
+        return results
 
     limit = options.line_limit()
     write_scores(options, world, score, _read_pairs(options, options.src, limit, transcriber.reading))

@@ -77,7 +77,7 @@ def _spelled_words_lm(run: LoadedRun, data: TextConfig, characters: Tokenizer) -
         )
     ids = range(words.unk_id + 1, words.vocab_size)
     spellings = dict(zip(ids, characters.encode(words.decode([[word] for word in ids])), strict=True))
-    usable = {word: each for word, each in spellings.items() if each and characters.unk_id not in each}
+    usable = {word: spelling for word, spelling in spellings.items() if spelling and characters.unk_id not in spelling}
     if len(usable) < len(spellings):
         logger.info(
             "%d of the %d words of %s consist of characters in the recognizer's vocabulary",

@@ -54,15 +54,15 @@ def read_transcripts(
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
     texts = [
-        None if each.text is None else normalize_transcript(each.text, config.transcripts)
-        for each in recordings.examples
+        None if recording.text is None else normalize_transcript(recording.text, config.transcripts)
+        for recording in recordings.examples
     ]
     test = [
-        replace(each, text=normalize_transcript(each.text or "", config.transcripts), content=None)
+        replace(entry, text=normalize_transcript(entry.text or "", config.transcripts), content=None)
         for spec in config.test
-        for each in config.manifest(spec).entries()
+        for entry in config.manifest(spec).entries()
     ]
-    splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[str(each.text) for each in test])
+    splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[str(entry.text) for entry in test])
     report = RecordingsReport.from_splits(recordings, splits, texts, by_text=True, test=test)
     transcripts = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(transcripts)

@@ -136,9 +136,9 @@ class TranscriptionTask(Task):
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
         def transcribe(indices: list[int], on_rows: ProgressCallback | None) -> list[str]:
-            return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in indices])]
+            return [transcript.text for transcript in transcriber.transcribe_waveforms([waveforms[i] for i in indices])]
 
-        hypotheses = run.device_context.world.map_rows([len(each) for each in waveforms], transcribe)
+        hypotheses = run.device_context.world.map_rows([len(waveform) for waveform in waveforms], transcribe)
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty_share = sum(not text for text in hypotheses) / len(hypotheses)
         names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
@@ -161,7 +161,7 @@ class TranscriptionTask(Task):
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute the error rates of the test fold."""
-        texts, references = ([each[name] for each in predictions] for name in ("prediction", "target"))
+        texts, references = ([prediction[name] for prediction in predictions] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}
 
     def locate(self, data: PreparedTranscripts, index: int) -> str:
@@ -177,8 +177,8 @@ def _predictions(run_dir: Path, checkpoint: str, rows: slice | list[int]) -> Ite
     indices = (data.splits.test if len(data.splits.test) else data.valid)[rows]
     transcriber = load_transcriber(run_dir, checkpoint, config.training.device)
     transcripts = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in indices])
-    for index, each in zip(indices.tolist(), transcripts, strict=True):
-        yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
+    for index, transcript in zip(indices.tolist(), transcripts, strict=True):
+        yield data.recordings.examples[index].prediction_record(transcript.text, data.texts[index])
 
 
 def _train_tokenizer(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:
@@ -208,7 +208,7 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
 
     def collate(frames: Sequence[Tensor], indices: Indices, epoch: int) -> FrameBatch:
         rows: list[list[int]] = [[] if is_nonspeech(i, epoch) else data.rows[i] for i in indices.tolist()]
-        return collate_frames([each.numpy() for each in frames], rows, indices.tolist(), **ids)
+        return collate_frames([frame.numpy() for frame in frames], rows, indices.tolist(), **ids)
 
     return RecordingSteps(data.recordings, codec, settings, config.seed, collate, nonspeech)
 

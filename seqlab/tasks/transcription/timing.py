@@ -188,7 +188,7 @@ def join_words(tokens: Sequence[TimedText], transcript: str) -> list[TimedText]:
             words[-1].append(token)
         if token.text.endswith(" "):
             words.append([])
-    joined = [_join_tokens(each) for each in words if each]
+    joined = [_join_tokens(word_tokens) for word_tokens in words if word_tokens]
     texts = transcript.split()  # byte tokens have a text only together, in the complete transcript
     if len(texts) != len(joined):
         return joined

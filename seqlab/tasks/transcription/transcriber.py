@@ -93,10 +93,10 @@ class Transcriber:
             ValueError: a recording cannot be read. `transcribe_detailed` returns its `fault` instead.
         """
         transcripts = self.transcribe_detailed(recordings, **search)
-        for each in transcripts:
-            if each.fault:
-                raise ValueError(each.fault)
-        return [each.text for each in transcripts]
+        for transcript in transcripts:
+            if transcript.fault:
+                raise ValueError(transcript.fault)
+        return [transcript.text for transcript in transcripts]
 
     def transcribe_detailed(
         self,
@@ -123,22 +123,27 @@ class Transcriber:
         """
         warnings: dict[int, str] = {}
         waveforms = self._read(recordings, warnings)
-        readable = [each for each in waveforms if not isinstance(each, str)]
-        for index, each in enumerate(waveforms):
-            if not isinstance(each, str) and len(each) and np.ptp(each) and not has_sound(each, self.reading):
-                warnings[index] = f"{recording_name(recordings[index], index)}: {silence_fault(each)}"
+        readable = [waveform for waveform in waveforms if not isinstance(waveform, str)]
+        for index, waveform in enumerate(waveforms):
+            if (
+                not isinstance(waveform, str)
+                and len(waveform)
+                and np.ptp(waveform)
+                and not has_sound(waveform, self.reading)
+            ):
+                warnings[index] = f"{recording_name(recordings[index], index)}: {silence_fault(waveform)}"
         config = self._search_config(search)
         transcripts = iter(
             self.transcribe_waveforms(readable, config, times=times, batch_seconds=batch_seconds, progress=progress)
         )
         return [
-            replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), fault=each)
-            if isinstance(each, str)
+            replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), fault=waveform)
+            if isinstance(waveform, str)
             else replace(
-                self._with_fault_if_too_short(next(transcripts), recording_name(recording, index), each),
+                self._with_fault_if_too_short(next(transcripts), recording_name(recording, index), waveform),
                 warning=warnings.get(index),
             )
-            for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))
+            for index, (recording, waveform) in enumerate(zip(recordings, waveforms, strict=True))
         ]
 
     def _read(self, recordings: Sequence[Any], warnings: dict[int, str] | None = None) -> list[Waveform | str]:
@@ -164,15 +169,17 @@ class Transcriber:
         config = self._search_config({}) if search is None else search
         rate = self.codec.sample_rate
         transcripts = [
-            replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
-            for each in waveforms
+            replace(
+                empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(waveform) / rate
+            )
+            for waveform in waveforms
         ]
-        with_sound = {i: each for i, each in enumerate(waveforms) if has_sound(each, self.reading)}
+        with_sound = {i: waveform for i, waveform in enumerate(waveforms) if has_sound(waveform, self.reading)}
         num_done = 0
         for indices in self._index_batches(with_sound, batch_seconds):
             batch_transcripts = self._transcribe_batch([waveforms[i] for i in indices], config, times)
-            for i, each in zip(indices, batch_transcripts, strict=True):
-                transcripts[i] = each
+            for i, batch_transcript in zip(indices, batch_transcripts, strict=True):
+                transcripts[i] = batch_transcript
             num_done += len(indices)
             if progress is not None:
                 progress(len(indices))
@@ -213,7 +220,7 @@ class Transcriber:
         waveforms = self._read(recordings)
         # Without frames, an empty text has probability 1 and any other text 0.
         token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
-        readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
+        readable = {i: waveform for i, waveform in enumerate(waveforms) if not isinstance(waveform, str)}
         for indices in self._index_batches(readable, batch_seconds):
             model = self._scoring_model()
             frames = model.frames(self._batch([readable[i] for i in indices]).to(self.device))
@@ -221,17 +228,17 @@ class Transcriber:
                 token_log_probs[i] = scores
             if progress is not None:
                 progress(len(indices))
-        num_scored = sum(self.codec.num_frames(len(each)) > 0 for each in readable.values())
+        num_scored = sum(self.codec.num_frames(len(waveform)) > 0 for waveform in readable.values())
         if progress is not None and num_scored < len(waveforms):
             progress(len(waveforms) - num_scored)
         results = []
-        for index, (each, scores, text) in enumerate(zip(waveforms, token_log_probs, normalized, strict=True)):
-            unknown, fault = self.tokenizer.unknown_items(text), each if isinstance(each, str) else ""
+        for index, (waveform, scores, text) in enumerate(zip(waveforms, token_log_probs, normalized, strict=True)):
+            unknown, fault = self.tokenizer.unknown_items(text), waveform if isinstance(waveform, str) else ""
             if unknown and not fault:
                 listed, name = " ".join(map(repr, unknown)), recording_name(recordings[index], index)
                 fault = f"{name}: its text has {listed}, which the vocabulary does not have."
             nats = [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
-            nats = [] if isinstance(each, str) else nats
+            nats = [] if isinstance(waveform, str) else nats
             results.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
         return results
 
@@ -246,9 +253,9 @@ class Transcriber:
             ValueError: a recording cannot be read.
         """
         waveforms = self._read(recordings)
-        if fault := next((each for each in waveforms if isinstance(each, str)), None):
+        if fault := next((waveform for waveform in waveforms if isinstance(waveform, str)), None):
             raise ValueError(fault)
-        readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
+        readable = {i: waveform for i, waveform in enumerate(waveforms) if not isinstance(waveform, str)}
         log_probs = [np.zeros((0, self.model.vocab_size), np.float32)] * len(waveforms)
         for indices in self._index_batches(readable, BATCH_SECONDS):
             frames = self.model.frames(self._batch([readable[i] for i in indices]).to(self.device))
@@ -261,14 +268,14 @@ class Transcriber:
         """Group the indices of waveforms with at least one frame into batches of similar length."""
         if not batch_seconds > 0:
             raise ValueError(f"`batch_seconds` must be above 0, but is {batch_seconds} instead.")
-        counts = {i: self.codec.num_frames(len(each)) for i, each in waveforms.items()}
+        counts = {i: self.codec.num_frames(len(waveform)) for i, waveform in waveforms.items()}
         long_enough = [i for i, count in counts.items() if count > 0]
         for positions in length_batches([counts[i] for i in long_enough], self.codec.frames_in(batch_seconds)):
             yield [long_enough[position] for position in positions]
 
     def _batch(self, waveforms: Sequence[Waveform]) -> FrameBatch:
         """Compute the features of waveforms, and pad them to a batch."""
-        frames = [self.codec.frames(each).numpy() for each in waveforms]
+        frames = [self.codec.frames(waveform).numpy() for waveform in waveforms]
         tokenizer = self.tokenizer
         ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
         return collate_frames(frames, None, range(len(frames)), **ids)
@@ -279,12 +286,14 @@ class Transcriber:
         batch = self._batch(waveforms).to(self.device)
         needs_scores = config.num_hypotheses > 1
         n_best = self._decode(batch, config, needs_scores)
-        timed = self._time(batch, [each[0].ids for each in n_best], waveforms) if times else [None] * len(n_best)
+        timed = self._time(batch, [best[0].ids for best in n_best], waveforms) if times else [None] * len(n_best)
         transcripts = []
         for waveform, hypotheses, tokens in zip(waveforms, n_best, timed, strict=True):
-            texts = [as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
+            texts = [as_line(text) for text in self.tokenizer.decode([hypothesis.ids for hypothesis in hypotheses])]
             scored = zip(texts, hypotheses, strict=True)
-            alternatives = distinct_texts(Alternative(text, each.score, each.log_prob) for text, each in scored)
+            alternatives = distinct_texts(
+                Alternative(text, hypothesis.score, hypothesis.log_prob) for text, hypothesis in scored
+            )
             transcripts.append(
                 Transcript(
                     texts[0],
@@ -310,30 +319,30 @@ class Transcriber:
         texts = [token_texts(self.tokenizer, row) for row in rows]
         log_mel, rate = self.codec.log_mel, self.codec.sample_rate
         timing = FrameTiming.of(self.model, log_mel)
-        is_sound = [active_frames(log_mel(each)) for each in waveforms]
-        durations = [len(each) / rate for each in waveforms]
+        is_sound = [active_frames(log_mel(waveform)) for waveform in waveforms]
+        durations = [len(waveform) / rate for waveform in waveforms]
         return time_tokens(self.model.frames(batch), rows, texts, is_sound, durations, timing)
 
     def _search_config(self, options: SearchOptions) -> SearchConfig:
         """Override fields of the default search; raises ValueError for options that are unknown or do not apply."""
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        if unknown := sorted(given.keys() - {field.name for field in fields(SearchConfig)}):
+        changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if unknown := sorted(changes.keys() - {field.name for field in fields(SearchConfig)}):
             raise ValueError(
                 f"Transcription has no option `{unknown[0]}`: its options are the fields of `SearchConfig`, `times` "
                 "and `batch_seconds` (`lm`, `lm_weight` and `length_reward` are options of `seqlab.load`)."
             )
-        if unused := [name for name in UNUSED_FIELDS if name in given]:
+        if unused := [name for name in UNUSED_FIELDS if name in changes]:
             raise ValueError(
                 f"`{unused[0]}` does not apply to transcription, since the recording limits the length of a "
                 "transcript: leave it out."
             )
-        num_hypotheses = given.get("num_hypotheses", self.search.num_hypotheses)
+        num_hypotheses = changes.get("num_hypotheses", self.search.num_hypotheses)
         if self.lm is not None or num_hypotheses > 1:
-            given.setdefault("beam_size", max(self.search.beam_size, DEFAULT_BEAM_SIZE, num_hypotheses))
-        if self.lm is not None and given["beam_size"] == 1:
+            changes.setdefault("beam_size", max(self.search.beam_size, DEFAULT_BEAM_SIZE, num_hypotheses))
+        if self.lm is not None and changes["beam_size"] == 1:
             raise ValueError("`beam_size: 1` decodes the best path without `lm`: with `lm` it must be at least 2.")
         # All hypotheses cover the same frames: a division by their lengths would favor long ones.
-        return replace(self.search, **{"length_alpha": 0.0, **given})
+        return replace(self.search, **{"length_alpha": 0.0, **changes})
 
 
 def load_transcriber(

@@ -108,10 +108,10 @@ class TranslationConfig(PairsConfig):
                 f"`copy_unknown` needs a tokenizer with unknown words, but a `{self.tokenizer.kind}` tokenizer encodes "
                 "every text: leave it out."
             )
-        for each in self.tokenizers:
-            if self.subword_sampling > 0 and not each.may_sample:
+        for tokenizer in self.tokenizers:
+            if self.subword_sampling > 0 and not tokenizer.may_sample:
                 raise ValueError(
-                    f"`subword_sampling` must be 0 for a `{each.kind}` tokenizer, which has one segmentation per line, "
-                    f"but is {self.subword_sampling} instead."
+                    f"`subword_sampling` must be 0 for a `{tokenizer.kind}` tokenizer, which has one segmentation per "
+                    f"line, but is {self.subword_sampling} instead."
                 )
         return self

@@ -131,17 +131,17 @@ class WorkFile:
 
     def _differences(self, identity: Mapping[str, Any]) -> list[str]:
         """Describe the differences to another identity; settings are shown with their values."""
-        found = []
+        differences = []
         for name, value in self.identity.items():
             other = identity.get(name)
             if isinstance(value, dict) and isinstance(other, dict):
                 names = [key for key in value | other if value.get(key) != other.get(key)]
-                found += [f"`{key}: {other.get(key)}`, not `{key}: {value.get(key)}`" for key in names]
+                differences += [f"`{key}: {other.get(key)}`, not `{key}: {value.get(key)}`" for key in names]
             elif value != other:
-                found.append(
+                differences.append(
                     f"another `{name}`" if name in HASHED_KEYS else f"`{name}: {other}`, not `{name}: {value}`"
                 )
-        return found
+        return differences
 
 
 def _parse_block(line: bytes, first: int) -> Distilled:
@@ -149,7 +149,7 @@ def _parse_block(line: bytes, first: int) -> Distilled:
     values = _parse_object(line)
     if values.pop(OFFSET_KEY, first) != first:  # older versions did not write it
         raise ValueError("it does not follow the previous block")
-    if values.keys() != {each.name for each in fields(Distilled)}:
+    if values.keys() != {member.name for member in fields(Distilled)}:
         raise ValueError("it does not have the keys of a block")
     block = validate_type(values, Distilled)
     if any("\n" in translation for translation in block.translations):
@@ -217,14 +217,14 @@ def distill(
         try:
             for start in range(count, len(lines), block_lines):
                 block = slice(start, start + block_lines)
-                found = run.translate_detailed(
+                translations = run.translate_detailed(
                     lines[block], need_scores=False, locations=locations[block], progress=progress, **options
                 )
                 translated = Distilled(
-                    [each.text for each in found],
-                    sum(not each.hypotheses[0].finished for each in found),
-                    sum(each.truncated for each in found),
-                    sum(each.control_characters for each in found),
+                    [translation.text for translation in translations],
+                    sum(not translation.hypotheses[0].finished for translation in translations),
+                    sum(translation.truncated for translation in translations),
+                    sum(translation.control_characters for translation in translations),
                 )
                 append_json(file, {OFFSET_KEY: start, **asdict(translated)})
                 done.extend(translated)

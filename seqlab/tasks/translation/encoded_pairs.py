@@ -120,8 +120,8 @@ def decode_pairs(
     if progress is not None:
         progress(num_left_out)
     limited = config.with_limits(run.translator.output_limits)
-    found = run.engine.decode(src_rows, limited, batch_tokens=batch_tokens, progress=progress)
+    n_best = run.engine.decode(src_rows, limited, batch_tokens=batch_tokens, progress=progress)
     return [
         DecodedPair(reference, best.ids, best.token_log_probs[: len(best.ids)], best.log_prob)
-        for reference, (best, *_) in zip(comparable_references(tgt_rows, run.tgt_tokenizer), found, strict=True)
+        for reference, (best, *_) in zip(comparable_references(tgt_rows, run.tgt_tokenizer), n_best, strict=True)
     ]

@@ -51,7 +51,7 @@ class Oracle:
         """Return the oracle of the prefix extended by a token other than eos."""
         positions = np.arange(len(self.costs))
         row = self.costs + 1
-        differs = np.array([each != token for each in self.reference[:-1]], dtype=np.int64)
+        differs = np.array([reference_token != token for reference_token in self.reference[:-1]], dtype=np.int64)
         np.minimum(row[1:], self.costs[:-1] + differs, out=row[1:])
         return Oracle(self.reference, np.minimum.accumulate(row - positions) + positions)
 
@@ -166,10 +166,10 @@ def exposure_of(
 def total(counts: Sequence[PredictionCounts]) -> PredictionCounts:
     """Sum the counts over all positions."""
     return PredictionCounts(
-        sum(each.count for each in counts),
-        sum(each.correct for each in counts),
-        sum(each.probability for each in counts),
-        sum(each.choices for each in counts),
+        sum(part.count for part in counts),
+        sum(part.correct for part in counts),
+        sum(part.probability for part in counts),
+        sum(part.choices for part in counts),
     )
 
 

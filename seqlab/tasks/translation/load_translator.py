@@ -81,5 +81,5 @@ def load_translator(
 def _find_engine(name: str) -> Callable[[EngineRequest], Run]:
     if name not in Parts("engine"):
         raise ValueError(f"`engine` must be one of {', '.join(Parts('engine'))}, but is `{name}` instead.")
-    found: Callable[[EngineRequest], Run] = find_part("engine", name)
-    return found
+    engine: Callable[[EngineRequest], Run] = find_part("engine", name)
+    return engine

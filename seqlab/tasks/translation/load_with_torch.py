@@ -32,8 +32,8 @@ def torch_engine(request: EngineRequest) -> Run:
         raise ValueError(f"`quantization` ({request.quantization}) is for CTranslate2: with torch, use `precision`.")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    given = {"lm_weight": request.lm_weight, "length_reward": request.length_reward}
-    fusion_options = {name: value for name, value in given.items() if value is not None}
+    options = {"lm_weight": request.lm_weight, "length_reward": request.length_reward}
+    fusion_options = {name: value for name, value in options.items() if value is not None}
     return load_with_torch(
         request.run,
         request.checkpoint,
@@ -82,15 +82,15 @@ def load_with_torch(
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    chosen = choose_device(device)
-    forks = ForkedWorkers(default_num_workers(chosen) if processes is None else processes)
-    if forks.count > 1 and chosen.type != "cpu":
+    chosen_device = choose_device(device)
+    forks = ForkedWorkers(default_num_workers(chosen_device) if processes is None else processes)
+    if forks.count > 1 and chosen_device.type != "cpu":
         raise ValueError(
-            f"`processes` must be 1 on {chosen}, but is {forks.count} instead: worker processes are for the CPU."
+            f"`processes` must be 1 on {chosen_device}, but is {forks.count} instead: worker processes are for the CPU."
         )
-    dtype, scoring_dtype = choose_dtype(precision, chosen), choose_scoring_dtype(precision, chosen)
+    dtype, scoring_dtype = choose_dtype(precision, chosen_device), choose_scoring_dtype(precision, chosen_device)
     members = [load_run(path, step, model_noun=TRANSLATOR) for path in runs for step in checkpoints]
-    engine = TorchEngine(members, chosen, dtype, scoring_dtype)
+    engine = TorchEngine(members, chosen_device, dtype, scoring_dtype)
     if lm is not None:
         engine.fuse(load_run(lm, model_noun=LANGUAGE_MODEL), lm_weight, length_reward, dtype)
     rescorers = [
@@ -106,8 +106,8 @@ def load_with_torch(
     # Runs of earlier versions (`data.src_spaces: keep`) can read single spaces, which other runs need.
     src_tokenizers = [run.src_tokenizer for run in all_runs]
     translator = Run(
-        RescoringEngine(engine, TorchEngine(rescorers, chosen, scoring_dtype)) if rescorers else engine,
-        next((each for each in src_tokenizers if each.has_single_spaces), src_tokenizers[0]),
+        RescoringEngine(engine, TorchEngine(rescorers, chosen_device, scoring_dtype)) if rescorers else engine,
+        next((tokenizer for tokenizer in src_tokenizers if tokenizer.has_single_spaces), src_tokenizers[0]),
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(max_source_tokens, all_runs)),
         output_limits=_output_limits(members, rescorers),

@@ -68,7 +68,7 @@ class Run:
         Warnings give the numbers of translations that were cut at the length limit or have U+FFFD (bytes that are no
         character), and of lines with unknown words.
         """
-        found = self.translate_detailed(
+        translations = self.translate_detailed(
             lines,
             prefixes=prefixes,
             need_scores=False,
@@ -77,8 +77,8 @@ class Run:
             locations=locations,
             **search,
         )
-        warn_of_unfinished(count_unfinished(found), len(found))
-        counts, texts = TextCounts("translations"), [translation.text for translation in found]
+        warn_of_unfinished(count_unfinished(translations), len(translations))
+        counts, texts = TextCounts("translations"), [translation.text for translation in translations]
         self.translator.count_texts(counts, lines, texts)
         counts.warn()
         return texts

@@ -88,7 +88,9 @@ def search_errors(
     if config.coverage_penalty:
         raise ValueError("`coverage_penalty` must be 0 to count search errors: references are scored without it.")
     pairs = encode_for_stepper(run, src_lines, tgt_lines, locations)
-    if any(each.dtype == torch.bfloat16 for member in pairs.engine.members for each in member.model.parameters()):
+    if any(
+        parameter.dtype == torch.bfloat16 for member in pairs.engine.members for parameter in member.model.parameters()
+    ):
         raise ValueError(
             "`precision` must be fp32 to count search errors: in bf16 the score of a pair in one pass differs from "
             "the sum over its steps."
@@ -102,7 +104,8 @@ def search_errors(
         outputs.append([best[0] for best in pairs.engine.decode(pairs.src_rows, search, progress=progress)])
     best = _search_exactly(pairs.engine, pairs.src_rows, config, outputs, max_steps, progress) if exact else None
     errors = [
-        count_search_errors(size, found, references, best) for size, found in zip(beam_sizes, outputs, strict=True)
+        count_search_errors(size, hypotheses, references, best)
+        for size, hypotheses in zip(beam_sizes, outputs, strict=True)
     ]
     return errors if best is None else [*errors, count_search_errors(None, best, references, best)]
 
@@ -124,10 +127,12 @@ def _score_references(pairs: EncodedPairs, config: SearchConfig) -> list[ScoredR
     impossible = {*banned_ids(tokenizer), tokenizer.unk_id}
     references = []
     scored = pairs.engine.score(pairs.src_rows, pairs.tgt_rows)
-    for row, found, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
+    for row, scored_pair, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
         is_banned = not impossible.isdisjoint(row) or (size > 0 and has_repeated_ngram(row, size))
         is_reachable = shortest <= len(row) + 1 <= longest and not is_banned
-        references.append(ScoredReference(row, found.log_prob / length_penalty(found.num_tokens, config), is_reachable))
+        references.append(
+            ScoredReference(row, scored_pair.log_prob / length_penalty(scored_pair.num_tokens, config), is_reachable)
+        )
     return references
 
 
@@ -141,22 +146,22 @@ def _search_exactly(
 ) -> list[Hypothesis | None]:
     """Find the best hypothesis of each row by exact search; None if the search did not complete."""
     tokenizer = engine.tokenizer
-    found: list[Hypothesis | None] = [None] * len(src_rows)
+    best_outputs: list[Hypothesis | None] = [None] * len(src_rows)
     banned = banned_ids(tokenizer)
     with evaluation_mode(engine.model), torch.inference_mode():
         for i in range(len(src_rows)):
-            finished = [each[i] for each in outputs if each[i].finished]
-            start = max(finished, key=lambda each: each.score, default=None)
+            finished = [output[i] for output in outputs if output[i].finished]
+            start = max(finished, key=lambda hypothesis: hypothesis.score, default=None)
             batch = collate_rows(src_rows, None, [i], tokenizer).to(engine.device)
             min_scores = None if start is None else [start.score]
             (exact,) = exact_search(
                 engine.stepper, batch, config, min_scores=min_scores, banned_ids=banned, max_steps=max_steps
             )
             if exact.is_complete:
-                found[i] = exact.best or start
+                best_outputs[i] = exact.best or start
             if progress is not None:
                 progress(1)
-    return found
+    return best_outputs
 
 
 def count_search_errors(

@@ -153,22 +153,22 @@ class TranslationTask(Task):
         config, pairs = _read_config_and_pairs(run_dir)
         run = load_translator(run_dir, device=config.training.device)
         sources = [src for src, _ in pairs]
-        found = run.translator.translate(sources, config.training.valid_search, need_scores=False)
-        for (src, tgt), translation in zip(pairs, found, strict=True):
+        translations = run.translator.translate(sources, config.training.valid_search, need_scores=False)
+        for (src, tgt), translation in zip(pairs, translations, strict=True):
             yield {"src": src, "prediction": translation.text, "target": tgt}
 
     def sample_outputs(self, run_dir: Path, checkpoint: str, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the translations of some validation sources, with the attention of models that have it."""
         config, pairs = _read_config_and_pairs(run_dir)
-        chosen = [pairs[row] for row in rows]
+        sampled_pairs = [pairs[row] for row in rows]
         translator = load_translator(run_dir, checkpoint, config.training.device).translator
-        sources, search = [src for src, _ in chosen], config.training.valid_search
+        sources, search = [src for src, _ in sampled_pairs], config.training.valid_search
         try:
-            found = translator.translate(sources, search, need_scores=False, need_attention=True)
+            translations = translator.translate(sources, search, need_scores=False, need_attention=True)
         except ValueError:  # the model has no attention
-            found = translator.translate(sources, search, need_scores=False)
-        for (src, tgt), translation in zip(chosen, found, strict=True):
-            pieces = [asdict(each) for each in translation.alignments or []]
+            translations = translator.translate(sources, search, need_scores=False)
+        for (src, tgt), translation in zip(sampled_pairs, translations, strict=True):
+            pieces = [asdict(alignment) for alignment in translation.alignments or []]
             yield {"src": src, "prediction": translation.text, "target": tgt, "pieces": pieces}
 
     def training_texts(self, run_dir: Path) -> Iterator[str]:
@@ -242,17 +242,21 @@ def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
 
 def _check_unreachable_targets(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs with targets that the model cannot output; raise ValueError if no pair contributes to the loss."""
-    found = config.model.unreachable_targets(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
-    if found is None or not found.mask.any():
+    unreachable = config.model.unreachable_targets(
+        pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions
+    )
+    if unreachable is None or not unreachable.mask.any():
         return
-    if found.yield_no_loss and found.mask.all():
-        raise ValueError(f"All {len(found.mask):,} {name} pairs {found.reason}: are source and target swapped?")
-    first = pairs.locate(int(found.mask.argmax()))
+    if unreachable.yield_no_loss and unreachable.mask.all():
+        raise ValueError(
+            f"All {len(unreachable.mask):,} {name} pairs {unreachable.reason}: are source and target swapped?"
+        )
+    first = pairs.locate(int(unreachable.mask.argmax()))
     logger.warning(
         "%s of %s %s pairs %s; the first: %s.",
-        f"{int(found.mask.sum()):,}",
-        f"{len(found.mask):,}",
+        f"{int(unreachable.mask.sum()):,}",
+        f"{len(unreachable.mask):,}",
         name,
-        found.reason,
+        unreachable.reason,
         first,
     )

@@ -139,7 +139,7 @@ class Translator:
         rows = [segment.ids for segment in chain.from_iterable(segments)]
         limited = config.with_limits(self.output_limits)
         forced = None if prefixes is None else self._encode_prefixes(prefixes, segments, limited, locations)
-        found = self.engine.decode(
+        decoded_rows = self.engine.decode(
             rows,
             limited,
             prefixes=forced,
@@ -149,8 +149,8 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            check_prefixes(forced, found, segments, locations)
-        decoded = zip(found, self._decode(segments, found), strict=True)
+            check_prefixes(forced, decoded_rows, segments, locations)
+        decoded = zip(decoded_rows, self._decode(segments, decoded_rows), strict=True)
         translations = []
         for location, line_segments in zip(locations, segments, strict=True):
             n_best, texts = zip(*(next(decoded) for _ in line_segments), strict=True)
@@ -164,14 +164,14 @@ class Translator:
         return translations
 
     def _decode(
-        self, segments: Sequence[Sequence[Segment]], found: Sequence[Sequence[Hypothesis]]
+        self, segments: Sequence[Sequence[Segment]], n_best: Sequence[Sequence[Hypothesis]]
     ) -> Iterator[list[str]]:
         """Decode the hypotheses of each segment to texts."""
         unknown = None
         if self.has_copied_unknowns:
-            unknown = [segment.unknown for segment, best in zip(chain(*segments), found, strict=True) for _ in best]
-        texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
-        return ([next(texts) for _ in best] for best in found)
+            unknown = [segment.unknown for segment, best in zip(chain(*segments), n_best, strict=True) for _ in best]
+        texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in n_best for hypothesis in best], unknown))
+        return ([next(texts) for _ in best] for best in n_best)
 
     def count_texts(self, counts: TextCounts, lines: Sequence[str], texts: Sequence[str]) -> None:
         """Count lines with unknown words that are not copied, and translations with U+FFFD."""
@@ -218,20 +218,22 @@ class Translator:
             return None
         tokenizers = self.src_tokenizer, self.tgt_tokenizer
         pairs = zip(segments, n_best, strict=True)
-        return [align_attention(each.ids, best[0], tokenizers, each.unknown) for each, best in pairs if each.ids]
+        return [
+            align_attention(segment.ids, best[0], tokenizers, segment.unknown) for segment, best in pairs if segment.ids
+        ]
 
     def _split_lines(self, lines: Sequence[str]) -> list[list[Segment]]:
         """Encode lines, and split those that are too long into segments."""
         unknown = find_unknown(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
         rows = encode_unknown(self.src_tokenizer, lines, unknown)
-        return [self._split(*each) for each in zip(lines, rows, unknown, strict=True)]
+        return [self._split(*pair) for pair in zip(lines, rows, unknown, strict=True)]
 
     def _split(self, line: str, ids: list[int], unknown: list[str]) -> list[Segment]:
         """Split a line that is too long; each segment has the tags and the unknown words of the line."""
         text, tab, tags = line.partition(TAB) if len(self.src_tokenizer.tag_ids) else (line, "", "")
 
         def encode(texts: Sequence[str]) -> list[list[int]]:
-            return encode_unknown(self.src_tokenizer, [each + tab + tags for each in texts], [unknown] * len(texts))
+            return encode_unknown(self.src_tokenizer, [part + tab + tags for part in texts], [unknown] * len(texts))
 
         return split_line(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
@@ -253,7 +255,7 @@ class Translator:
                     raise ValueError(f"{location}: its prefix {text!r} has a tab, but only sources have tags.")
         complete = [self._without_separate_space(prefix) for prefix in prefixes]
         encoded = encode_unknown(tokenizer, complete, [first.unknown for first, *_ in segments])
-        for location, text, prefix, (first, *others) in zip(locations, prefixes, encoded, segments, strict=True):
+        for location, text, prefix, (first, *further) in zip(locations, prefixes, encoded, segments, strict=True):
             if tokenizer.unk_id in prefix:
                 raise ValueError(f"{location}: its prefix {text!r} has unknown tokens: leave them out.")
             _, [limit] = length_limits([len(first.ids) + 1], 1, config)
@@ -264,7 +266,7 @@ class Translator:
                     f"(the model outputs at most {self.output_limits.max_length - 1})."
                 )
             forced.append(prefix)
-            forced.extend([] for _ in others)
+            forced.extend([] for _ in further)
         return forced
 
     def _without_separate_space(self, prefix: str) -> str:
@@ -280,11 +282,11 @@ class Translator:
 
 def warn_of_continued_words(prefixes: Sequence[str], translations: Sequence[Translation], tokenizer: Tokenizer) -> None:
     """Warn of translations that continue the last word of their prefix, and of words in other tokens than usual."""
-    pairs = zip(prefixes, (each.text for each in translations), strict=True)
+    pairs = zip(prefixes, (translation.text for translation in translations), strict=True)
     continued = [(prefix, text) for prefix, text in pairs if prefix.strip() and continues_word(prefix, text)]
     if continued:
         prefix, text = continued[0]
-        unusual = sum(is_divided_anew(*each, tokenizer) for each in continued)
+        unusual = sum(is_divided_anew(*pair, tokenizer) for pair in continued)
         logger.warning(
             "%d of %d translations continue the last word of their prefix, such as `%s` in `%s`%s",
             len(continued),
@@ -312,13 +314,13 @@ def warn_of_unfinished(count: int, total: int) -> None:
 
 def check_prefixes(
     forced: Sequence[Sequence[int]],
-    found: Sequence[Sequence[Hypothesis]],
+    n_best: Sequence[Sequence[Hypothesis]],
     segments: Sequence[Sequence[Segment]],
     locations: Sequence[str],
 ) -> None:
     """Raise ValueError if a hypothesis does not start with its prefix: the source may limit its length."""
     repeated = [location for location, parts in zip(locations, segments, strict=True) for _ in parts]
-    for location, prefix, best, segment in zip(repeated, forced, found, chain.from_iterable(segments), strict=True):
+    for location, prefix, best, segment in zip(repeated, forced, n_best, chain.from_iterable(segments), strict=True):
         if segment.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
                 f"{location}: its prefix has {len(prefix)} tokens, more than the model can output for a line of this "
@@ -336,15 +338,15 @@ def _join_translations(
     """Join the i-th hypotheses of all segments of a line; a segment with fewer hypotheses repeats its last one."""
     hypotheses, replaced = [], 0
     for rank in range(max(len(best) for best in n_best)):
-        chosen = [best[min(rank, len(best) - 1)] for best in n_best]
-        text = join_segments([each[min(rank, len(each) - 1)] for each in texts], segments)
+        ranked = [best[min(rank, len(best) - 1)] for best in n_best]
+        text = join_segments([segment_texts[min(rank, len(segment_texts) - 1)] for segment_texts in texts], segments)
         text, count = replace_control_characters(text)
         replaced += count
-        filled = [h for h, segment in zip(chosen, segments, strict=True) if segment.ids]
+        filled = [h for h, segment in zip(ranked, segments, strict=True) if segment.ids]
         num_tokens = sum(h.num_tokens for h in filled)
-        log_prob = math.fsum(h.log_prob for h in chosen)
-        score = chosen[0].score if len(chosen) == 1 else combined_score(log_prob, num_tokens, filled, config)
-        hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
+        log_prob = math.fsum(h.log_prob for h in ranked)
+        score = ranked[0].score if len(ranked) == 1 else combined_score(log_prob, num_tokens, filled, config)
+        hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in ranked)))
     is_empty = not any(segment.ids for segment in segments)
     return Translation(
         distinct_texts(hypotheses), len(segments) > 1, 0 if is_empty else len(segments), replaced, alignments

@@ -159,8 +159,8 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     if any(key.startswith("data.tokenizer_tgt.") for key, _ in overrides):
         base["data"]["joint_vocabulary"] = False
     copied = copy_settings(base, overrides, COPIED_SETTINGS)
-    given = [*(key for key, _ in overrides), *copied]
-    builder = ConfigBuilder(override(base, [*overrides, *_untied(overrides, given)]), given)
+    given_keys = [*(key for key, _ in overrides), *copied]
+    builder = ConfigBuilder(override(base, [*overrides, *_untied(overrides, given_keys)]), given_keys)
     profile = profile_corpora(_data_of(builder))
     logger.info("%s pairs; chosen settings (give an option to override one):", f"{profile.pairs:,}")
     if builder.get("data.valid_src") is None:
@@ -183,12 +183,12 @@ def _data_of(builder: ConfigBuilder) -> TranslationConfig:
     return data
 
 
-def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
+def _untied(overrides: Sequence[Override], given_keys: Sequence[str]) -> list[Override]:
     """Set `model.tied_embeddings` to `none`, unless it is given: it is chosen later."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
     can_tie = family is not None and family.task == "translation" and "tied_embeddings" in fields_of(family)
-    is_given = "model" in given or "model.tied_embeddings" in given
+    is_given = "model" in given_keys or "model.tied_embeddings" in given_keys
     return [("model.tied_embeddings", "none")] if can_tie and not is_given else []
 
 

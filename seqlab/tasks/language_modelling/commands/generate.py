@@ -126,12 +126,12 @@ def run(options: GenerateOptions) -> int:
 def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
     """Print a continuation token by token; return 1 if it was cut at the length limit, else 0."""
     print(_as_text(model, prompts[0], ""), end="", flush=True)
-    [found] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
+    [continuations] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
     print()
     counts = TextCounts("continuations")
-    counts.add_outputs([each.text for each in found])
+    counts.add_outputs([continuation.text for continuation in continuations])
     counts.warn()
-    return sum(not each.finished for each in found)
+    return sum(not continuation.finished for continuation in continuations)
 
 
 def _write_continuations(
@@ -155,16 +155,20 @@ def _write_continuations(
         line_progress(stream, output) as advance,
     ):
         for prompts in blocks:
-            found = model.generate(prompts, **search, first_prompt=done)
-            pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
-            counts.add_outputs([each.text for _, each in pairs])
-            counts.add_hypotheses(found)
+            continuations = model.generate(prompts, **search, first_prompt=done)
+            pairs = [
+                (prompt, continuation)
+                for prompt, some in zip(prompts, continuations, strict=True)
+                for continuation in some
+            ]
+            counts.add_outputs([continuation.text for _, continuation in pairs])
+            counts.add_hypotheses(continuations)
             texts = (_as_json(*pair) if options.json else _as_text(model, pair[0], pair[1].text) for pair in pairs)
             output.write(((separator if done else "") + separator.join(f"{text}\n" for text in texts)).encode())
             output.flush()
             done += len(prompts)
-            replaced += sum(each.control_characters for _, each in pairs)
-            cut, total = cut + sum(not each.finished for _, each in pairs), total + len(pairs)
+            replaced += sum(continuation.control_characters for _, continuation in pairs)
+            cut, total = cut + sum(not continuation.finished for _, continuation in pairs), total + len(pairs)
             advance(len(prompts))
     if replaced:
         logger.warning("%d control characters in the continuations were replaced by spaces", replaced)
@@ -195,14 +199,14 @@ def _given_prompts(options: GenerateOptions) -> list[str]:
 
 @contextmanager
 def _prompt_blocks(
-    options: GenerateOptions, given: list[str], limit: "LineLimit"
+    options: GenerateOptions, prompts: list[str], limit: "LineLimit"
 ) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
     """Open the prompts: yield the stream of their file, if any, and blocks of prompts.
 
     Raises ValueError if the file is empty.
     """
     if not options.prompts:
-        yield None, iter([given])
+        yield None, iter([prompts])
         return
     with open_input(options.prompts, limit=limit, reading=options.reading) as source:
         blocks = source.blocks(options.buffer_lines, BUFFER_PROMPTS)

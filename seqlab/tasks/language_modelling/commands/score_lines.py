@@ -51,7 +51,7 @@ def score_lines(options: ScoreOptions, world: World) -> int:
 
         scores = world.map_rows([len(line) for line in lines], compute, advance)
         num_lines["scored"] += len(scores)
-        num_lines["unknown"] += sum(bool(each.unknown) for each in scores)
+        num_lines["unknown"] += sum(bool(line_score.unknown) for line_score in scores)
         return scores
 
     limit = options.line_limit()

@@ -61,7 +61,7 @@ def run(options: SearchErrorsOptions) -> None:
     if options.exact:
         logger.info("exact search: at most %s model steps per sentence (--max_steps)", f"{max_steps:,}")
     with count_progress("sentences", (len(sizes) + options.exact) * len(src_lines)) as advance:
-        found = search_errors(
+        results = search_errors(
             translator,
             src_lines,
             tgt_lines,
@@ -72,38 +72,38 @@ def run(options: SearchErrorsOptions) -> None:
             locations=locations,
             progress=advance,
         )
-    _warn(found)
-    print(json_text([asdict(each) for each in found]) if options.json else "\n".join(table_lines(found)))
+    _warn(results)
+    print(json_text([asdict(result) for result in results]) if options.json else "\n".join(table_lines(results)))
 
 
-def _warn(found: "list[SearchErrors]") -> None:
+def _warn(results: "list[SearchErrors]") -> None:
     """Warn of pairs for which exact search did not complete, and of outputs that were cut at a length limit."""
-    if num_incomplete := found[-1].unknown:
+    if num_incomplete := results[-1].unknown:
         logger.warning(
             "exact search did not complete for %d of %d pairs within --max_steps: all rows refer to the other pairs",
             num_incomplete,
-            found[-1].num_pairs,
+            results[-1].num_pairs,
         )
-    for each in found:
-        if each.unfinished:
+    for result in results:
+        if result.unfinished:
             logger.warning(
                 "beam %s: %d outputs were cut at a length limit: they count as search errors",
-                each.beam_size,
-                each.unfinished,
+                result.beam_size,
+                result.unfinished,
             )
 
 
-def table_lines(found: "list[SearchErrors]") -> list[str]:
+def table_lines(results: "list[SearchErrors]") -> list[str]:
     """Format a table: a line for each search."""
     titles = ("pairs", "correct", "search errors", "model errors", "worse than exact", "unknown", "unreachable")
     widths = (8, 10, 16, 16, 18, 12, 15)
     lines = [f"{'beam':<8}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))]
-    for each in found:
-        counts = (each.right, each.search_errors, each.model_errors)
+    for result in results:
+        counts = (result.right, result.search_errors, result.model_errors)
         shares = [f"{100 * count / sum(counts):.2f}%" if sum(counts) else "n/a" for count in counts]
-        name = "exact" if each.beam_size is None else str(each.beam_size)
+        name = "exact" if result.beam_size is None else str(result.beam_size)
         lines.append(
-            f"{name:<8}{sum(counts):>8,}{shares[0]:>10}{shares[1]:>16}{shares[2]:>16}{each.beaten:>18,}{each.unknown:>12,}{each.out_of_reach:>15,}"
+            f"{name:<8}{sum(counts):>8,}{shares[0]:>10}{shares[1]:>16}{shares[2]:>16}{result.beaten:>18,}{result.unknown:>12,}{result.out_of_reach:>15,}"
         )
     return lines
 

@@ -61,29 +61,36 @@ def run(options: CalibrationOptions) -> None:
             locations=locations,
             progress=advance,
         )
-    hypotheses, references = [each.ids for each in predictions], [each.reference for each in predictions]
-    found = {"lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in predictions])}
+    hypotheses, references = (
+        [prediction.ids for prediction in predictions],
+        [prediction.reference for prediction in predictions],
+    )
+    calibrations = {
+        "lines": calibration_of_lines(hypotheses, references, [prediction.log_prob for prediction in predictions])
+    }
     if any(hypotheses):
-        log_probs = [each.token_log_probs for each in predictions]
-        found = {"tokens": calibration_of_tokens(hypotheses, references, log_probs), **found}
+        log_probs = [prediction.token_log_probs for prediction in predictions]
+        calibrations = {"tokens": calibration_of_tokens(hypotheses, references, log_probs), **calibrations}
     else:
         logger.warning("all predictions are empty: there are no tokens to compare")
     if options.json:
-        print(json_text({name: asdict(each) for name, each in found.items()}))
+        print(json_text({name: asdict(calibration) for name, calibration in calibrations.items()}))
     else:
-        print("\n\n".join("\n".join(table_lines(name, each)) for name, each in found.items()))
+        print("\n\n".join("\n".join(table_lines(name, calibration)) for name, calibration in calibrations.items()))
 
 
-def table_lines(name: str, found: "Calibration") -> list[str]:
+def table_lines(name: str, calibration: "Calibration") -> list[str]:
     """Format a table: a line for each range of probabilities, and one for all predictions."""
     lines = [f"{name:<12}{'count':>10}{'prob.':>9}{'correct':>9}"]
-    size = len(found.bins)
-    for i, each in enumerate(found.bins):
-        shares = (each.confidence, each.accuracy)
+    size = len(calibration.bins)
+    for i, interval in enumerate(calibration.bins):
+        shares = (interval.confidence, interval.accuracy)
         shown = "".join(f"{'n/a':>9}" if share is None else f"{100 * share:>8.2f}%" for share in shares)
-        lines.append(f"{f'{i / size:.2g} to {(i + 1) / size:.2g}':<12}{each.count:>10,}{shown}")
-    lines.append(f"{'all':<12}{found.count:>10,}{100 * found.confidence:>8.2f}%{100 * found.accuracy:>8.2f}%")
-    lines.append(f"expected calibration error: {100 * found.expected_error:.2f}%")
+        lines.append(f"{f'{i / size:.2g} to {(i + 1) / size:.2g}':<12}{interval.count:>10,}{shown}")
+    lines.append(
+        f"{'all':<12}{calibration.count:>10,}{100 * calibration.confidence:>8.2f}%{100 * calibration.accuracy:>8.2f}%"
+    )
+    lines.append(f"expected calibration error: {100 * calibration.expected_error:.2f}%")
     return lines
 
 

@@ -41,7 +41,7 @@ def run(options: ExposureOptions) -> None:
     src_lines, tgt_lines, locations = read_pairs(options)
     translator = load_single_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
-        found = exposure_of(
+        exposure = exposure_of(
             translator,
             src_lines,
             tgt_lines,
@@ -49,10 +49,10 @@ def run(options: ExposureOptions) -> None:
             progress=advance,
             **given_options(options, "batch_tokens"),
         )
-    print(json_text(as_dict(found)) if options.json else "\n".join(table_lines(found)))
+    print(json_text(as_dict(exposure)) if options.json else "\n".join(table_lines(exposure)))
 
 
-def as_dict(found: "Exposure") -> dict[str, Any]:
+def as_dict(exposure: "Exposure") -> dict[str, Any]:
     """Return all figures by name, for JSON."""
     from seqlab.tasks.translation.exposure import PredictionCounts, total
 
@@ -65,24 +65,26 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
         }
 
     return {
-        "true": figures(total(found.true)),
-        "own": figures(total(found.own)),
-        "both": {"true": figures(found.shared_true), "own": figures(found.shared_own)},
-        "after_error": figures(found.after_error),
-        "exposure_bias": found.bias,
+        "true": figures(total(exposure.true)),
+        "own": figures(total(exposure.own)),
+        "both": {"true": figures(exposure.shared_true), "own": figures(exposure.shared_own)},
+        "after_error": figures(exposure.after_error),
+        "exposure_bias": exposure.bias,
         "positions": [
             {"position": position, "true": figures(true), "own": figures(own)}
-            for position, (true, own) in enumerate(zip_longest(found.true, found.own, fillvalue=PredictionCounts()))
+            for position, (true, own) in enumerate(
+                zip_longest(exposure.true, exposure.own, fillvalue=PredictionCounts())
+            )
         ],
     }
 
 
-def table_lines(found: "Exposure") -> list[str]:
+def table_lines(exposure: "Exposure") -> list[str]:
     """Format a table: a line for each position, then for all, for those compared, and for those after an error."""
-    figures = as_dict(found)
+    figures = as_dict(exposure)
     lines = [f"{'prefix':<12}{'true':>10}{'correct':>9}{'prob.':>9}{'own':>10}{'correct':>9}{'prob.':>9}{'choices':>9}"]
-    for each in figures["positions"]:
-        lines.append(f"{each['position']:<12}{_format_counts(each['true'])}{_format_own_counts(each['own'])}")
+    for row in figures["positions"]:
+        lines.append(f"{row['position']:<12}{_format_counts(row['true'])}{_format_own_counts(row['own'])}")
     lines.append(f"{'all':<12}{_format_counts(figures['true'])}{_format_own_counts(figures['own'])}")
     lines.append(f"{'both':<12}{_format_counts(figures['both']['true'])}{_format_own_counts(figures['both']['own'])}")
     lines.append(f"{'after error':<12}{'':>28}{_format_own_counts(figures['after_error'])}")

@@ -91,18 +91,22 @@ def run(options: TranslateOptions) -> int:
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.enter_on_main(line_progress(source.stream, output)) as advance:
                 for lines, locations, forced in world.broadcast_items(blocks):
-                    found = translator.translate_detailed(
+                    translations = translator.translate_detailed(
                         lines, prefixes=forced, progress=advance, locations=locations, **settings
                     )
-                    write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
-                    texts = [each.text for each in found]
+                    write_lines(
+                        alignment, (json_line({"pieces": alignments_of(translation)}) for translation in translations)
+                    )
+                    texts = [translation.text for translation in translations]
                     translator.translator.count_texts(counts, lines, texts)
                     counts.add_empty(lines, texts)
-                    counts.add_alternatives(each.hypotheses for each in found)
-                    counts.add_hypotheses(each.hypotheses for each in found if each.num_pieces)
-                    write_lines(output, map(as_json, found, lines) if options.json else texts)
-                    replaced += sum(each.control_characters for each in found)
-                    done, cut = done + len(found), cut + count_unfinished(found)
+                    counts.add_alternatives(translation.hypotheses for translation in translations)
+                    counts.add_hypotheses(
+                        translation.hypotheses for translation in translations if translation.num_pieces
+                    )
+                    write_lines(output, map(as_json, translations, lines) if options.json else texts)
+                    replaced += sum(translation.control_characters for translation in translations)
+                    done, cut = done + len(translations), cut + count_unfinished(translations)
             prefixes.check_end()
         if replaced:
             logger.warning("%d control characters in the translations were replaced by spaces", replaced)
@@ -143,7 +147,7 @@ def as_json(translation: "Translation", line: str) -> str:
 
 def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
     """Return the attention of each segment of a line; empty for an empty line or if not requested."""
-    return [asdict(each) for each in translation.alignments or []]
+    return [asdict(alignment) for alignment in translation.alignments or []]
 
 
 class PrefixReader:
