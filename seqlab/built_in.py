@@ -71,9 +71,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "model": {
         "transformer": ("seqlab.models.transformer:TransformerConfig", "a Transformer encoder-decoder"),
-        "rnn": ("seqlab.models.recurrent:RnnConfig", "a tanh RNN encoder-decoder with attention"),
-        "lstm": ("seqlab.models.recurrent:LstmConfig", "an LSTM encoder-decoder with attention"),
-        "gru": ("seqlab.models.recurrent:GruConfig", "a GRU encoder-decoder with attention"),
+        "rnn": ("seqlab.models.recurrent:RecurrentConfig", "a tanh RNN encoder-decoder with attention"),
+        "lstm": ("seqlab.models.recurrent:RecurrentConfig", "an LSTM encoder-decoder with attention"),
+        "gru": ("seqlab.models.recurrent:RecurrentConfig", "a GRU encoder-decoder with attention"),
         "transformer_ctc": (
             "seqlab.models.transformer_ctc:TransformerCtcConfig",
             "a non-autoregressive Transformer with CTC",
@@ -92,10 +92,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "language_model": (
             "seqlab.models.language_model:EncoderLmConfig",
-            "an encoder that reads forward, with the next token",
+            "an encoder that reads forward, with the next token, or masked tokens",
         ),
         "ngram_lm": ("seqlab.models.ngram:NgramConfig", "an n-gram model with Kneser-Ney smoothing"),
-        "transformer_mlm": ("seqlab.models.transformer_mlm:TransformerMlmConfig", "a masked Transformer encoder"),
         "labeler": ("seqlab.models.labeler:LabelerConfig", "an encoder with labels of words or lines"),
         "frequency_labeller": (
             "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
@@ -118,9 +117,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "encoder": {
-        "rnn": ("seqlab.models.recurrent_encoder:RnnEncoderConfig", "tanh RNNs"),
-        "lstm": ("seqlab.models.recurrent_encoder:LstmEncoderConfig", "LSTMs"),
-        "gru": ("seqlab.models.recurrent_encoder:GruEncoderConfig", "gated recurrent units"),
+        "rnn": ("seqlab.models.recurrent_encoder:RecurrentEncoderConfig", "tanh RNNs"),
+        "lstm": ("seqlab.models.recurrent_encoder:RecurrentEncoderConfig", "LSTMs"),
+        "gru": ("seqlab.models.recurrent_encoder:RecurrentEncoderConfig", "gated recurrent units"),
         "transformer": ("seqlab.models.self_attention_encoder:TransformerEncoderConfig", "self-attention"),
         "cnn": ("seqlab.models.convolution_encoder:CnnEncoderConfig", "convolutions of several widths"),
         "mlp": ("seqlab.models.dense_encoder:MlpEncoderConfig", "a multi-layer perceptron, for each position"),

@@ -22,6 +22,8 @@ class Part:
     """Fields that keep their values when the user selects another part of the kind that has a field of the same name
     and type."""
 
+    tasks: ClassVar[tuple[str, ...]] = ()
+    """Values of `data.kind` with which the part can be used; empty: all."""
     part_names: ClassVar[Mapping[str, str]] = {}
     """Fields that contain the name of another registered part -> its kind. Runs record its plugin."""
 
@@ -37,7 +39,7 @@ class Part:
     @classmethod
     def fits_data(cls, kind: str) -> bool:
         """Return whether this part can be used with a kind of data; messages suggest only those that can."""
-        return True
+        return not cls.tasks or kind in cls.tasks
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
@@ -81,7 +83,7 @@ class Part:
         """Describe a kind's base class as a union of its registered configs."""
         if "part_kind" not in cls.__dict__:
             return handler(schema)
-        parts = Parts(cls.part_kind, cls.tag_field).values()
+        parts = dict.fromkeys(Parts(cls.part_kind, cls.tag_field).values())  # a class may have several names
         return {
             "oneOf": [handler(part.__pydantic_core_schema__) for part in parts],
             "discriminator": {"propertyName": cls.tag_field},

@@ -163,7 +163,7 @@ def test_flags_of_base_classes_are_set_by_several_families(kind: str) -> None:
 def test_find_checks_detects_all_types_of_checks(tmp_path: Path) -> None:
     file = tmp_path / "some.py"
     file.write_text(
-        "a = isinstance(x, TransformerConfig | LstmConfig)\nb = config.data.kind == 'translation'\n"
+        "a = isinstance(x, TransformerConfig | RecurrentConfig)\nb = config.data.kind == 'translation'\n"
         "c = getattr(config.model, 'copying', False)\nd = {NgramModel: 1}\n"
         "e = {'lstm': 2}\nf = x in ('ctc', 'r_drop')\n"
     )

@@ -16,7 +16,7 @@ import torch
 
 import seqlab
 from seqlab.data.batch import Seq2SeqBatch, TextBatch
-from seqlab.models import LstmConfig, TransformerConfig, TransformerLmConfig
+from seqlab.models import RecurrentConfig, TransformerConfig, TransformerLmConfig
 from seqlab.nn import reference_kernels
 
 PACKAGE = Path(seqlab.__file__).parent
@@ -44,7 +44,7 @@ class Trace:
         return sum(sum(functions.values()) for functions in self.files.values())
 
 
-def run_translator(config: TransformerConfig | LstmConfig) -> None:
+def run_translator(config: TransformerConfig | RecurrentConfig) -> None:
     """Build a translator and run one training forward pass, to the logits and the attention."""
     rows = torch.randint(6, VOCAB_SIZE, (2, 5))
     batch = Seq2SeqBatch(rows, torch.tensor([5, 4]), rows, rows, torch.arange(2), 10)
@@ -60,7 +60,7 @@ def run_language_model() -> None:
 
 MODELS: dict[str, Callable[[], None]] = {
     "Transformer": lambda: run_translator(TransformerConfig()),
-    "LSTM translator": lambda: run_translator(LstmConfig()),
+    "LSTM translator": lambda: run_translator(RecurrentConfig(family="lstm")),
     "Transformer language model": run_language_model,
 }
 

@@ -10,7 +10,7 @@ from benchmarks.lm_shapes import LmShape
 from seqlab.corpora import locate, tinyshakespeare
 from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.readers import read_lines
-from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamWConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -95,9 +95,9 @@ def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | Encod
             max_length=shape.block_length,
             activation="gelu",
         )
-    recurrent = LstmEncoderConfig if shape.family == "lstm" else GruEncoderConfig
     return EncoderLmConfig(
-        encoder=recurrent(
+        encoder=RecurrentEncoderConfig(
+            family="lstm" if shape.family == "lstm" else "gru",
             hidden_size=shape.width,
             num_layers=shape.num_layers,
             bidirectional=False,

@@ -31,7 +31,7 @@ from benchmarks.workers.train_marian import build_marian
 from benchmarks.workers.weights import Weights, plain_translator_weights
 from seqlab.data.readers import read_lines
 from seqlab.export import export_run
-from seqlab.models import LstmConfig
+from seqlab.models import RecurrentConfig
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.training import train
 
@@ -90,7 +90,7 @@ def _sizes(loaded: LoadedRun, family: Family) -> Sizes:
 
 def _recurrent_sizes(loaded: LoadedRun) -> RecurrentSizes:
     model, vocab_size = loaded.config.model, loaded.tgt_tokenizer.vocab_size
-    if isinstance(model, LstmConfig):
+    if isinstance(model, RecurrentConfig):
         sizes = RecurrentSizes(vocab_size, model.hidden_size, model.input_feeding)
         if model == model_config(sizes, model.dropout):
             return sizes

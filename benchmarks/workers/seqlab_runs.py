@@ -12,7 +12,7 @@ from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
 from seqlab.data.readers import read_lines
-from seqlab.models import LstmConfig, TransformerConfig
+from seqlab.models import RecurrentConfig, TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -51,14 +51,15 @@ def transformer_config(sizes: ModelSizes, dropout: float) -> TransformerConfig:
     )
 
 
-def model_config(sizes: Sizes, dropout: float) -> TransformerConfig | LstmConfig:
+def model_config(sizes: Sizes, dropout: float) -> TransformerConfig | RecurrentConfig:
     """Return seqlab's config of the model.
 
     The initial state of an LSTM decoder is zero, because the bridges of JoeyNMT and seqlab differ.
     """
     if isinstance(sizes, ModelSizes):
         return transformer_config(sizes, dropout)
-    return LstmConfig(
+    return RecurrentConfig(
+        family="lstm",
         hidden_size=sizes.hidden_size,
         input_feeding=sizes.input_feeding,
         bridge="zero",

@@ -18,7 +18,7 @@ IGNORE = -100
 TextLayout = Literal["packed", "contiguous"]
 """Arrangement of a text in the rows of a `TextBatch` that models and objectives must support: several lines in a row,
 told apart by `positions` (`packed`), or rows that continue those of the batch before (`contiguous`). See
-`ModelConfig.text_layouts`."""
+`ModelConfig.abilities`."""
 
 
 class Batch(Protocol):

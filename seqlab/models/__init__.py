@@ -11,20 +11,25 @@ from typing import Any
 import lazy_loader
 
 _import_lazily, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_RECURRENT = {kind: f"RecurrentEncoderConfig(family='{kind.lower()}')" for kind in ("Rnn", "Lstm", "Gru")}
+_ENCODERS = {**_RECURRENT, "Cnn": "CnnEncoderConfig(...)", "Transformer": "TransformerEncoderConfig(...)"}
 _ENCODERS_OF = {
-    "LabelerConfig": ("Labeller", ("Rnn", "Lstm", "Gru", "Cnn", "Transformer")),
-    "RecordingLabelerConfig": ("RecordingLabeller", ("Lstm", "Gru", "Cnn", "Transformer")),
-    "RecognizerConfig": ("Recogniser", ("Lstm", "Gru", "Transformer")),
-    "EncoderPredictorConfig": ("Predictor", ("Rnn", "Lstm", "Gru", "Transformer")),
-    "EncoderLmConfig": ("Lm", ("Rnn", "Lstm", "Gru")),
+    "LabelerConfig": ("Labeller", _ENCODERS),
+    "RecordingLabelerConfig": ("RecordingLabeller", _ENCODERS),
+    "RecognizerConfig": ("Recogniser", _ENCODERS),
+    "EncoderPredictorConfig": ("Predictor", _ENCODERS),
+    "EncoderLmConfig": ("Lm", _RECURRENT),
 }
 RENAMED = {
     **{
-        f"{kind}{older}Config": f"{model}(encoder={kind}EncoderConfig(...))"
+        f"{kind}{older}Config": f"{model}(encoder={encoder})"
         for model, (older, kinds) in _ENCODERS_OF.items()
-        for kind in kinds
+        for kind, encoder in kinds.items()
     },
+    **{f"{kind}Config": f"RecurrentConfig(family='{kind.lower()}')" for kind in ("Rnn", "Lstm", "Gru")},
     "CnnRecordingLabellerConfig": "RecordingLabelerConfig(depth=2, encoder=LinearEncoderConfig(activation='relu'))",
+    "TransformerMlmConfig": "EncoderLmConfig(encoder=TransformerEncoderConfig(...))",
+    "TransformerMlm": "MaskedLm",
     "MlpConfig": "EncoderPredictorConfig(encoder=MlpEncoderConfig(...))",
     "LinearConfig": "EncoderPredictorConfig(encoder=LinearEncoderConfig())",
     **dict.fromkeys(("LabellerConfig", "LabellingModel"), "an encoder (`EncoderConfig`, `Encoder`) of `LabelerConfig`"),

@@ -1,15 +1,12 @@
 """Base class of model configs: a config builds its model, states its requirements and checks the other sections."""
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
 from seqlab.base.bounds import Count
-from seqlab.data.batch import TextLayout
 from seqlab.nn.layers import check_dropout
 from seqlab.part import Part
 from seqlab.registry import Parts
@@ -22,16 +19,29 @@ Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(check_dropout)]
 """Dropout probability: 0, or large enough that the CPU's rounding does not turn it into 0."""
 SequencePooling = Literal["mean", "max"]
 """Reduction of a sequence of vectors to one: the mean, or the maximum of each feature."""
+Ability = Literal[
+    "packed", "contiguous", "masked_tokens", "recurrence", "source_attention", "copying", "target_lengths", "glancing"
+]
+"""What some models can do; `seqlab.testing.check_model` tests the two layouts of a text.
+
+- `packed` (`data.packing`): no token depends on another line of its row, because the forward pass masks by
+  `TextBatch.positions`.
+- `contiguous` (`data.order: contiguous`): the forward pass returns its state as `DecoderOutput.carry`, and accepts it
+  in the next batch as its second argument.
+- `masked_tokens`: the model predicts masked tokens of a text from those on both sides (`data.mask_share`).
+- `recurrence`: the model is recurrent and sets `DecoderOutput.undropped`, for AWD-LSTM's activation penalties.
+- `source_attention`: the forward pass returns attention to the source if `need_attention` is set.
+- `copying`: the model can predict ids outside the vocabulary, by copying source tokens.
+- `target_lengths`: the model is trained to predict the lengths of targets.
+- `glancing`: the model has a decoder that can observe a part of the target.
+"""
 
 
-DEFAULT_COMPATIBILITY_SETTINGS: dict[str, Any] = {
-    **{"num_heads": None, "activation": None, "positions": None},
-    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
-}
-"""Values of these fields for families that lack them; see `ModelConfig.compatibility_settings`."""
-OPTIONAL_COMPATIBILITY_FIELDS = ("attention", "bridge", "rotary_cross_attention")
-"""Fields that are compared only where both families have them; see `ModelConfig.compatibility_settings`."""
-IntArray = NDArray[np.int64]
+class EmbeddingSize(NamedTuple):
+    """Size of the embeddings, and the key of the field within `model` that sets it."""
+
+    field: str
+    size: int
 
 
 class TokenSide(Protocol):
@@ -62,26 +72,70 @@ class TokenSide(Protocol):
     def has_words(self) -> bool: ...
 
 
-class UnreachableTargets(NamedTuple):
-    """Targets that a model can never predict because of their lengths."""
+COMPATIBILITY_DEFAULTS: dict[str, Any] = {
+    **{"num_heads": None, "activation": None, "positions": None},
+    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
+}
+"""Fields that change what the weights compute, but not their names or shapes -> the value that describes families that
+lack them."""
+OPTIONAL_COMPATIBILITY_FIELDS = ("attention", "bridge", "rotary_cross_attention")
+"""Fields of the same kind that are compared only where both families have them."""
 
-    mask: NDArray[np.bool_]
-    """(pairs,): True for an unreachable target."""
-    reason: str
-    """Predicate of a sentence that starts with `3 of 100 training pairs`."""
-    yield_no_loss: bool = False
-    """Whether unreachable targets are left out of the loss."""
+
+def translator_part(name: str) -> str | None:
+    """Return the name of a weight of a translator's encoder or decoder; None for other weights."""
+    return name if name.startswith(("encoder.", "decoder.")) else None
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a warm start (`init_from`) from another run must know about a model."""
+
+    settings: Mapping[str, Any]
+    """Settings that change what the weights compute, but not their names or shapes; both runs must have the same."""
+    learned_positions: int | None = None
+    """Number of learned position embeddings; None for a model without them."""
+    recurrent_kind: str = ""
+    """Kind of the recurrent layers; empty for none."""
+    excluded: tuple[str, ...] = ()
+    """Name prefixes of the weights that are never copied from a run of another model."""
+    translator_name: Callable[[str], str | None] = translator_part
+    """Maps the name of a weight to its name in a translator; None for other weights."""
+
+    @classmethod
+    def of(cls, *configs: Any, **values: Any) -> "WarmStart":
+        """Take the settings from the fields of a model's config and of its parts; `values` are other fields."""
+        known = {field.name: getattr(config, field.name) for config in configs for field in fields(config)}
+        compared = (*COMPATIBILITY_DEFAULTS, *OPTIONAL_COMPATIBILITY_FIELDS)
+        settings = COMPATIBILITY_DEFAULTS | {name: value for name, value in known.items() if name in compared}
+        return cls(settings, **values)
+
+
+RENAMED_MEMBERS: Mapping[str, str] = {
+    **dict.fromkeys(("task", "other_tasks"), "in `tasks`"),
+    **dict.fromkeys(("text_layouts", "is_recurrent", "attends_to_source"), "in `abilities`"),
+    **dict.fromkeys(("can_copy", "learns_lengths", "can_glance"), "in `abilities`"),
+    **dict.fromkeys(("embedding_dim", "embedding_field"), "in `embedding`"),
+    **dict.fromkeys(("warm_start_excludes", "num_learned_positions", "recurrent_kind"), "in `warm_start`"),
+    **dict.fromkeys(("compatibility_settings", "translator_weight_name", "settings"), "in `warm_start`"),
+    "data_defaults": "set in `on_selected`",
+}
+"""Member of `ModelConfig` up to version 0.3.0 -> what replaces it."""
+
+
+def _overridden(cls: type) -> Iterator[str]:
+    """Yield the names of the members that a class defines, except its fields."""
+    annotations = vars(cls).get("__annotations__", {})
+    for name in vars(cls):
+        if name not in annotations or "ClassVar" in str(annotations[name]):
+            yield name
 
 
 class ModelConfig(Part):
     """Base class of model configs; see `TransformerConfig` for an example."""
 
     part_kind: ClassVar[str] = "model"
-    required_members: ClassVar[tuple[str, ...]] = ("build",)
-    task: ClassVar[str] = "language_modelling"
-    """The `data.kind` that the model is trained on."""
-    other_tasks: ClassVar[tuple[str, ...]] = ()
-    """Further values of `data.kind` that the model can be trained on."""
+    required_members: ClassVar[tuple[str, ...]] = ("build", "tasks")
     outputs: ClassVar[str] = "tokens"
     """Output type of the forward pass, which the objective must fit: the next token at each position (`tokens`, a
     `DecoderOutput`), CTC's `frames`, all `positions` of a target in parallel, masked positions given the others
@@ -90,19 +144,14 @@ class ModelConfig(Part):
     """Objective that is set with the family if the current objective does not fit its outputs."""
     is_count_based: ClassVar[bool] = False
     """Whether the model is fitted by counting, without an optimizer and without initial weights."""
-    attends_to_source: ClassVar[bool] = False
-    """Whether the forward pass returns attention to the source if `need_attention` is set."""
-    data_defaults: ClassVar[dict[str, float]] = {}
-    """Values of data fields that zero config sets for the family."""
-    warm_start_excludes: ClassVar[tuple[str, ...]] = ()
-    """Name prefixes of the weights that a partial warm start never copies from the other run."""
     shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # they depend on the corpus, not on the family
     family: str
 
-    @classmethod
-    def fits_data(cls, kind: str) -> bool:
-        """Return whether the model is trained on this kind of data."""
-        return kind in (cls.task, *cls.other_tasks)
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise TypeError if the class overrides a member of version 0.3.0, and name its replacement."""
+        super().__init_subclass__(**options)
+        for name in RENAMED_MEMBERS.keys() & set(_overridden(cls)):
+            raise TypeError(f"`{cls.__name__}.{name}` is now {RENAMED_MEMBERS[name]}: see `seqlab.models.ModelConfig`.")
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
@@ -125,30 +174,14 @@ class ModelConfig(Part):
         raise NotImplementedError
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether the model is recurrent and sets `DecoderOutput.undropped`, for AWD-LSTM's activation penalties."""
-        return False
-
-    @property
-    def text_layouts(self) -> frozenset[TextLayout]:
-        """Layouts of a text that the model supports; training with another one is refused.
-
-        `packed` (`data.packing`): no token depends on another line of its row, because the forward pass masks by
-        `TextBatch.positions`. `contiguous` (`data.order: contiguous`): the forward pass returns its state as
-        `DecoderOutput.carry`, and accepts it in the next batch as its second argument. `seqlab.testing.check_model`
-        tests what is declared.
-        """
+    def abilities(self) -> frozenset[Ability]:
+        """What the model can do besides its outputs; none unless overridden."""
         return frozenset()
 
     @property
-    def embedding_dim(self) -> int:
-        """Size of the embeddings; 0 for a model without embeddings."""
-        return 0
-
-    @property
-    def embedding_field(self) -> str:
-        """Key of the field that sets the size of the embeddings."""
-        return "d_model"
+    def embedding(self) -> EmbeddingSize | None:
+        """Size of the embeddings; None for a model without embeddings."""
+        return None
 
     @property
     def context_limit(self) -> int | None:
@@ -156,51 +189,9 @@ class ModelConfig(Part):
         return None
 
     @property
-    def num_learned_positions(self) -> int | None:
-        """Number of learned position embeddings; None for a model without them."""
-        return None
-
-    @property
-    def recurrent_kind(self) -> str:
-        """Kind of the recurrent layers; empty for none."""
-        return ""
-
-    def settings(self) -> dict[str, Any]:
-        """Return the values of the fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-
-    def compatibility_settings(self) -> dict[str, Any]:
-        """Return the settings that change what the weights compute, but not their names or shapes.
-
-        Warm starts compare them. A field that the family lacks has the value that describes its behavior; the fields of
-        `OPTIONAL_COMPATIBILITY_FIELDS` are left out instead.
-        """
-        compared = (*DEFAULT_COMPATIBILITY_SETTINGS, *OPTIONAL_COMPATIBILITY_FIELDS)
-        return DEFAULT_COMPATIBILITY_SETTINGS | {k: v for k, v in self.settings().items() if k in compared}
-
-    def translator_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in a translator, for warm starts; None for other weights."""
-        return name if name.startswith(("encoder.", "decoder.")) else None
-
-    @property
-    def can_copy(self) -> bool:
-        """Whether the model can predict ids outside the vocabulary, by copying source tokens."""
-        return False
-
-    @property
-    def learns_lengths(self) -> bool:
-        """Whether the model is trained to predict the lengths of targets."""
-        return False
-
-    @property
-    def can_glance(self) -> bool:
-        """Whether the model has a decoder that can observe a part of the target."""
-        return True
-
-    @property
-    def memory_advice(self) -> str:
-        """Advice for the error message when counting runs out of memory."""
-        return "count less text"
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model."""
+        return WarmStart.of(self)
 
     def resolve(self, data: Any) -> Self:
         """Return the config with defaults filled in that depend on the data section."""
@@ -226,21 +217,11 @@ class ModelConfig(Part):
         """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
         search.check_autoregressive()
 
-    def unreachable_targets(
-        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
-    ) -> UnreachableTargets | None:
-        """Find targets that the model can never predict; None if it can predict any target.
-
-        Args:
-            src: (pairs,), tokens of each source, eos included.
-            tgt: (pairs,), tokens of each target, eos excluded.
-            repeated: counts the tokens of each target that equal the token before: (pairs,).
-        """
-        return None
-
 
 class LanguageModelConfig(ModelConfig):
     """Base class of the configs of autoregressive language models."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("language_modelling",)
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary."""
@@ -251,5 +232,6 @@ class LanguageModelConfig(ModelConfig):
         if data.mask_share:
             raise ValueError(
                 f"`data.mask_share` ({data.mask_share}) masks tokens, but `model.family: {self.family}` predicts each "
-                "token from those before it: set it to 0, or `model.family: transformer_mlm`."
+                "token from those before it: set it to 0, or choose `model.family: language_model` with an encoder "
+                "that reads in both directions, such as `model.encoder.family: transformer`."
             )

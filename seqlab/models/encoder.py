@@ -6,13 +6,12 @@ model that is an encoder and a head: the model makes vectors of its inputs, and 
 Shapes: B rows, S positions, E size of an input vector, D size of a hidden state.
 """
 
-from dataclasses import fields
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
-from seqlab.models.config import SETTINGS, ModelConfig
+from seqlab.models.config import SETTINGS, ModelConfig, WarmStart
 from seqlab.part import Part
 
 
@@ -55,8 +54,6 @@ class EncoderConfig(Part):
     """Name of the field that sets `input_size`."""
     relates_positions: ClassVar[bool] = True
     """Whether a hidden state may depend on several positions."""
-    kind: ClassVar[str] = ""
-    """Kind of the recurrent layers; empty for none."""
     family: str
 
     def build(self, input_size: int, max_length: int | None = None) -> Encoder:
@@ -82,6 +79,11 @@ class EncoderConfig(Part):
     def num_learned_positions(self) -> int | None:
         """Number of positions with learned vectors; None for an encoder without them."""
         return None
+
+    @property
+    def recurrent_kind(self) -> str:
+        """Kind of the recurrent layers; empty, the default, for none."""
+        return ""
 
     @property
     def is_causal(self) -> bool:
@@ -122,15 +124,8 @@ class EncoderModelConfig(ModelConfig):
         return self.encoder.context_limit
 
     @property
-    def num_learned_positions(self) -> int | None:
-        """Number of learned position embeddings; None for a model without them."""
-        return self.encoder.num_learned_positions
-
-    @property
-    def recurrent_kind(self) -> str:
-        """Kind of the recurrent layers; empty for none."""
-        return self.encoder.kind
-
-    def settings(self) -> dict[str, Any]:
-        """Return the values of the fields of the model and of its encoder by name."""
-        return super().settings() | {field.name: getattr(self.encoder, field.name) for field in fields(self.encoder)}  # type: ignore[arg-type]
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model; a field of the encoder takes precedence."""
+        encoder = self.encoder
+        positions = encoder.num_learned_positions
+        return WarmStart.of(self, encoder, learned_positions=positions, recurrent_kind=encoder.recurrent_kind)

@@ -8,8 +8,9 @@ from typing import Annotated, Protocol
 from pydantic import Field, model_validator
 
 from seqlab.base.config_class import dataclass
-from seqlab.models.config import SETTINGS, IntArray, Probability, Size
+from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.encoder import EncoderModelConfig
+from seqlab.models.unreachable_targets import IntArray
 from seqlab.nn.feature_norm import FeatureNorm
 from seqlab.nn.frame_convolution import Subsampling
 

@@ -21,7 +21,7 @@ class FrequencyLabellerConfig(ModelConfig):
     family: Literal["frequency_labeller"] = "frequency_labeller"
     """Name of the model family."""
 
-    task: ClassVar[str] = "labelling"
+    tasks: ClassVar[tuple[str, ...]] = ("labelling",)
     is_count_based: ClassVar[bool] = True
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "FrequencyLabeller":

@@ -36,7 +36,7 @@ class GaussianClassifierConfig(PredictorConfig):
     it if there are few examples for the number of features."""
 
     is_count_based: ClassVar[bool] = True
-    other_tasks: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[tuple[str, ...]] = ("prediction",)
     default_objective: ClassVar[str] = "softmax"
 
     def check_data(self, data: Any) -> None:

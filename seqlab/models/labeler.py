@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.config import SETTINGS, Probability, SequencePooling, TokenSide
+from seqlab.models.config import SETTINGS, EmbeddingSize, Probability, SequencePooling, TokenSide, WarmStart
 from seqlab.models.encoder import EncoderConfig, EncoderModelConfig
 from seqlab.models.label_head import LabelHead
 from seqlab.models.outputs import DecoderOutput
-from seqlab.models.recurrent_encoder import LstmEncoderConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.models.token_input import DEFAULT_SIZE, TokenEmbedding, TokenInput, WordFeatures
 from seqlab.nn.masks import padding_mask
 
@@ -30,7 +30,7 @@ class LabelerConfig(TokenInput, EncoderModelConfig):
 
     family: Literal["labeler"] = "labeler"
     """Name of the model family."""
-    encoder: EncoderConfig = Field(default_factory=LstmEncoderConfig)
+    encoder: EncoderConfig = Field(default_factory=RecurrentEncoderConfig)
     """Encoder, chosen by its `family`."""
     pooling: SequencePooling | None = None
     """Pooling of the encoder's outputs over the words of a line, for labels of lines: `mean` or `max`; null takes
@@ -38,29 +38,20 @@ class LabelerConfig(TokenInput, EncoderModelConfig):
     output_dropout: Probability = 0.3
     """Dropout probability before the output layer."""
 
-    task: ClassVar[str] = "labelling"
-    # Label ids depend on the frequencies of labels, and the rows of n-grams on the corpus.
-    warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.", "features.ngrams.")
+    tasks: ClassVar[tuple[str, ...]] = ("labelling",)
 
     @property
-    def embedding_field(self) -> str:
-        """Key of the field that sets the size of the embeddings."""
-        return "embedding_size" if self.encoder.input_size is None else f"encoder.{self.encoder.input_field}"
-
-    @property
-    def embedding_dim(self) -> int:
+    def embedding(self) -> EmbeddingSize:
         """Size of the embeddings."""
-        return self.embedding_size or self.encoder.input_size or DEFAULT_SIZE
+        field = "embedding_size" if self.encoder.input_size is None else f"encoder.{self.encoder.input_field}"
+        return EmbeddingSize(field, self.embedding_size or self.encoder.input_size or DEFAULT_SIZE)
 
-    def translator_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the encoder of a translator; None for other weights."""
-        for own, other in (
-            ("embedding.", "encoder.embedding."),
-            ("encoder.positions.", "encoder.embedding.positions."),
-        ):
-            if name.startswith(own):
-                return other + name.removeprefix(own)
-        return name if name.startswith("encoder.") else None
+    @property
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: its weights are those of the encoder of a translator."""
+        # Label ids depend on the frequencies of labels, and the rows of n-grams on the corpus.
+        excluded = ("head.", "features.ngrams.")
+        return replace(super().warm_start, excluded=excluded, translator_name=_translator_name)
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "Labeler":
         """Build the model."""
@@ -108,6 +99,14 @@ class LabelerConfig(TokenInput, EncoderModelConfig):
             )
 
 
+def _translator_name(name: str) -> str | None:
+    """Map the name of a weight to its name in the encoder of a translator; None for other weights."""
+    for own, other in (("embedding.", "encoder.embedding."), ("encoder.positions.", "encoder.embedding.positions.")):
+        if name.startswith(own):
+            return other + name.removeprefix(own)
+    return name if name.startswith("encoder.") else None
+
+
 class Labeler(nn.Module):
     """Labeler of words or lines; implements `Labeller` and `CorpusReader`."""
 
@@ -117,7 +116,7 @@ class Labeler(nn.Module):
     def __init__(self, config: LabelerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
-        encoder, size = config.encoder, config.embedding_dim
+        encoder, size = config.encoder, config.embedding.size
         # Keep this order: checkpoints store the optimizer's state in the order of the parameters.
         self.embedding = TokenEmbedding(vocab_size, size, encoder, config.embedding_dropout)
         self.encoder = encoder.build(size + (config.spelling_size if encoder.input_size is None else 0))

@@ -1,8 +1,9 @@
-"""Language models of a causal encoder, regularized as in AWD-LSTM (Merity et al. 2018).
+"""Language models of an encoder: autoregressive, regularized as in AWD-LSTM (Merity et al. 2018), or masked (BERT).
 
 Shapes: B rows of text, T positions, E embedding size, N rows while decoding.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
@@ -11,12 +12,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
-from seqlab.data.batch import TextBatch, TextLayout
-from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
+from seqlab.data.batch import TextBatch
+from seqlab.models.config import (
+    SETTINGS,
+    Ability,
+    EmbeddingSize,
+    LanguageModelConfig,
+    Probability,
+    Size,
+    TokenSide,
+    WarmStart,
+)
 from seqlab.models.encoder import EncoderConfig, EncoderModelConfig
 from seqlab.models.interfaces import Step
 from seqlab.models.outputs import DecoderOutput
-from seqlab.models.recurrent_encoder import LstmEncoderConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.models.uncached import UncachedLm
 from seqlab.nn.layers import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
@@ -25,19 +35,17 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 DEFAULT_SIZE = 512
 """Default size of embeddings for encoders whose output size is not set."""
-EMBEDDING_RANGE = 0.1
-"""Embeddings are initialized uniformly between this and its negative."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EncoderLmConfig(LanguageModelConfig, EncoderModelConfig):
-    """A language model of an encoder that reads forward only."""
+    """A language model of an encoder that reads forward only, or of another one for masked tokens."""
 
     family: Literal["language_model"] = "language_model"
     """Name of the model family."""
     encoder: EncoderConfig = Field(
-        default_factory=lambda: LstmEncoderConfig(
-            hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        default_factory=lambda: RecurrentEncoderConfig(
+            family="lstm", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
         )
     )
     """Encoder, chosen by its `family`."""
@@ -50,69 +58,89 @@ class EncoderLmConfig(LanguageModelConfig, EncoderModelConfig):
     """Probability of dropping all occurrences of a token in a micro-step."""
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether the encoder is recurrent."""
-        return bool(self.encoder.kind)
+    def abilities(self) -> frozenset[Ability]:
+        """Recurrence, a state that is carried, and masked tokens, as the encoder has them."""
+        encoder = self.encoder
+        flags: dict[Ability, bool] = {
+            "recurrence": bool(encoder.recurrent_kind),
+            "contiguous": encoder.carries_state,
+            "masked_tokens": not encoder.is_causal,
+        }
+        return frozenset(name for name, has_it in flags.items() if has_it)
 
     @property
-    def text_layouts(self) -> frozenset[TextLayout]:
-        """Layouts of a text that the model supports: contiguous ones if the encoder carries its state."""
-        return frozenset({"contiguous"}) if self.encoder.carries_state else frozenset()
-
-    @property
-    def embedding_field(self) -> str:
-        """Key of the field that sets the size of the embeddings."""
-        return "embedding_size"
-
-    @property
-    def embedding_dim(self) -> int:
+    def embedding(self) -> EmbeddingSize:
         """Size of the embeddings."""
-        return self.embedding_size or self.encoder.configured_output_size or DEFAULT_SIZE
+        encoder = self.encoder
+        field = "embedding_size" if encoder.input_size is None else f"encoder.{encoder.input_field}"
+        sizes = self.embedding_size, encoder.input_size, encoder.configured_output_size
+        return EmbeddingSize(field, next(filter(None, sizes), DEFAULT_SIZE))
 
-    def translator_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
-        if name == "weight":
-            return "decoder.embedding.weight"
-        return f"decoder.{name.removeprefix('encoder.')}" if name.startswith("encoder.layers.") else None
+    @property
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: its weights are those of a translator's decoder or encoder."""
+        return replace(super().warm_start, translator_name=_decoder_name if self.encoder.is_causal else _encoder_name)
 
-    def build(self, src: TokenSide, tgt: TokenSide) -> "EncoderLm":
-        """Build the model."""
+    def build(self, src: TokenSide, tgt: TokenSide) -> "EncoderLm | MaskedLm":
+        """Build the model: masked if its encoder reads in both directions."""
+        if not self.encoder.is_causal:
+            return MaskedLm(self, tgt)
         return CarryingLm(self, tgt) if self.encoder.carries_state else EncoderLm(self, tgt)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained with this `data` section."""
-        super().check_data(data)
-        if not self.encoder.is_causal:
+        family, limit = self.encoder.family, self.encoder.context_limit
+        if self.encoder.is_causal:
+            super().check_data(data)
+        elif not data.mask_share:
             raise ValueError(
-                f"`model.encoder.family: {self.encoder.family}` reads later tokens, too, which a language model must "
-                "predict: choose an encoder that reads forward only, such as `lstm` with `model.encoder.bidirectional: "
-                "false`, or set `model.family: transformer_lm`."
+                f"`model.encoder.family: {family}` reads later tokens, too, which a language model must predict: mask "
+                "tokens (`data.mask_share: 0.15`), choose an encoder that reads forward only, such as `lstm` with "
+                "`model.encoder.bidirectional: false`, or set `model.family: transformer_lm`."
             )
         if data.packing:
             raise ValueError(
                 "`data.packing` needs a model with attention masks, which separate the lines of a row, but "
                 f"`model.family: {self.family}` has none: remove it, or set `model.family: transformer_lm`."
             )
+        if limit is not None and data.block_length > limit:
+            raise ValueError(
+                f"`data.block_length` ({data.block_length}) must be at most `model.encoder.max_length` ({limit})."
+            )
 
 
-class EncoderLm(UncachedLm):
-    """Language model of an encoder; each step of decoding encodes all previous tokens again."""
+def _decoder_name(name: str) -> str | None:
+    """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
+    if name == "weight":
+        return "decoder.embedding.weight"
+    return f"decoder.{name.removeprefix('encoder.')}" if name.startswith("encoder.layers.") else None
+
+
+def _encoder_name(name: str) -> str | None:
+    """Map the name of a weight to its name in the encoder of a translator; None for other weights."""
+    if name == "weight":
+        return "encoder.embedding.weight"
+    if name.startswith("encoder.positions."):
+        return f"encoder.embedding.{name.removeprefix('encoder.')}"
+    return name if name.startswith("encoder.") else None
+
+
+class _TokenEncoder(nn.Module):
+    """Token embeddings, an encoder, and an output projection."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "weight"}
     """Names of the embedding parameters of the source and target side."""
 
-    def __init__(self, config: EncoderLmConfig, tgt: TokenSide) -> None:
-        super().__init__(tgt)
-        self.config = config
-        size, encoder = config.embedding_dim, config.encoder
-        weight = nn.Parameter(torch.empty(tgt.vocab_size, size).uniform_(-EMBEDDING_RANGE, EMBEDDING_RANGE))
-        self.weight = weight
+    def _add_layers(self, config: EncoderLmConfig, tgt: TokenSide) -> None:
+        size, encoder = config.embedding.size, config.encoder
+        weight = _embedding_weight(tgt.vocab_size, size, encoder)
+        self.config, self.weight = config, weight
+        self.scale = size**0.5 if encoder.embedding_range is None else 1.0
         self.embedding_dropout = EmbeddingDropout(config.embedding_dropout, tgt.vocab_size)
         self.encoder = (encoder.with_output_size(size) if config.tied_embeddings else encoder).build(size)
         encoder.init_weights(self.encoder)
         if not config.tied_embeddings:
-            shape = tgt.vocab_size, self.encoder.output_size
-            weight = nn.Parameter(torch.empty(shape).uniform_(-EMBEDDING_RANGE, EMBEDDING_RANGE))
+            weight = _embedding_weight(tgt.vocab_size, self.encoder.output_size, encoder)
         elif self.encoder.output_size != size:
             raise ValueError(
                 f"`model.tied_embeddings` needs outputs of the size of the embeddings ({size}), but those of the "
@@ -121,16 +149,49 @@ class EncoderLm(UncachedLm):
             )
         self.projection = VocabularyProjection(weight)
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> vectors (B, T, E)."""
+        x = self.embedding_dropout(F.embedding(ids, self.weight).float(), ids)
+        entered: Tensor = self.encoder.enter(x if self.scale == 1 else x * self.scale)
+        return entered
+
+
+def _embedding_weight(rows: int, size: int, encoder: EncoderConfig) -> nn.Parameter:
+    """Draw embeddings (rows, size) as the encoder needs them."""
+    weight, limit = torch.empty(rows, size), encoder.embedding_range
+    return nn.Parameter(weight.normal_(std=size**-0.5) if limit is None else weight.uniform_(-limit, limit))
+
+
+class MaskedLm(_TokenEncoder):
+    """Masked language model (Devlin et al. 2019): an encoder predicts masked tokens from both sides; a `Scorer`."""
+
+    def __init__(self, config: EncoderLmConfig, tgt: TokenSide) -> None:
+        super().__init__()
+        self.vocab_size, self.pad_id = tgt.vocab_size, tgt.pad_id
+        self._add_layers(config, tgt)
+
+    def forward(self, batch: TextBatch) -> DecoderOutput:
+        """Run one pass over rows with masked tokens: hidden states (B, T, D)."""
+        lengths = (batch.tgt_in != self.pad_id).sum(1)
+        hidden, _ = self.encoder(self.embed(batch.tgt_in), lengths)
+        return DecoderOutput(hidden, self.projection)
+
+    def score(self, batch: TextBatch) -> Tensor:
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at ignored positions."""
+        return self(batch).scores(batch.tgt_out)
+
+
+class EncoderLm(_TokenEncoder, UncachedLm):
+    """Language model of an encoder; each step of decoding encodes all previous tokens again."""
+
+    def __init__(self, config: EncoderLmConfig, tgt: TokenSide) -> None:
+        UncachedLm.__init__(self, tgt)
+        self._add_layers(config, tgt)
+
     def forward(self, batch: TextBatch) -> DecoderOutput:
         """Run one teacher-forced pass."""
         hidden, _ = self.encoder(self.embed(batch.tgt_in), None)
         return DecoderOutput(hidden, self.projection)
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> vectors (B, T, E)."""
-        x = self.embedding_dropout(F.embedding(ids, self.weight).float(), ids)
-        entered: Tensor = self.encoder.enter(x)
-        return entered
 
 
 class StatefulEncoder(Protocol):

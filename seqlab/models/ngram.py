@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from seqlab.base.bounds import Count
 from seqlab.base.config_class import dataclass
-from seqlab.data.batch import IGNORE, TextBatch, TextLayout
-from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.models.config import SETTINGS, Ability, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import TextBoundaries, TrieLevel, estimate
 
@@ -47,14 +47,9 @@ class NgramConfig(LanguageModelConfig):
     is_count_based: ClassVar[bool] = True
 
     @property
-    def text_layouts(self) -> frozenset[TextLayout]:
-        """Layouts of a text that the model supports: all, since counting reads no batches."""
+    def abilities(self) -> frozenset[Ability]:
+        """All layouts of a text, since counting reads no batches."""
         return frozenset({"packed", "contiguous"})
-
-    @property
-    def memory_advice(self) -> str:
-        """Advice for the error message when counting runs out of memory."""
-        return f"lower `model.order` (now {self.order}), or count less text"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "NgramModel":
         """Build the model with a uniform distribution."""

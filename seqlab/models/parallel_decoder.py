@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models.config import SETTINGS, Size
+from seqlab.models.config import SETTINGS, Ability, Size
 from seqlab.models.encoder_decoder import EmbeddingTying, check_tying
 from seqlab.models.transformer_encoder import TokenTransformerConfig, TransformerEncoder, make_decoder_layer
 from seqlab.nn import kernels, masks
@@ -39,9 +39,14 @@ class ParallelDecoderConfig(TokenTransformerConfig):
     tied_embeddings: EmbeddingTying = "all"
     """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
-    task: ClassVar[str] = "translation"
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
     adds_mask_embedding: ClassVar[bool] = False
     """Whether the mask embedding is added to source embeddings, to distinguish them from observed target tokens."""
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """Glancing."""
+        return frozenset({"glancing"})
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained with this `data` section."""

@@ -5,6 +5,7 @@ O outputs (numbers, classes or labels).
 """
 
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
-from seqlab.models.config import SETTINGS, ModelConfig, Size
+from seqlab.models.config import SETTINGS, ModelConfig, Size, WarmStart
 from seqlab.models.dense_encoder import MlpEncoderConfig
 from seqlab.models.encoder import EncoderConfig, EncoderModelConfig
 from seqlab.models.output_head import OutputHead, PooledBy
@@ -40,8 +41,7 @@ class TargetSide(Protocol):
 class PredictorConfig(ModelConfig):
     """Base class of the configs of models that predict numbers, classes or labels."""
 
-    task: ClassVar[str] = "prediction"
-    other_tasks: ClassVar[tuple[str, ...]] = ("control",)  # as an actor or a critic
+    tasks: ClassVar[tuple[str, ...]] = ("prediction", "control")  # in control as an actor or a critic
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "squared_error"
 
@@ -78,9 +78,9 @@ class EncoderPredictorConfig(PredictorConfig, EncoderModelConfig):
         return None
 
     @property
-    def num_learned_positions(self) -> int | None:
-        """Number of learned position embeddings: None, because it follows from the shape of the inputs."""
-        return None
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: the shape of the inputs determines the positions."""
+        return replace(super().warm_start, learned_positions=None)
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if examples of this shape cannot be divided into patches that the encoder reads."""

@@ -4,6 +4,7 @@ Shapes: B recordings, F frames of M bands, F' output frames, T tokens, D hidden 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import FrameBatch
-from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
+from seqlab.models.config import SETTINGS, Size, TokenSide, WarmStart
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.encoder import EncoderConfig
 from seqlab.models.frame_input import FrameModelConfig, FrameSide
 from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
-from seqlab.models.recurrent_encoder import LstmEncoderConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
+from seqlab.models.unreachable_targets import IntArray, UnreachableTargets
 from seqlab.nn.layers import Linear
 from seqlab.nn.projection import VocabularyProjection
 
@@ -26,15 +28,16 @@ from seqlab.nn.projection import VocabularyProjection
 class RecognizerConfig(FrameModelConfig):
     """A speech recognizer: an encoder of frames with CTC outputs."""
 
-    task: ClassVar[str] = "transcription"
+    tasks: ClassVar[tuple[str, ...]] = ("transcription",)
     outputs: ClassVar[str] = "frames"
     default_objective: ClassVar[str] = "ctc"
-    warm_start_excludes: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
 
     family: Literal["recognizer"] = "recognizer"
     """Name of the model family."""
     encoder: EncoderConfig = Field(
-        default_factory=lambda: LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2)
+        default_factory=lambda: RecurrentEncoderConfig(
+            family="lstm", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+        )
     )
     """Encoder, chosen by its `family`."""
     upsampling: Size = 2
@@ -51,9 +54,9 @@ class RecognizerConfig(FrameModelConfig):
         return self
 
     @property
-    def can_glance(self) -> bool:
-        """Whether the model has a decoder that can observe a part of the target: always False."""
-        return False
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: its outputs depend on the vocabulary."""
+        return replace(super().warm_start, excluded=("upsample.", "projection."))
 
     def num_outputs(self, frames: IntArray) -> IntArray:
         """Return the number of output frames (N,) of recordings with `frames` (N,) frames."""

@@ -3,6 +3,7 @@
 Shapes: B recordings, F frames of M bands, L labels.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import ValueBatch
-from seqlab.models.config import SETTINGS, Probability, SequencePooling
+from seqlab.models.config import SETTINGS, Probability, SequencePooling, WarmStart
 from seqlab.models.encoder import EncoderConfig
 from seqlab.models.frame_input import FrameModelConfig, FrameSide
 from seqlab.models.output_head import OutputHead
 from seqlab.models.predictor import TargetSide
-from seqlab.models.recurrent_encoder import GruEncoderConfig
+from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -25,7 +26,9 @@ class RecordingLabelerConfig(FrameModelConfig):
     family: Literal["recording_labeler"] = "recording_labeler"
     """Name of the model family."""
     encoder: EncoderConfig = Field(
-        default_factory=lambda: GruEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2)
+        default_factory=lambda: RecurrentEncoderConfig(
+            family="gru", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+        )
     )
     """Encoder, chosen by its `family`."""
     pooling: SequencePooling = "mean"
@@ -33,10 +36,14 @@ class RecordingLabelerConfig(FrameModelConfig):
     output_dropout: Probability = 0.2
     """Dropout probability before the output layer."""
 
-    task: ClassVar[str] = "recording_labels"
+    tasks: ClassVar[tuple[str, ...]] = ("recording_labels",)
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "softmax"
-    warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.",)
+
+    @property
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: its outputs depend on the labels."""
+        return replace(super().warm_start, excluded=("head.",))
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of labels."""

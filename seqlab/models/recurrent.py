@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from seqlab.base.bounds import MAX_COUNT
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
+from seqlab.models.config import (
+    SETTINGS,
+    Ability,
+    EmbeddingSize,
+    ModelConfig,
+    Probability,
+    Size,
+    TokenSide,
+    WarmStart,
+)
 from seqlab.models.encoder_decoder import (
     EmbeddingTying,
     EncoderDecoder,
@@ -49,8 +58,14 @@ from seqlab.nn.recurrent_state import Bridge, BridgeKind, RecurrentState
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentConfig(ModelConfig):
-    """Common fields of recurrent translators."""
+    """A recurrent translator with attention.
 
+    Of tanh RNNs (Elman 1990), LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014) or gated recurrent units
+    (Cho et al. 2014; Bahdanau et al. 2015).
+    """
+
+    family: RecurrentKind = "lstm"
+    """Name of the model family: the kind of its recurrent layers."""
     hidden_size: Size = 512
     """Size of the decoder's hidden states and of the encoder's outputs; a bidirectional encoder has half of it for each
     direction."""
@@ -91,29 +106,18 @@ class RecurrentConfig(ModelConfig):
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut."""
 
-    task: ClassVar[str] = "translation"
-    attends_to_source: ClassVar[bool] = True
-    kind: ClassVar[RecurrentKind]
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether the model is recurrent: always True."""
-        return True
+    def abilities(self) -> frozenset[Ability]:
+        """Recurrence, attention to the source, and copying if configured."""
+        copying: set[Ability] = {"copying"} if self.copying else set()
+        return frozenset[Ability]({"recurrence", "source_attention"}) | copying
 
     @property
-    def recurrent_kind(self) -> str:
-        """Kind of the recurrent layers."""
-        return self.kind
-
-    @property
-    def embedding_field(self) -> str:
-        """Key of the field that sets the size of the embeddings."""
-        return "embedding_size"
-
-    @property
-    def embedding_dim(self) -> int:
+    def embedding(self) -> EmbeddingSize:
         """Size of the embeddings."""
-        return self.embedding_size or self.hidden_size
+        return EmbeddingSize("embedding_size", self.embedding_size or self.hidden_size)
 
     @property
     def context_limit(self) -> int | None:
@@ -121,9 +125,9 @@ class RecurrentConfig(ModelConfig):
         return self.max_length
 
     @property
-    def can_copy(self) -> bool:
-        """Whether the model may copy tokens from the source."""
-        return self.copying
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model."""
+        return WarmStart.of(self, recurrent_kind=self.family)
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary of the target."""
@@ -152,33 +156,6 @@ class RecurrentConfig(ModelConfig):
         if self.rotary_cross_attention and self.attention == "additive":
             raise ValueError("`rotary_cross_attention` needs dot products: set `attention` to `dot` or `general`.")
         return self
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RnnConfig(RecurrentConfig):
-    """A translator of tanh RNNs (Elman 1990)."""
-
-    family: Literal["rnn"] = "rnn"
-    """Name of the model family."""
-    kind: ClassVar[RecurrentKind] = "rnn"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmConfig(RecurrentConfig):
-    """A translator of LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014)."""
-
-    family: Literal["lstm"] = "lstm"
-    """Name of the model family."""
-    kind: ClassVar[RecurrentKind] = "lstm"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruConfig(RecurrentConfig):
-    """A translator of gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015)."""
-
-    family: Literal["gru"] = "gru"
-    """Name of the model family."""
-    kind: ClassVar[RecurrentKind] = "gru"
 
 
 class _Embedding(nn.Module):
@@ -215,8 +192,8 @@ class RecurrentEncoder(nn.Module):
         super().__init__()
         self.embedding, self.tags = _Embedding(weight, config), tags
         self.layers = Recurrent(
-            config.kind,
-            config.embedding_dim,
+            config.family,
+            config.embedding.size,
             config.hidden_size // (2 if config.bidirectional else 1),
             config.num_encoder_layers,
             bidirectional=config.bidirectional,
@@ -244,9 +221,9 @@ class RecurrentDecoder(nn.Module):
         super().__init__()
         self.embedding = _Embedding(weight, config)
         self.input_feeding = config.input_feeding
-        size = config.embedding_dim
+        size = config.embedding.size
         self.layers = Recurrent(
-            config.kind,
+            config.family,
             2 * size if config.input_feeding else size,
             config.hidden_size,
             config.num_decoder_layers,
@@ -361,18 +338,18 @@ class RecurrentTranslator(EncoderDecoder):
             config.tied_embeddings,
             src_vocab_size,
             tgt_vocab_size,
-            lambda rows: torch.empty(rows, config.embedding_dim).uniform_(-0.1, 0.1),
+            lambda rows: torch.empty(rows, config.embedding.size).uniform_(-0.1, 0.1),
         )
         self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
         self.encoder = RecurrentEncoder(config, weights.src, self.source_tags)
         self.bridge = Bridge(
-            config.bridge, config.kind, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
+            config.bridge, config.family, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
         )
         self.decoder = RecurrentDecoder(config, weights.tgt)
         self.output_dropout = LockedDropout(config.dropout)
         self.projection = VocabularyProjection(weights.out)
         self.copying = (
-            PointerGenerator(config.embedding_dim, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
+            PointerGenerator(config.embedding.size, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
         )
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
@@ -395,7 +372,7 @@ class RecurrentTranslator(EncoderDecoder):
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, RecurrentDecoderState]:
         """Encode the source; the first step reads bos."""
         memory, recurrent = self.encode(batch)
-        size = self.config.embedding_dim
+        size = self.config.embedding.size
         vector = memory.values.new_zeros(len(batch), size) if self.config.input_feeding else None
         view = self.source_view(batch, need_attention)
         return self.first_ids(batch), RecurrentDecoderState(recurrent, vector, memory, view)

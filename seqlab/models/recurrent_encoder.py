@@ -4,7 +4,7 @@ Shapes: B rows, S positions, E input size, D hidden size.
 """
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -19,8 +19,11 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentEncoderConfig(EncoderConfig):
-    """Common fields of recurrent encoders."""
+    """An encoder of tanh RNNs (Elman 1990), LSTMs (Hochreiter & Schmidhuber 1997) or gated recurrent units (Cho et al.
+    2014)."""
 
+    family: RecurrentKind = "lstm"
+    """Name of the encoder family: the kind of its recurrent layers."""
     hidden_size: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 256
     """Output size of each layer; with two directions each has half of it."""
     num_layers: Size = 1
@@ -40,7 +43,10 @@ class RecurrentEncoderConfig(EncoderConfig):
     weight_dropout: Probability = 0.0
     """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
-    kind: ClassVar[RecurrentKind]
+    @property
+    def recurrent_kind(self) -> str:
+        """Kind of the recurrent layers."""
+        return self.family
 
     @model_validator(mode="after")
     def _check(self) -> "RecurrentEncoderConfig":
@@ -76,33 +82,6 @@ class RecurrentEncoderConfig(EncoderConfig):
         return RecurrentEncoder(self, input_size)
 
 
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RnnEncoderConfig(RecurrentEncoderConfig):
-    """An encoder of tanh RNNs (Elman 1990)."""
-
-    family: Literal["rnn"] = "rnn"
-    """Name of the encoder family."""
-    kind: ClassVar[RecurrentKind] = "rnn"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmEncoderConfig(RecurrentEncoderConfig):
-    """An encoder of LSTMs (Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005)."""
-
-    family: Literal["lstm"] = "lstm"
-    """Name of the encoder family."""
-    kind: ClassVar[RecurrentKind] = "lstm"
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruEncoderConfig(RecurrentEncoderConfig):
-    """An encoder of gated recurrent units (Cho et al. 2014)."""
-
-    family: Literal["gru"] = "gru"
-    """Name of the encoder family."""
-    kind: ClassVar[RecurrentKind] = "gru"
-
-
 class RecurrentEncoder(Encoder):
     """Stack of recurrent layers."""
 
@@ -110,7 +89,7 @@ class RecurrentEncoder(Encoder):
         super().__init__()
         self.output_size, directions = config.configured_output_size, 2 if config.bidirectional else 1
         self.layers = Recurrent(
-            config.kind,
+            config.family,
             input_size,
             config.hidden_size // directions,
             config.num_layers,

@@ -18,7 +18,7 @@ from seqlab.models.predictor import PredictorConfig
 class TableConfig(PredictorConfig):
     """A table of outputs for numbered states, which starts at 0."""
 
-    task: ClassVar[str] = "control"
+    tasks: ClassVar[tuple[str, ...]] = ("control",)
     default_objective: ClassVar[str] = "q_learning"
     family: Literal["table"] = "table"
     """Name of the model family."""

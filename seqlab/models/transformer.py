@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.config import SETTINGS, Size, TokenSide
+from seqlab.models.config import SETTINGS, Ability, Size, TokenSide
 from seqlab.models.encoder_decoder import (
     EmbeddingTying,
     EncoderDecoder,
@@ -68,8 +68,7 @@ class TransformerConfig(TokenTransformerConfig):
     """Whether the decoder may copy source tokens (pointer-generator, See et al. 2017), by the mean cross-attention of
     its last layer; needs a joint vocabulary."""
 
-    task: ClassVar[str] = "translation"
-    attends_to_source: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary of the target."""
@@ -80,9 +79,9 @@ class TransformerConfig(TokenTransformerConfig):
         return Transformer(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids)
 
     @property
-    def can_copy(self) -> bool:
-        """Whether the model may copy tokens from the source."""
-        return self.copying
+    def abilities(self) -> frozenset[Ability]:
+        """Attention to the source, and copying if configured."""
+        return frozenset({"source_attention", "copying"} if self.copying else {"source_attention"})
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
         """Raise ValueError for summed tags if the source has no tags."""

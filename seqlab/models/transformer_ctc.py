@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
+from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.encoder_decoder import make_embeddings
 from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights
+from seqlab.models.unreachable_targets import IntArray, UnreachableTargets
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
 from seqlab.base.config_class import dataclass
-from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
+from seqlab.models.config import SETTINGS, EmbeddingSize, ModelConfig, Probability, Size, WarmStart
 from seqlab.models.encoder_decoder import NO_TAGS, SourceTags
 from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention
@@ -59,9 +59,9 @@ class TokenTransformerConfig(AttentionLayers, ModelConfig):
         return self
 
     @property
-    def embedding_dim(self) -> int:
+    def embedding(self) -> EmbeddingSize:
         """Size of the embeddings."""
-        return self.d_model
+        return EmbeddingSize("d_model", self.d_model)
 
     @property
     def context_limit(self) -> int | None:
@@ -69,9 +69,9 @@ class TokenTransformerConfig(AttentionLayers, ModelConfig):
         return self.max_length
 
     @property
-    def num_learned_positions(self) -> int | None:
-        """Number of learned position embeddings."""
-        return self.max_length if self.positions == "learned" else None
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model."""
+        return WarmStart.of(self, learned_positions=self.max_length if self.positions == "learned" else None)
 
 
 class TransformerEncoder(nn.Module):

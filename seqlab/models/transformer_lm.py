@@ -13,8 +13,17 @@ from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
 from seqlab.base.config_class import dataclass
-from seqlab.data.batch import TextBatch, TextLayout
-from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
+from seqlab.data.batch import TextBatch
+from seqlab.models.config import (
+    SETTINGS,
+    Ability,
+    EmbeddingSize,
+    LanguageModelConfig,
+    Probability,
+    Size,
+    TokenSide,
+    WarmStart,
+)
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention
@@ -59,28 +68,28 @@ class TransformerLmConfig(LanguageModelConfig):
     """Whether the output projection shares the weight of the embeddings."""
 
     @property
-    def text_layouts(self) -> frozenset[TextLayout]:
-        """Layouts of a text that the model supports: packed rows."""
-        return frozenset({"packed"})
-
-    @property
-    def embedding_dim(self) -> int:
-        """Size of the embeddings."""
-        return self.d_model
-
-    @property
     def context_limit(self) -> int | None:
         """Context length in tokens."""
         return self.max_length
 
     @property
-    def num_learned_positions(self) -> int | None:
-        """Number of learned position embeddings."""
-        return self.max_length if self.positions == "learned" else None
+    def abilities(self) -> frozenset[Ability]:
+        """Packed rows."""
+        return frozenset({"packed"})
 
-    def translator_weight_name(self, name: str) -> str | None:
-        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
-        return None if name.startswith("projection.") else f"decoder.{name}"
+    @property
+    def embedding(self) -> EmbeddingSize:
+        """Size of the embeddings."""
+        return EmbeddingSize("d_model", self.d_model)
+
+    @property
+    def warm_start(self) -> WarmStart:
+        """What a warm start must know about the model: its weights are those of the decoder of a translator."""
+        return WarmStart.of(
+            self,
+            learned_positions=self.max_length if self.positions == "learned" else None,
+            translator_name=lambda name: None if name.startswith("projection.") else f"decoder.{name}",
+        )
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLm":
         """Build the model."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
+from seqlab.models.config import SETTINGS, Ability, Size, TokenSide
 from seqlab.models.encoder_decoder import make_embeddings
 from seqlab.models.interfaces import (
     IMPOSSIBLE_LOG_PROB,
@@ -30,6 +30,7 @@ from seqlab.models.interfaces import (
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
 from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights
+from seqlab.models.unreachable_targets import IntArray, UnreachableTargets
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
@@ -51,9 +52,9 @@ class PredictedLengthConfig(ParallelDecoderConfig):
     """Default number of decoding passes."""
 
     @property
-    def learns_lengths(self) -> bool:
-        """Whether the model is trained to predict the lengths of targets."""
-        return self.length != "end_mark"
+    def abilities(self) -> frozenset[Ability]:
+        """Glancing, and lengths of targets unless an end mark ends them."""
+        return super().abilities | (frozenset() if self.length == "end_mark" else {"target_lengths"})
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerNat":
         """Build the model."""
@@ -61,7 +62,7 @@ class PredictedLengthConfig(ParallelDecoderConfig):
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
-        search.check_non_autoregressive(not self.learns_lengths, self.iterations)
+        search.check_non_autoregressive("target_lengths" not in self.abilities, self.iterations)
 
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]

@@ -62,18 +62,18 @@ class CrossEntropyConfig(ObjectiveConfig):
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
         """Return the fields of the penalties that the model does not support."""
-        penalties = () if model.is_recurrent else ("activation_penalty", "slowness_penalty")
-        return penalties if model.attends_to_source else (*penalties, "guided_attention", "guided_width")
+        penalties = () if "recurrence" in model.abilities else ("activation_penalty", "slowness_penalty")
+        return penalties if "source_attention" in model.abilities else (*penalties, "guided_attention", "guided_width")
 
     def check(self, config: Any) -> None:
         """Raise ValueError if the model does not support a penalty."""
         family = config.model.family
-        if (self.activation_penalty or self.slowness_penalty) and not config.model.is_recurrent:
+        if (self.activation_penalty or self.slowness_penalty) and "recurrence" not in config.model.abilities:
             raise ValueError(
                 f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
                 f"`model.family: {family}`: set them to 0."
             )
-        if self.guided_attention and not config.model.attends_to_source:
+        if self.guided_attention and "source_attention" not in config.model.abilities:
             raise ValueError(
                 f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
                 f"{family}`: set it to 0."

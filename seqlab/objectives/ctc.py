@@ -42,7 +42,7 @@ class CtcConfig(GlancingConfig):
     def check(self, config: Any) -> None:
         """Raise ValueError if glancing is used, but the model has no decoder."""
         super().check(config)
-        if self.glancing and not config.model.can_glance:
+        if self.glancing and "glancing" not in config.model.abilities:
             raise ValueError(
                 f"`objective.glancing` needs a decoder, but `model.family: {config.model.family}` has none: set it to "
                 "0."

@@ -252,8 +252,6 @@ class ObjectiveConfig(Part):
     """Kinds of model output that the objective supports: `ModelConfig.outputs` of compatible models."""
     needs: ClassVar[tuple[type, ...]] = ()
     """Protocols of `seqlab.models.interfaces` that the model must implement."""
-    tasks: ClassVar[tuple[str, ...]] = ()
-    """Values of `data.kind` that the objective supports; empty: all."""
     shown_logs: ClassVar[tuple[str, ...]] = ()
     """Logs that the progress of training shows besides the loss."""
     text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()
@@ -261,11 +259,6 @@ class ObjectiveConfig(Part):
     is the sum of the losses of its lines. `contiguous`: the model receives `StepContext.carry`, and `Loss.carry` is the
     state that it returns. `seqlab.testing.check_objective` tests what is declared."""
     family: str
-
-    @classmethod
-    def fits_data(cls, kind: str) -> bool:
-        """Return whether the objective supports this kind of data."""
-        return not cls.tasks or kind in cls.tasks
 
     @classmethod
     def fits_outputs(cls, outputs: str) -> bool:
@@ -303,7 +296,7 @@ class ObjectiveConfig(Part):
         Args:
             config: the complete config of a run.
         """
-        if config.model.can_copy:
+        if "copying" in config.model.abilities:
             raise ValueError(
                 f"`objective.family: {self.family}` does not support `model.copying`: choose `cross_entropy`, or set "
                 "`model.copying` to false."

@@ -38,7 +38,7 @@ class ParallelCrossEntropyConfig(GlancingConfig):
     def check(self, config: Any) -> None:
         """Raise ValueError if `length_weight` is set, but the model does not predict lengths."""
         super().check(config)
-        if self.length_weight != type(self).length_weight and not config.model.learns_lengths:
+        if self.length_weight != type(self).length_weight and "target_lengths" not in config.model.abilities:
             raise ValueError(
                 "`objective.length_weight` has no effect, because `model.length: end_mark` predicts no lengths: leave "
                 "it out."

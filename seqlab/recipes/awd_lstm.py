@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seqlab.corpora import path_specs
-from seqlab.models import EncoderLmConfig, LstmEncoderConfig
+from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -71,7 +71,8 @@ def _awd_lstm(
             micro_batch_tokens=2 * streams * BPTT_LENGTH,  # one micro-step, even for blocks above the mean length
         ),
         model=EncoderLmConfig(
-            encoder=LstmEncoderConfig(
+            encoder=RecurrentEncoderConfig(
+                family="lstm",
                 hidden_size=1150,
                 num_layers=3,
                 bidirectional=False,

@@ -5,19 +5,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from seqlab.models import (
-    LstmConfig,
-    ModelConfig,
-    TransformerCmlmConfig,
-    TransformerConfig,
-    TransformerCtcConfig,
-)
+from seqlab.models import ModelConfig, RecurrentConfig, TransformerCmlmConfig, TransformerConfig, TransformerCtcConfig
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ObjectiveConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 
-LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True)
+LSTM = RecurrentConfig(
+    family="lstm", hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True
+)
 TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", rotary_cross_attention=True)
 CTC = TransformerCtcConfig(
     d_model=128, d_ff=512, num_heads=4, positions="rotary", tied_embeddings="decoder", upsampling=2

@@ -9,11 +9,11 @@ from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import TokensConfig
 from seqlab.models import (
     CnnEncoderConfig,
+    EncoderLmConfig,
     FrequencyLabellerConfig,
     LabelerConfig,
-    LstmEncoderConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
-    TransformerMlmConfig,
 )
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
@@ -25,14 +25,14 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import BpeConfig, WordsConfig
 
 TAGGER = LabelerConfig(
-    encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, dropout=0.4),
+    encoder=RecurrentEncoderConfig(family="lstm", hidden_size=512, num_layers=2, dropout=0.4),
     embedding_size=128,
     spelling_size=128,
     spelling_dropout=0.4,
     unknown_share=0.1,
 )
 QUESTIONS = LabelerConfig(
-    encoder=LstmEncoderConfig(hidden_size=200, dropout=0.5),
+    encoder=RecurrentEncoderConfig(family="lstm", hidden_size=200, dropout=0.5),
     embedding_size=256,
     embedding_dropout=0.3,
     spelling_size=64,
@@ -120,12 +120,7 @@ def ewt_mlm(run_dir: str | Path) -> Config:
             mask_share=0.15,
             batch_tokens=2048,
         ),
-        model=TransformerMlmConfig(
-            d_model=TRANSFORMER_LAYERS.d_model,
-            d_ff=TRANSFORMER_LAYERS.d_ff,
-            num_encoder_layers=TRANSFORMER_LAYERS.num_layers,
-            positions="rotary",
-        ),
+        model=EncoderLmConfig(encoder=replace(TRANSFORMER_LAYERS, dropout=0.1)),
         optim=_optim(2e-3),
         training=_training(3000),
     )
@@ -172,7 +167,7 @@ def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Conf
 def sst2(run_dir: str | Path) -> Config:
     """Sentiment of sentences from film reviews (SST-2): a bidirectional LSTM with high embedding dropout."""
     model = LabelerConfig(
-        encoder=LstmEncoderConfig(hidden_size=128, dropout=0.5),
+        encoder=RecurrentEncoderConfig(family="lstm", hidden_size=128, dropout=0.5),
         embedding_size=256,
         unknown_share=0.1,
         embedding_dropout=0.4,
@@ -242,7 +237,7 @@ def trec_tagger(run_dir: str | Path) -> Config:
     """
     model = replace(
         TAGGER,
-        encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, dropout=0.5),
+        encoder=RecurrentEncoderConfig(family="lstm", hidden_size=512, num_layers=2, dropout=0.5),
         ngram_order=3,
         embedding_dropout=0.3,
         spelling_dropout=0.5,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.multi30k.names import write as write_names
-from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
+from seqlab.models import EncoderLmConfig, RecurrentConfig, TransformerConfig, TransformerEncoderConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
@@ -49,7 +49,7 @@ def multi30k_en_de_rnn(run_dir: str | Path) -> Config:
     """Multi30k English-German: a bidirectional LSTM encoder and an LSTM decoder with attention (Luong et al. 2015)."""
     return Config(
         data=_pairs(),
-        model=LstmConfig(hidden_size=512, embedding_size=256, dropout=0.3),
+        model=RecurrentConfig(family="lstm", hidden_size=512, embedding_size=256, dropout=0.3),
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=OptimConfig(
             optimizer=AdamConfig(lr=2e-3),
@@ -72,7 +72,7 @@ def multi30k_en_de_names(run_dir: str | Path) -> Config:
     return replace(
         config,
         data=replace(_pairs(), train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")]),
-        model=LstmConfig(hidden_size=256, embedding_size=256, dropout=0.3, copying=True),
+        model=RecurrentConfig(family="lstm", hidden_size=256, embedding_size=256, dropout=0.3, copying=True),
         training=replace(config.training, max_steps=4000),
     )
 
@@ -91,7 +91,7 @@ def multi30k_mlm(run_dir: str | Path) -> Config:
             tokenizer=SentencePieceBpeConfig(vocab_size=8000),
             mask_share=0.15,
         ),
-        model=TransformerMlmConfig(d_model=128, d_ff=256, num_heads=4),
+        model=EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=128, d_ff=256, num_heads=4)),
         optim=OptimConfig(optimizer=AdamConfig(lr=4e-3), schedule=LinearScheduleConfig(warmup_steps=500)),
         training=TrainingConfig(max_steps=6000, log_every=100, save_every=500, valid_every=500),
     )

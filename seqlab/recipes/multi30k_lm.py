@@ -5,9 +5,10 @@ rare words unknown, so that the training text has unknown words, which the model
 """
 
 from pathlib import Path
+from typing import Literal
 
 from seqlab.corpora import locate
-from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, NgramConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, NgramConfig, RecurrentEncoderConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -39,8 +40,9 @@ def _neural_config(model: TransformerLmConfig | EncoderLmConfig, optimizer: Muon
     )
 
 
-def _recurrent(family: type[LstmEncoderConfig] | type[GruEncoderConfig], lr: float) -> Config:
-    encoder = family(
+def _recurrent(family: Literal["lstm", "gru"], lr: float) -> Config:
+    encoder = RecurrentEncoderConfig(
+        family=family,
         hidden_size=512,
         num_layers=2,
         bidirectional=False,
@@ -61,12 +63,12 @@ def multi30k_lm_en(run_dir: str | Path) -> Config:
 
 def multi30k_lm_en_lstm(run_dir: str | Path) -> Config:
     """Multi30k English descriptions: an LSTM with the dropouts of AWD-LSTM."""
-    return _recurrent(LstmEncoderConfig, lr=2e-2)
+    return _recurrent("lstm", lr=2e-2)
 
 
 def multi30k_lm_en_gru(run_dir: str | Path) -> Config:
     """Multi30k English descriptions: a GRU with the dropouts of AWD-LSTM."""
-    return _recurrent(GruEncoderConfig, lr=1e-2)
+    return _recurrent("gru", lr=1e-2)
 
 
 def multi30k_lm_en_ngram(run_dir: str | Path) -> Config:

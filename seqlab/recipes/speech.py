@@ -11,8 +11,7 @@ from seqlab.corpora.number_tones import write as write_tones
 from seqlab.corpora.recordings import read_manifest
 from seqlab.corpora.synthetic_speech import FLITE_VOICES, synthetic_manifest, voices
 from seqlab.corpora.ud_ewt import read_sentence_texts
-from seqlab.models import GruEncoderConfig, LstmEncoderConfig, RecognizerConfig, RecordingLabelerConfig
-from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
+from seqlab.models import RecognizerConfig, RecordingLabelerConfig, RecurrentEncoderConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
@@ -60,7 +59,9 @@ def number_tones(run_dir: str | Path) -> Config:
             micro_batch_seconds=20,
             augment_nonspeech=0.04,
         ),
-        model=_recognizer(GruEncoderConfig(hidden_size=128, num_layers=1, dropout=0.1), (16, 16), upsampling=1),
+        model=_recognizer(
+            RecurrentEncoderConfig(family="gru", hidden_size=128, num_layers=1, dropout=0.1), (16, 16), upsampling=1
+        ),
         objective=CtcConfig(),
         optim=_optim(4e-3, 60),
         training=_training(800, 200),
@@ -81,7 +82,9 @@ def number_speech(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.04,
         ),
-        model=_recognizer(LstmEncoderConfig(hidden_size=256, num_layers=2, dropout=0.1), (16, 32), upsampling=1),
+        model=_recognizer(
+            RecurrentEncoderConfig(family="lstm", hidden_size=256, num_layers=2, dropout=0.1), (16, 32), upsampling=1
+        ),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
         training=_training(4000, 250),
@@ -119,7 +122,7 @@ def _digits(data: RecordingLabelsConfig) -> Config:
             augment_frequency_bands=8,
         ),
         model=RecordingLabelerConfig(
-            encoder=GruEncoderConfig(hidden_size=128, dropout=0.2, output_dropout=0.2),
+            encoder=RecurrentEncoderConfig(family="gru", hidden_size=128, dropout=0.2, output_dropout=0.2),
             frame_size=128,
             channels=(16, 32),
         ),
@@ -145,7 +148,7 @@ def fsdd_strings(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.04,
         ),
-        model=_recognizer(LstmEncoderConfig(hidden_size=192, num_layers=2, dropout=0.2), (16, 32)),
+        model=_recognizer(RecurrentEncoderConfig(family="lstm", hidden_size=192, num_layers=2, dropout=0.2), (16, 32)),
         objective=CtcConfig(),
         optim=_optim(2e-3, 100),
         training=replace(_training(2000, 250), precision="fp32"),  # bf16: not faster, and a higher validation WER
@@ -166,7 +169,7 @@ def _telephone_speech(data: TranscriptionConfig) -> TranscriptionConfig:
 
 
 def _telephone_model(dropout: float) -> RecognizerConfig:
-    return _recognizer(LstmEncoderConfig(hidden_size=320, num_layers=2, dropout=dropout), (16, 32))
+    return _recognizer(RecurrentEncoderConfig(family="lstm", hidden_size=320, num_layers=2, dropout=dropout), (16, 32))
 
 
 def synthetic_en(run_dir: str | Path) -> Config:
@@ -257,7 +260,7 @@ def fillets_nl(run_dir: str | Path) -> Config:
             augment_frequency_bands=15,
             augment_nonspeech=0.04,
         ),
-        model=_recognizer(LstmEncoderConfig(hidden_size=432, num_layers=2, dropout=0.25), (16, 32)),
+        model=_recognizer(RecurrentEncoderConfig(family="lstm", hidden_size=432, num_layers=2, dropout=0.25), (16, 32)),
         objective=CtcConfig(),
         optim=_optim(3e-3, 200),
         training=replace(_training(8000, 500), max_minutes=60, valid_metric="cer"),

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
-from seqlab.models import EncoderLmConfig, GruEncoderConfig, LstmEncoderConfig, NgramConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, NgramConfig, RecurrentEncoderConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
@@ -58,7 +59,7 @@ def tinyshakespeare(run_dir: str | Path) -> Config:
 
 def _recurrent(
     run_dir: str | Path,
-    family: type[LstmEncoderConfig] | type[GruEncoderConfig],
+    family: Literal["lstm", "gru"],
     optimizer: MuonConfig,
     weight_dropout: float,
 ) -> Config:
@@ -70,7 +71,8 @@ def _recurrent(
     return Config(
         data=replace(_text(run_dir), order="contiguous", block_length=128),
         model=EncoderLmConfig(
-            encoder=family(
+            encoder=RecurrentEncoderConfig(
+                family=family,
                 hidden_size=512,
                 num_layers=2,
                 bidirectional=False,
@@ -94,7 +96,7 @@ def tinyshakespeare_lstm(run_dir: str | Path) -> Config:
 
     With a weight dropout of 0.3 the gradients exploded in bf16 within 150 steps.
     """
-    return _recurrent(run_dir, LstmEncoderConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
+    return _recurrent(run_dir, "lstm", MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
 
 
 def tinyshakespeare_gru(run_dir: str | Path) -> Config:
@@ -102,7 +104,7 @@ def tinyshakespeare_gru(run_dir: str | Path) -> Config:
 
     With less weight decay the gradients explode after some hundred steps.
     """
-    return _recurrent(run_dir, GruEncoderConfig, MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
+    return _recurrent(run_dir, "gru", MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
 
 
 def tinyshakespeare_ngram(run_dir: str | Path) -> Config:

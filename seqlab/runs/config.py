@@ -132,7 +132,7 @@ class Config:
             raise ValueError(f"`training.valid_search`: {error}") from None
         self._check_initialization()
         self.objective.check(self)
-        if self.data.copy_unknown and not self.model.can_copy:
+        if self.data.copy_unknown and "copying" not in self.model.abilities:
             raise ValueError(
                 "`data.copy_unknown` needs a model that copies: set `model.copying: true`, or leave it out."
             )
@@ -151,8 +151,8 @@ class Config:
         if not self.model.fits_data(kind):
             fitting_models = ", ".join(name for name, config in Parts("model").items() if config.fits_data(kind))
             raise ValueError(
-                f"`model.family: {family}` is trained on `data.kind: {self.model.task}`, but `data.kind` is `{kind}`: "
-                f"choose one of {fitting_models}."
+                f"`model.family: {family}` is trained on `data.kind: {' or '.join(self.model.tasks)}`, but `data.kind` "
+                f"is `{kind}`: choose one of {fitting_models}."
             )
         metric, metrics = self.training.valid_metric, self.data.valid_metrics()
         if metric not in metrics and metric not in Parts("metric"):
@@ -255,7 +255,7 @@ def unused_fields(config: Config) -> set[str]:
         unused |= {f"training.valid_search.{name}" for name in unsupported}
     else:
         unused.add("training.valid_search")
-    if not config.model.can_copy:
+    if "copying" not in config.model.abilities:
         unused.add("data.copy_unknown")
     if not config.data.vector_files():
         unused.add("optim.frozen_vectors")

@@ -72,6 +72,9 @@ def _recurrent_lm(kind: str) -> OlderFamily:
 
 OLDER_FAMILIES: dict[str, OlderFamily] = {
     **{f"{kind}_lm": _recurrent_lm(kind) for kind in ("rnn", "lstm", "gru")},
+    "transformer_mlm": OlderFamily(
+        {"family": "language_model", "encoder": {"family": "transformer"}}, _ATTENTION_FIELDS
+    ),
     **{f"{kind}_labeller": _recurrent_labeler(kind) for kind in ("rnn", "lstm", "gru")},
     "cnn_labeller": OlderFamily(
         {"family": "labeler", "encoder": {"family": "cnn"}},
@@ -130,7 +133,11 @@ OLDER_WEIGHTS: dict[str, dict[str, str]] = {
         "reader.": "features.",
         "to_model.": "features.project.",
     },
-    "language_model": {"layers.": "encoder.layers."},
+    "language_model": {
+        "layers.": "encoder.layers.",
+        "encoder.embedding.positions.": "encoder.positions.",
+        "encoder.embedding.": "",
+    },
     "recognizer": _FRAME_WEIGHTS,
     "recording_labeler": {**_FRAME_WEIGHTS, "project.": "head.project."},
     "predictor": {

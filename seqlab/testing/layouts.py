@@ -41,16 +41,16 @@ def cut(batch: TextBatch) -> tuple[TextBatch, TextBatch, TextBatch]:
 
 
 def check_model_layouts(config: Any, model: nn.Module, batch: Any) -> None:
-    """Check that the forward pass of a model fits the `text_layouts` of its config; only texts are checked.
+    """Check that the forward pass of a model fits the `abilities` of its config; only texts are checked.
 
     Raises:
         AssertionError: a line of a packed row depends on another one, or a batch does not continue the one before.
     """
     if not isinstance(batch, TextBatch):
         return
-    if "packed" in config.text_layouts:
+    if "packed" in config.abilities:
         _require_equal(_log_probs(model, pack(batch))[0], _log_probs(model, batch)[0], "packed", config)
-    if "contiguous" in config.text_layouts:
+    if "contiguous" in config.abilities:
         whole, first, second = cut(batch)
         expected = _log_probs(model, whole)[0].unflatten(0, whole.tgt_out.shape)
         start, carry = _log_probs(model, first)
@@ -74,7 +74,7 @@ def check_objective_layouts(config: Any, model_config: Any, loss_of: Callable[..
     """
     if not isinstance(batch, TextBatch):
         return
-    layouts = config.text_layouts & model_config.text_layouts
+    layouts = config.text_layouts & model_config.abilities
     if "packed" in layouts:
         _require_equal(_sums(loss_of(pack(batch))), _sums(loss_of(batch)), "packed", config)
     if "contiguous" in layouts:
@@ -97,12 +97,12 @@ def _sums(loss: Loss) -> Tensor:
 
 
 def _require_carry(carry: Any, what: str, config: Any) -> None:
-    require(bool(carry), f"{type(config).__name__} declares `contiguous` in `text_layouts`, so {what}.")
+    require(bool(carry), f"{type(config).__name__} declares `contiguous`, so {what}.")
 
 
 def _require_equal(actual: Tensor, expected: Tensor, layout: str, config: Any) -> None:
     scale = max(float(expected.abs().max()), 1e-6)
     difference = float((actual - expected).abs().max())
-    declared = f"{type(config).__name__} declares `{layout}` in `text_layouts`"
+    declared = f"{type(config).__name__} declares `{layout}`"
     message = f"{declared}, but values differ by {difference:.3g}: {MEANING[layout]}."
     require(difference <= TOLERANCE * scale, message)

@@ -69,7 +69,7 @@ def check_model(
     4. The pass for the loss gives the log-probabilities of `score`; also in training mode, if it draws no random
        numbers with all dropouts of the config at 0. A mask that shows future tokens only in training fails here.
     5. The loss has a finite gradient for each parameter, and none for batches without targets.
-    6. A language model supports the `text_layouts` that its config declares: packed rows, and rows that continue.
+    6. A language model supports its `abilities`: packed rows, and rows that continue.
     7. A `Stepper` passes `check_stepper`.
 
     Args:

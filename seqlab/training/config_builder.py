@@ -177,7 +177,7 @@ def word_vector_dim(builder: ConfigBuilder) -> tuple[int, str] | None:
             f"{files[0]} contains vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have the "
             "same width: choose files of one size, or leave one out."
         )
-    positions = config.model.compatibility_settings()["positions"] or "learned"
+    positions = config.model.warm_start.settings["positions"] or "learned"
     if sizes[0] % 2 and positions != "learned":
         raise ValueError(
             f"{files[0]} contains vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even "

@@ -153,7 +153,7 @@ def first_loss_range(config: Config, tgt: object) -> tuple[float, float] | None:
 
     `tgt` is the codec of the target.
     """
-    if config.init_from is not None or config.data.vector_files() or config.model.can_copy:
+    if config.init_from is not None or config.data.vector_files() or "copying" in config.model.abilities:
         return None
     return config.objective.first_loss_range(config.model.num_choices(tgt))
 

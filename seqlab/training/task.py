@@ -146,17 +146,21 @@ LAYOUT_SETTINGS: dict[TextLayout, tuple[str, str]] = {
 
 
 def check_layout(config: Config) -> None:
-    """Raise ValueError if the model or the objective does not declare the layout of the data in its `text_layouts`.
+    """Raise ValueError if the model or the objective does not declare that it supports the layout of the data.
 
     This is a check of training, not of configs: an older run of such a part can still be loaded.
     """
     layout = config.data.text_layout
-    for section, part in (("model", config.model), ("objective", config.objective)):
-        if layout is not None and layout not in part.text_layouts:
+    model, objective = config.model, config.objective
+    for section, part, member, declared in (
+        ("model", model, "abilities", model.abilities),
+        ("objective", objective, "text_layouts", objective.text_layouts),
+    ):
+        if layout is not None and layout not in declared:
             setting, advice = LAYOUT_SETTINGS[layout]
             raise ValueError(
                 f"`{setting}` needs a model and an objective that support {layout} rows, but `{section}.family: "
-                f"{part.family}` does not declare this: {advice}, or add {layout!r} to `text_layouts` of "
+                f"{part.family}` does not declare this: {advice}, or add {layout!r} to `{member}` of "
                 f"{type(part).__name__} if it does (`seqlab.testing.check_{section}` tests it)."
             )
 

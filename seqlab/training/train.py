@@ -222,7 +222,7 @@ def _open_folder(config: Config, folder: RunFolder, on_progress: PreparationProg
 
 def _fit(run: TrainingRun) -> None:
     if run.config.model.is_count_based:
-        with _explain_out_of_memory(lambda: "while counting", run.config.model.memory_advice):
+        with _explain_out_of_memory(lambda: "while counting", "count less text, or shorter n-grams"):
             fit(run)
         return
     with _explain_out_of_memory(lambda: f"in step {run.progress.step + 1}", run.config.data.memory_advice):

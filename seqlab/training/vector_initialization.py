@@ -37,7 +37,7 @@ class VectorInitialization:
 
 def check_vectors(config: Config) -> None:
     """Raise ValueError if the dimensions of word vectors and embeddings differ, or if a file cannot be read."""
-    size, field_name = config.model.embedding_dim, config.model.embedding_field
+    field_name, size = config.model.embedding or ("d_model", 0)
     for file in config.data.vector_files().values():
         dim = read_vector_dim(Path(file).expanduser())
         if dim != size:

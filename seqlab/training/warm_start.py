@@ -49,8 +49,8 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
         return
     changes = {key: pair for key, pair in changes.items() if not _is_free(key)}
     before, after = (each.model.resolve(each.data) for each in (old, config))
-    if after.num_learned_positions is not None:
-        changes["model.max_length"] = before.context_limit, after.num_learned_positions
+    if after.warm_start.learned_positions is not None:
+        changes["model.max_length"] = before.context_limit, after.warm_start.learned_positions
     sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_codec_fields(config, old))
     listed = _list_changes(changes, sections, origin)
     if listed:
@@ -73,7 +73,7 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
     listed = _list_changes(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:
         raise ValueError(f"With `init_from` the codecs must be those of that run: {listed}. Set the same values.")
-    before, after = old.model.compatibility_settings(), config.model.compatibility_settings()
+    before, after = old.model.warm_start.settings, config.model.warm_start.settings
     pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
     listed = _list_changes(pairs, ("model.",), origin)
     if listed:
@@ -95,12 +95,12 @@ def _codec_fields(config: Config, old: Config) -> list[str]:
 
 
 def _list_changes(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
-    """Describe the changes; skip fields that the origin lacks in sections of another kind or family."""
+    """Describe the changes; skip fields that one run lacks in sections of another kind or family."""
     other_kind_prefixes = tuple(prefix for prefix in prefixes if changes.keys() & {f"{prefix}kind", f"{prefix}family"})
     return "; ".join(
         f"`{key}` is {new!r}, but {old!r} in {origin.path}"
         for key, (old, new) in changes.items()
-        if key.startswith(prefixes) and old != new and not (old is None and key.startswith(other_kind_prefixes))
+        if key.startswith(prefixes) and old != new and not (None in (old, new) and key.startswith(other_kind_prefixes))
     )
 
 
@@ -151,16 +151,16 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
     """Return the origin's weights that match a model's parameters and buffers; the first match of tied names."""
+    before, after = old.warm_start, config.warm_start
     origin_weights = origin.state_dict()  # contains tied weights under each name
-    if old.recurrent_kind != config.recurrent_kind:  # gates of another kind of RNN have other meanings
+    if before.recurrent_kind != after.recurrent_kind:  # gates of another kind of RNN have other meanings
         origin_weights = {name: weight for name, weight in origin_weights.items() if ".from_" not in name}
-    excluded = config.warm_start_excludes
-    origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(excluded)}
-    in_translator = {old.translator_weight_name(name): weight for name, weight in origin_weights.items()}
+    origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(after.excluded)}
+    in_translator = {before.translator_name(name): weight for name, weight in origin_weights.items()}
 
     def find(name: str, like: Tensor) -> Tensor | None:
-        alias = config.translator_weight_name(name)
-        has_same_role = old.translator_weight_name(name) in (None, alias)
+        alias = after.translator_name(name)
+        has_same_role = before.translator_name(name) in (None, alias)
         same_name = origin_weights.get(name) if has_same_role else None
         candidates = (same_name, None if alias is None else in_translator.get(alias))
         return next((each for each in candidates if each is not None and each.shape == like.shape), None)

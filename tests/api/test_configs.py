@@ -102,8 +102,8 @@ def test_error_names_a_missing_file() -> None:
 @pytest.mark.parametrize(
     ("name", "replacement"),
     [
-        ("LstmLabellerConfig", "LabelerConfig(encoder=LstmEncoderConfig(...))"),
-        ("GruLmConfig", "EncoderLmConfig(encoder=GruEncoderConfig(...))"),
+        ("LstmLabellerConfig", "LabelerConfig(encoder=RecurrentEncoderConfig(family='lstm'))"),
+        ("GruLmConfig", "EncoderLmConfig(encoder=RecurrentEncoderConfig(family='gru'))"),
         ("MlpConfig", "EncoderPredictorConfig(encoder=MlpEncoderConfig(...))"),
     ],
 )

@@ -22,7 +22,7 @@ class BagConfig(ModelConfig):
     """A GRU whose initial state is the sum of the source embeddings."""
 
     family: Literal["bag"] = "bag"
-    task: ClassVar[str] = "translation"
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
     d_model: Size = 32
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "BagTranslator":

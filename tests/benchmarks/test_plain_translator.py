@@ -11,7 +11,7 @@ from benchmarks.workers.plain_translator import PlainTranslator
 from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, model_config
 from benchmarks.workers.weights import joeynmt_weights, plain_translator_weights
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.models import LstmConfig
+from seqlab.models import RecurrentConfig
 from seqlab.models.recurrent import RecurrentTranslator
 from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
@@ -25,7 +25,7 @@ SIZES = [RecurrentSizes(30, hidden_size=16, input_feeding=is_fed) for is_fed in 
 def random_model(sizes: RecurrentSizes) -> RecurrentTranslator:
     torch.manual_seed(1)
     config = model_config(sizes, 0.1)
-    assert isinstance(config, LstmConfig)
+    assert isinstance(config, RecurrentConfig)
     model = RecurrentTranslator(config, sizes.vocab_size, sizes.vocab_size, bos_id=BOS_ID, eos_id=EOS_ID).eval()
     for parameter in model.parameters():  # initial zeros and ones would hide exchanged weights
         parameter.data += 0.3 * torch.randn_like(parameter)

@@ -16,7 +16,7 @@ from reference.processes import FORKSERVER
 from reference.random_runs import write_run
 
 from seqlab.cli.main import main
-from seqlab.models import LstmConfig
+from seqlab.models import RecurrentConfig
 from seqlab.runs.config import Config, config_text, write_config
 from seqlab.runs.folder import RunFolder
 
@@ -81,7 +81,10 @@ def other_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def recurrent_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the run folder of a recurrent model with copying and the same vocabulary."""
-    return write_run(tmp_path_factory.mktemp("runs") / "recurrent", model=LstmConfig(hidden_size=16, copying=True))
+    return write_run(
+        tmp_path_factory.mktemp("runs") / "recurrent",
+        model=RecurrentConfig(family="lstm", hidden_size=16, copying=True),
+    )
 
 
 @pytest.fixture

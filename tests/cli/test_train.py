@@ -10,7 +10,7 @@ from reference.tiny_runs import tiny_config, write_numbers
 
 from seqlab.cli.config_options import split_overrides
 from seqlab.cli.train_config import default_run_dir_of, make_config
-from seqlab.models import LstmConfig
+from seqlab.models import RecurrentConfig
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.flat_config import flatten
@@ -55,7 +55,7 @@ def test_options_override_fields_of_a_recipe(seqlab, calls: list[dict[str, Any]]
 def test_values_that_another_family_resets_are_reported(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     result = seqlab("train", "number_words", "--model.family", "lstm", "--model.dropout", "0.5", "--seed", "5")
     config, base = calls[0]["config"], number_words(Path("runs/number_words"))
-    assert config.model == LstmConfig(dropout=0.5)
+    assert config.model == RecurrentConfig(family="lstm", dropout=0.5)
     changed = {name: value for name, value in vars(base.model).items() if getattr(config.model, name, value) != value}
     expected = " ".join(
         f"--model.{name} {value}" for name, value in changed.items() if name not in ("family", "dropout")
@@ -298,7 +298,7 @@ def test_a_recipe_with_changed_defaults_resumes_an_older_run(
     run_dir, before = shutil.copytree(run_dir, tmp_path / "run"), read_config(RunFolder(run_dir))
 
     def changed(run_dir: str | Path) -> Config:
-        return replace(before, model=LstmConfig(), data=replace(before.data, train_src=["moved.en"]))
+        return replace(before, model=RecurrentConfig(family="lstm"), data=replace(before.data, train_src=["moved.en"]))
 
     monkeypatch.setitem(RECIPES, "number_words", changed)
     assert seqlab("train", "number_words", "--run_dir", run_dir, "--model.num_heads", "1").status == 0
@@ -306,7 +306,7 @@ def test_a_recipe_with_changed_defaults_resumes_an_older_run(
     assert config.data == replace(before.data, train_src=["moved.en"])
     assert config.model == replace(before.model, num_heads=1)
     assert seqlab("train", "number_words", "--run_dir", tmp_path / "new").status == 0
-    assert calls[1]["config"].model == LstmConfig()
+    assert calls[1]["config"].model == RecurrentConfig(family="lstm")
 
 
 @pytest.mark.parametrize("option", ["--model.d_modle 3", "--model.num_heads 7", "--device cuda:9"])

@@ -14,15 +14,12 @@ from seqlab.models import (
     CnnConfig,
     EncoderPredictorConfig,
     GaussianClassifierConfig,
-    GruEncoderConfig,
     LinearEncoderConfig,
-    LstmEncoderConfig,
     MlpEncoderConfig,
     ModelConfig,
-    RnnEncoderConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
 )
-from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.registry import Parts
@@ -45,14 +42,18 @@ MODELS: dict[str, ModelConfig] = {
         for norm in NORMS
     },
     "rnn": EncoderPredictorConfig(
-        encoder=RnnEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        encoder=RecurrentEncoderConfig(
+            family="rnn", hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0
+        )
     ),
     "gru": EncoderPredictorConfig(
-        encoder=GruEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0)
+        encoder=RecurrentEncoderConfig(
+            family="gru", hidden_size=16, bidirectional=False, dropout=0.0, input_dropout=0.0
+        )
     ),
     "lstm": EncoderPredictorConfig(
-        encoder=LstmEncoderConfig(
-            hidden_size=16, bidirectional=False, dropout=0.1, input_dropout=0.0, output_dropout=0.1
+        encoder=RecurrentEncoderConfig(
+            family="lstm", hidden_size=16, bidirectional=False, dropout=0.1, input_dropout=0.0, output_dropout=0.1
         )
     ),
     "self-attention": EncoderPredictorConfig(

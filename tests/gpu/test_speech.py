@@ -11,12 +11,11 @@ import torch
 
 import seqlab
 from seqlab.models import (
-    GruEncoderConfig,
     LinearEncoderConfig,
-    LstmEncoderConfig,
     ModelConfig,
     RecognizerConfig,
     RecordingLabelerConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
 )
 from seqlab.objectives import CtcConfig, SoftmaxConfig
@@ -39,8 +38,8 @@ RECURRENT: dict[str, Any] = {"hidden_size": 32, "num_layers": 1, "dropout": 0.2,
 SMALL: dict[str, Any] = {"channels": (8, 8)}
 SMALL_RECURRENT = SMALL | {"frame_size": 32}
 RECOGNISERS: dict[str, ModelConfig] = {
-    "lstm": RecognizerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
-    "gru": RecognizerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "lstm": RecognizerConfig(encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT),
+    "gru": RecognizerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT),
     "transformer": RecognizerConfig(
         encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=8, positions="rotary"), **SMALL
     ),
@@ -53,8 +52,8 @@ LABELLERS: dict[str, ModelConfig] = {
         frame_size=32,
         frame_dropout=0.1,
     ),
-    "lstm": RecordingLabelerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
-    "gru": RecordingLabelerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "lstm": RecordingLabelerConfig(encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT),
+    "gru": RecordingLabelerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT),
     "transformer": RecordingLabelerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER), **SMALL),
 }
 

@@ -8,9 +8,7 @@ import torch
 from seqlab.inference.decode import decode_rows
 from seqlab.inference.scorer import score_rows
 from seqlab.models import (
-    GruConfig,
-    LstmConfig,
-    RnnConfig,
+    RecurrentConfig,
     Transformer,
     TransformerCmlmConfig,
     TransformerConfig,
@@ -102,12 +100,16 @@ def test_transformer_variants_do_not_depend_on_the_batch(
 
 RECURRENT_AND_COPYING = {
     "transformer that copies": TransformerConfig(**SMALL, copying=True),
-    "lstm that copies": LstmConfig(hidden_size=48, num_encoder_layers=2, copying=True),
-    "gru, additive, without input feeding": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
-    "rnn, dot": RnnConfig(hidden_size=48, attention="dot"),
-    "lstm, general, without input feeding": LstmConfig(hidden_size=48, attention="general", input_feeding=False),
-    "gru, dot, rotary, without input feeding": GruConfig(
-        hidden_size=48, attention="dot", rotary_cross_attention=True, input_feeding=False
+    "lstm that copies": RecurrentConfig(family="lstm", hidden_size=48, num_encoder_layers=2, copying=True),
+    "gru, additive, without input feeding": RecurrentConfig(
+        family="gru", hidden_size=48, attention="additive", input_feeding=False
+    ),
+    "rnn, dot": RecurrentConfig(family="rnn", hidden_size=48, attention="dot"),
+    "lstm, general, without input feeding": RecurrentConfig(
+        family="lstm", hidden_size=48, attention="general", input_feeding=False
+    ),
+    "gru, dot, rotary, without input feeding": RecurrentConfig(
+        family="gru", hidden_size=48, attention="dot", rotary_cross_attention=True, input_feeding=False
     ),
 }
 

@@ -28,7 +28,7 @@ from reference.tiny_language_models import (
 
 import seqlab
 from seqlab.base.raw_lines import LineLimit
-from seqlab.models import NgramConfig, TransformerMlmConfig
+from seqlab.models import EncoderLmConfig, NgramConfig, TransformerEncoderConfig
 from seqlab.tasks.language_modelling import text, text_scorer
 from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
 from seqlab.tasks.language_modelling.text import Text
@@ -285,7 +285,7 @@ def test_runs_of_other_tasks_are_refused(runs: TinyRuns, make_run: Any) -> None:
 
 def test_masked_language_models_are_refused(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(CharactersConfig(), LINES)
-    config = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
+    config = EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1))
     path = write_language_model(tmp_path / "run", config, random_model(config, tokenizer), tokenizer, mask_share=0.15)
     with pytest.raises(ValueError, match="is a masked model"):
         load_language_model(path)

@@ -7,13 +7,7 @@ from reference.tiny_translators import batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import Seq2SeqBatch, collate_labelled
-from seqlab.models import (
-    Labeler,
-    LabelerConfig,
-    LstmConfig,
-    LstmEncoderConfig,
-    RecurrentTranslator,
-)
+from seqlab.models import Labeler, LabelerConfig, RecurrentConfig, RecurrentEncoderConfig, RecurrentTranslator
 from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
@@ -28,7 +22,8 @@ def assert_some_dropped(rows: Tensor) -> None:
 
 
 def build_translator(input_feeding: bool, **fields: float) -> RecurrentTranslator:
-    config = LstmConfig(
+    config = RecurrentConfig(
+        family="lstm",
         hidden_size=48,
         embedding_size=40,
         num_encoder_layers=2,
@@ -102,7 +97,7 @@ def build_labeller(**fields: float) -> Labeler:
     torch.manual_seed(0)
     of_model = {name: fields.get(name, 0.0) for name in ("embedding_dropout", "output_dropout")}
     of_encoder = {name: fields.get(name, 0.0) for name in ("dropout", "weight_dropout")}
-    encoder = LstmEncoderConfig(hidden_size=48, num_layers=2, **of_encoder)
+    encoder = RecurrentEncoderConfig(family="lstm", hidden_size=48, num_layers=2, **of_encoder)
     config = LabelerConfig(encoder=encoder, embedding_size=40, **of_model)
     return Labeler(
         config.resolve(LabellingConfig(labels_of="words", train_src=["x"], train_tgt=["y"])), 30, 3, 5

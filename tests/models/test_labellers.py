@@ -11,12 +11,10 @@ from models.batches import check_batches
 from seqlab.data.batch import collate_labelled
 from seqlab.models import (
     CnnEncoderConfig,
-    GruEncoderConfig,
+    EncoderLmConfig,
     LabelerConfig,
-    LstmEncoderConfig,
-    RnnEncoderConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
-    TransformerMlmConfig,
 )
 from seqlab.models.label_head import pool_sequence
 from seqlab.nn.ngram_embedding import NgramEmbedding
@@ -28,14 +26,18 @@ from seqlab.training.warm_start import matching_weights
 
 UNK, EXAMPLES = 3, labeled_lines()
 CONFIGS = {
-    "rnn": LabelerConfig(encoder=RnnEncoderConfig(hidden_size=32), embedding_size=16, spelling_size=8),
-    "lstm": LabelerConfig(encoder=LstmEncoderConfig(hidden_size=32, num_layers=2), embedding_size=16, spelling_size=8),
-    "gru": LabelerConfig(encoder=GruEncoderConfig(hidden_size=32), embedding_size=16),
+    "rnn": LabelerConfig(
+        encoder=RecurrentEncoderConfig(family="rnn", hidden_size=32), embedding_size=16, spelling_size=8
+    ),
+    "lstm": LabelerConfig(
+        encoder=RecurrentEncoderConfig(family="lstm", hidden_size=32, num_layers=2), embedding_size=16, spelling_size=8
+    ),
+    "gru": LabelerConfig(encoder=RecurrentEncoderConfig(family="gru", hidden_size=32), embedding_size=16),
     "transformer": LabelerConfig(
         encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, dropout=0.3), spelling_size=8
     ),
     "lstm with n-grams": LabelerConfig(
-        encoder=LstmEncoderConfig(hidden_size=32), embedding_size=16, ngram_order=3, num_ngrams=100
+        encoder=RecurrentEncoderConfig(family="lstm", hidden_size=32), embedding_size=16, ngram_order=3, num_ngrams=100
     ),
     "transformer with n-grams": LabelerConfig(
         encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2, dropout=0.3),
@@ -163,6 +165,8 @@ def test_ngrams_of_words_replaced_by_unk_have_no_embedding(name: str) -> None:
 
 def test_encoder_is_initialized_from_a_masked_language_model() -> None:
     model = build(CONFIGS["transformer"])
-    language_model: Any = build_model(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), texts())
+    language_model: Any = build_model(
+        EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=32, d_ff=64, num_layers=2)), texts()
+    )
     found = matching_weights(model, model.config, language_model, language_model.config)
     assert set(found) == {name for name, _ in model.named_parameters() if name.startswith(("embedding.", "encoder."))}

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.models import (
-    GruEncoderConfig,
     LinearEncoderConfig,
-    LstmEncoderConfig,
     ModelConfig,
     RecognizerConfig,
     RecordingLabelerConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
 )
 from seqlab.objectives import CtcConfig, SoftmaxConfig, StepContext
@@ -30,8 +29,8 @@ RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.2,
 SMALL: dict[str, Any] = {"channels": (4, 4)}
 SMALL_RECURRENT = SMALL | {"frame_size": 16}
 RECOGNISERS: dict[str, Any] = {
-    "lstm": RecognizerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
-    "gru": RecognizerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT, upsampling=1),
+    "lstm": RecognizerConfig(encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT),
+    "gru": RecognizerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT, upsampling=1),
     "transformer": RecognizerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER), **SMALL),
     "local": RecognizerConfig(
         encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=3, positions="rotary"), **SMALL, upsampling=1
@@ -48,8 +47,10 @@ LABELLERS: dict[str, Any] = {
         frame_size=16,
         frame_dropout=0.1,
     ),
-    "lstm": RecordingLabelerConfig(encoder=LstmEncoderConfig(**RECURRENT), **SMALL_RECURRENT, pooling="max"),
-    "gru": RecordingLabelerConfig(encoder=GruEncoderConfig(**RECURRENT), **SMALL_RECURRENT),
+    "lstm": RecordingLabelerConfig(
+        encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT, pooling="max"
+    ),
+    "gru": RecordingLabelerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT),
     "transformer": RecordingLabelerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=4), **SMALL),
 }
 

@@ -6,7 +6,7 @@ from reference.tiny_translators import ALL, BOS, EOS, RECURRENT, VOCAB, batch_of
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE
-from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator
+from seqlab.models import RecurrentConfig, RecurrentTranslator
 from seqlab.nn.recurrent_layer import RecurrentLayer
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
@@ -44,7 +44,7 @@ def run_cell(cell: nn.RNNCellBase, x: Tensor, state: State) -> State:
 
 
 def zeros(model: RecurrentTranslator, size: int) -> State:
-    return torch.zeros(size), torch.zeros(size) if model.config.kind == "lstm" else None
+    return torch.zeros(size), torch.zeros(size) if model.config.family == "lstm" else None
 
 
 def encode(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[State]]:
@@ -109,7 +109,7 @@ def hidden_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: lis
     memory, final_states = encode(model, src)
     states, decoder = bridge_states(model, final_states), model.decoder
     cells = [make_torch_cell(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
-    hidden, outputs = torch.zeros(model.config.embedding_dim), []
+    hidden, outputs = torch.zeros(model.config.embedding.size), []
     for position, token_id in enumerate(tgt_in):
         x = decoder.embedding.weight[token_id]
         x = torch.cat((x, hidden)) if model.config.input_feeding else x
@@ -153,15 +153,15 @@ def test_hidden_states_and_gradients_equal_the_equations(name: str, training: bo
 
 def test_embeddings_are_tied_as_configured() -> None:
     for tied, count in (("all", 1), ("decoder", 2), ("none", 3)):
-        model = build(GruConfig(hidden_size=8, tied_embeddings=tied))
+        model = build(RecurrentConfig(family="gru", hidden_size=8, tied_embeddings=tied))
         weights = {id(w) for w in (model.encoder.embedding.weight, model.decoder.embedding.weight)}
         assert len({*weights, id(model.projection.weight)}) == count
     with pytest.raises(ValueError, match="needs one vocabulary for both sides, but they have 40 and 41"):
-        RecurrentTranslator(GruConfig(hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
+        RecurrentTranslator(RecurrentConfig(family="gru", hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
 
 
 def test_invalid_configs_are_refused() -> None:
     with pytest.raises(ValueError, match="`hidden_size` must be a multiple of 8, but is 20 instead"):
-        LstmConfig(hidden_size=20)
+        RecurrentConfig(family="lstm", hidden_size=20)
     with pytest.raises(ValueError, match="`rotary_cross_attention` needs dot products: set `attention` to `dot` or"):
-        GruConfig(hidden_size=16, attention="additive", rotary_cross_attention=True)
+        RecurrentConfig(family="gru", hidden_size=16, attention="additive", rotary_cross_attention=True)

@@ -10,14 +10,8 @@ from reference.stub_vocabulary import StubVocabulary
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
-from seqlab.models import (
-    CarryingLm,
-    EncoderLmConfig,
-    GruEncoderConfig,
-    LstmEncoderConfig,
-    RnnEncoderConfig,
-)
-from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
+from seqlab.models import CarryingLm, EncoderLmConfig, RecurrentEncoderConfig
+from seqlab.nn.recurrent import RecurrentKind
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.training.accumulator import seeded
 
@@ -25,21 +19,25 @@ VOCAB, EOS = 60, 2
 FAMILIES: dict[str, tuple[EncoderLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
     "rnn": (
         EncoderLmConfig(
-            encoder=RnnEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+            encoder=RecurrentEncoderConfig(
+                family="rnn", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
         ),
         nn.RNN,
     ),
     "lstm": (
         EncoderLmConfig(
-            encoder=LstmEncoderConfig(
-                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
             )
         ),
         nn.LSTM,
     ),
     "gru": (
         EncoderLmConfig(
-            encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+            encoder=RecurrentEncoderConfig(
+                family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
         ),
         nn.GRU,
     ),
@@ -48,13 +46,11 @@ FAMILIES: dict[str, tuple[EncoderLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
 DROPOUTS = ("embedding_dropout", "input_dropout", "dropout", "output_dropout", "weight_dropout")
 
 
-def with_dropout(
-    encoder: type[RecurrentEncoderConfig], name: str = "", rate: float = 0.0, **fields: Any
-) -> EncoderLmConfig:
+def with_dropout(family: RecurrentKind, name: str = "", rate: float = 0.0, **fields: Any) -> EncoderLmConfig:
     """Return a config with a rate of one dropout, and 0 for all others."""
     rates = dict.fromkeys(DROPOUTS, 0.0) | ({name: rate} if name else {})
     embedding_dropout = rates.pop("embedding_dropout")
-    layers = encoder(hidden_size=16, num_layers=2, bidirectional=False, **rates)  # type: ignore[arg-type]
+    layers = RecurrentEncoderConfig(family=family, hidden_size=16, num_layers=2, bidirectional=False, **rates)  # type: ignore[arg-type]
     return EncoderLmConfig(encoder=layers, embedding_dropout=embedding_dropout, **fields)
 
 
@@ -107,7 +103,7 @@ def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int],
 @pytest.mark.parametrize(("alpha", "beta"), [(2000.0, 0.0), (0.0, 1000.0), (2000.0, 1000.0)])
 @pytest.mark.parametrize("output_dropout", [0.0, 0.5])
 def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, output_dropout: float) -> None:
-    config = with_dropout(LstmEncoderConfig, "output_dropout", output_dropout)
+    config = with_dropout("lstm", "output_dropout", output_dropout)
     model, lengths = build(config).train(), [9, 1, 7]
     batch = batch_of(lengths)
 
@@ -136,7 +132,7 @@ def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, out
 
 def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
     """A dropped token has no gradient as an input. Vectors of other tokens are scaled by 1 / (1 - p)."""
-    config = with_dropout(GruEncoderConfig, "embedding_dropout", 0.5, tied_embeddings=False)
+    config = with_dropout("gru", "embedding_dropout", 0.5, tied_embeddings=False)
     model, batch = build(config).train(), batch_of([200])
     ids = batch.tgt_in.unique()
     with seeded(3, torch.device("cpu")):
@@ -155,7 +151,7 @@ def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
 
 @pytest.mark.parametrize("dropout", DROPOUTS)
 def test_each_dropout_acts_only_in_training(dropout: str) -> None:
-    model = build(with_dropout(LstmEncoderConfig, dropout, 0.5))
+    model = build(with_dropout("lstm", dropout, 0.5))
     batch = batch_of([9, 4])
     first, second = (model(batch).hidden.detach() for _ in range(2))
     assert not torch.equal(first, second)

@@ -10,7 +10,7 @@ import torch
 from reference.tiny_translators import BOS, EOS, PAD, TGT, VOCAB
 
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.models import LstmConfig, TransformerConfig
+from seqlab.models import RecurrentConfig, TransformerConfig
 from seqlab.models.encoder_decoder import SourceTags, TagUse
 from seqlab.runs.config import Config
 from seqlab.tasks.translation.config import TranslationConfig
@@ -25,7 +25,7 @@ SUMMED_TAGS = SourceTags("sum", TAGS, EOS)
 SIZES = {"d_model": 32, "d_ff": 48, "num_heads": 4}
 MODELS = {
     "transformer": TransformerConfig(**SIZES, tags="sum", copying=True),  # type: ignore[arg-type]
-    "lstm": LstmConfig(hidden_size=16, tags="sum", copying=True),
+    "lstm": RecurrentConfig(family="lstm", hidden_size=16, tags="sum", copying=True),
 }
 
 

@@ -9,7 +9,7 @@ from reference.tiny_translators import ALL, BOS, EOS, TRANSFORMERS, VOCAB, batch
 from torch import nn
 
 from seqlab.data.batch import IGNORE
-from seqlab.models import TransformerMlmConfig
+from seqlab.models import TransformerEncoderConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
@@ -103,6 +103,6 @@ def test_embeddings_are_tied_as_configured() -> None:
 def test_invalid_configs_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformerConfig(**fields)
-    if "rotary_cross_attention" not in fields:
+    if not fields.keys() & {"rotary_cross_attention", "num_encoder_layers"}:
         with pytest.raises(ValueError, match=message):
-            TransformerMlmConfig(**fields)
+            TransformerEncoderConfig(**fields)

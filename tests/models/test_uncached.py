@@ -10,7 +10,7 @@ from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, collate_prompts
 from seqlab.models import (
     DecoderOutput,
     EncoderLmConfig,
-    LstmEncoderConfig,
+    RecurrentEncoderConfig,
     Scorer,
     Stepper,
     TransformerLmConfig,
@@ -67,8 +67,8 @@ def test_uncached_translator_equals_cached_one(name: str) -> None:
     "config",
     [
         EncoderLmConfig(
-            encoder=LstmEncoderConfig(
-                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
             )
         ),
         TransformerLmConfig(d_model=16, num_heads=2, max_length=16),

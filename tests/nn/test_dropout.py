@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 
-from seqlab.models import LstmConfig, TransformerConfig
+from seqlab.models import RecurrentConfig, TransformerConfig
 from seqlab.nn.cpu.elementwise import random_bytes
 from seqlab.nn.kernels import dropout
 from seqlab.nn.layers import Dropout
@@ -48,7 +48,11 @@ def test_identity_in_evaluation_mode_and_for_p_zero() -> None:
 @pytest.mark.parametrize("p", [1e-9, 0.001, 1 / 512])
 def test_probabilities_that_round_to_zero_are_refused(p: float) -> None:
     message = r"drops nothing on the CPU, .*: the nearest values that work are 0 and 0\.00390625"
-    for build in (lambda: Dropout(p), lambda: TransformerConfig(dropout=p), lambda: LstmConfig(weight_dropout=p)):
+    for build in (
+        lambda: Dropout(p),
+        lambda: TransformerConfig(dropout=p),
+        lambda: RecurrentConfig(family="lstm", weight_dropout=p),
+    ):
         with pytest.raises(ValueError, match=message):
             build()
     assert (Dropout(0.00196)(torch.ones(100, 1000)) == 0).any()

@@ -6,8 +6,7 @@ from reference.tiny_models import VOCAB_SIZE, make_batch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig, Transformer, TransformerConfig
-from seqlab.models.recurrent import RecurrentConfig
+from seqlab.models import RecurrentConfig, RecurrentTranslator, Transformer, TransformerConfig
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
 from seqlab.nn.layers import Dropout
 from seqlab.objectives import CrossEntropyConfig, ScheduledSamplingConfig
@@ -17,10 +16,10 @@ from seqlab.objectives.scheduled_sampling import ScheduledSampling
 from seqlab.training.accumulator import seeded
 
 RECURRENT: dict[str, RecurrentConfig] = {
-    "lstm": LstmConfig(hidden_size=16, copying=True, rotary_cross_attention=True),
-    "lstm, without input feeding": LstmConfig(hidden_size=16, input_feeding=False, attention="dot"),
-    "gru": GruConfig(hidden_size=16, attention="additive"),
-    "rnn": RnnConfig(hidden_size=16),
+    "lstm": RecurrentConfig(family="lstm", hidden_size=16, copying=True, rotary_cross_attention=True),
+    "lstm, without input feeding": RecurrentConfig(family="lstm", hidden_size=16, input_feeding=False, attention="dot"),
+    "gru": RecurrentConfig(family="gru", hidden_size=16, attention="additive"),
+    "rnn": RecurrentConfig(family="rnn", hidden_size=16),
 }
 
 

@@ -12,13 +12,11 @@ import seqlab
 from seqlab.models import (
     CnnConfig,
     EncoderPredictorConfig,
-    GruEncoderConfig,
     LinearEncoderConfig,
-    LstmEncoderConfig,
     MlpEncoderConfig,
-    RnnEncoderConfig,
+    RecurrentEncoderConfig,
 )
-from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
+from seqlab.nn.recurrent import RecurrentKind
 from seqlab.training import train
 
 from .conftest import ONCE, run, tiny, write_csv
@@ -259,13 +257,15 @@ def test_a_class_name_of_several_lines_is_one_output_line(tmp_path: Path) -> Non
     assert run("predict", run_dir, stdin="x\n0\n1\n")[:2] == (0, "very good\nbad, really\n")
 
 
-@pytest.mark.parametrize("encoder", [RnnEncoderConfig, LstmEncoderConfig, GruEncoderConfig])
-def test_recurrent_models_classify_by_the_first_frame(encoder: type[RecurrentEncoderConfig], tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["rnn", "lstm", "gru"])
+def test_recurrent_models_classify_by_the_first_frame(family: RecurrentKind, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(0, 1, (600, 6, 2))
     np.savez(tmp_path / "t.npz", x=x, y=(x[:, 0, 0] > 0).astype(int))
     options = {"inputs": ["x"], "layout": "frames", "batch_rows": 64, "micro_batch_rows": 64, "max_steps": 160, **ONCE}
-    model = EncoderPredictorConfig(encoder=encoder(hidden_size=16, bidirectional=False, dropout=0.0))
+    model = EncoderPredictorConfig(
+        encoder=RecurrentEncoderConfig(family=family, hidden_size=16, bidirectional=False, dropout=0.0)
+    )
     run_dir = train(tiny(str(tmp_path / "t.npz"), "y", "class", model, **options), tmp_path / "run")
     new = rng.normal(0, 1, (300, 6, 2))
     predicted = seqlab.load(run_dir).predict(new)
@@ -279,7 +279,9 @@ def test_recurrent_models_refuse_images(tmp_path: Path) -> None:
         "y",
         "class",
         EncoderPredictorConfig(
-            encoder=LstmEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0
+            )
         ),
         inputs=["x"],
     )

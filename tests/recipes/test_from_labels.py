@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.models import TransformerMlmConfig
+from seqlab.models import EncoderLmConfig, TransformerEncoderConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.labelling.zero_config import from_labels
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -131,7 +131,7 @@ def test_labels_of_is_chosen_when_starting_from_a_masked_model(tmp_path: Path) -
     text = LanguageModellingConfig(
         train=[str(tmp_path / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
     )
-    model = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
+    model = EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1))
     training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
     origin = train(Config(data=text, model=model, training=training), tmp_path / "mlm")
     found = from_labels([*given, ("init_from", [str(origin)]), ("init_parts", ["matching"])]).data

@@ -224,7 +224,7 @@ def test_word_vectors_of_odd_size_are_refused_for_a_transformer(tmp_path: Path) 
         zero_config(tmp_path, paragraphs(20), data__vectors=str(vectors))
     for given in ({"model__family": "lstm_lm"}, {"model__positions": "learned"}):
         config = zero_config(tmp_path, paragraphs(20), data__vectors=str(vectors), **given)
-        assert config.model.embedding_dim == 3
+        assert config.model.embedding.size == 3
         assert config.data.tokenizer.kind == "words"
 
 

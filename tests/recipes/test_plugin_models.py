@@ -1,7 +1,7 @@
 """Zero config for models of plugins: values are chosen for fields with the usual names."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from pydantic.dataclasses import dataclass
@@ -18,7 +18,7 @@ class BareConfig(ModelConfig):
     """A translator without fields."""
 
     family: Literal["bare"] = "bare"
-    task: ClassVar[str] = "translation"
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -36,7 +36,7 @@ class BareLabellerConfig(ModelConfig):
     """A labeller without fields."""
 
     family: Literal["bare_labeller"] = "bare_labeller"
-    task: ClassVar[str] = "labelling"
+    tasks: ClassVar[tuple[str, ...]] = ("labelling",)
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,23 @@ def test_a_plugin_labeller_keeps_its_defaults(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(200))
     fields = {"data.train_src": src, "data.train_tgt": tgt, "data.labels_of": "lines"}
     assert seqlab.config_for({**fields, "model.family": "bare_labeller"}).model == BareLabellerConfig()
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "replacement"),
+    [
+        ("task", "translation", "`tasks`"),
+        ("text_layouts", frozenset({"packed"}), "`abilities`"),
+        ("embedding_dim", property(lambda self: 8), "`embedding`"),
+        ("translator_weight_name", lambda self, name: name, "`warm_start`"),
+    ],
+)
+def test_a_plugin_for_version_0_3_0_is_told_the_new_name_of_a_member(member: str, value: Any, replacement: str) -> None:
+    with pytest.raises(
+        TypeError, match=f"`OldConfig.{member}` is now in {replacement}: see `seqlab.models.ModelConfig`"
+    ):
+        type("OldConfig", (ModelConfig,), {member: value})
+
+
+def test_a_field_may_have_the_name_of_a_former_member() -> None:
+    type("NewConfig", (ModelConfig,), {"embedding_dim": 8, "__annotations__": {"embedding_dim": int}})

@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from seqlab.data.columns import parse_column
-from seqlab.models import (
-    Labeler,
-    LabelerConfig,
-    TransformerMlmConfig,
-)
-from seqlab.models.transformer_encoder import TokenTransformerConfig
+from seqlab.models import EncoderLmConfig, Labeler, LabelerConfig, TransformerConfig, TransformerEncoderConfig
+from seqlab.models.transformer_encoder import AttentionLayers
 from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
 from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
@@ -78,9 +74,13 @@ def test_multi30k_mlm_has_the_encoder_of_multi30k_en_de(tmp_path: Path) -> None:
         masked, translator = multi30k_mlm(tmp_path / "masked"), multi30k_en_de(tmp_path / "translator")
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    assert isinstance(masked.model, TransformerMlmConfig)
-    shared = {field.name for field in dataclasses.fields(TokenTransformerConfig)} - {"dropout"}
-    assert all(getattr(masked.model, name) == getattr(translator.model, name) for name in shared)
+    assert isinstance(masked.model, EncoderLmConfig)
+    assert isinstance(translator.model, TransformerConfig)
+    encoder = masked.model.encoder
+    assert isinstance(encoder, TransformerEncoderConfig)
+    assert encoder.num_layers == translator.model.num_encoder_layers
+    shared = {field.name for field in dataclasses.fields(AttentionLayers)} | {"positions", "max_length"}
+    assert all(getattr(encoder, name) == getattr(translator.model, name) for name in shared - {"dropout"})
     assert masked.data.tokenizer == translator.data.tokenizer
     assert isinstance(translator.data, TranslationConfig)
     assert isinstance(masked.data, LanguageModellingConfig)

@@ -10,12 +10,10 @@ import torch
 from seqlab.data.batch import collate_prompts
 from seqlab.models import (
     EncoderLmConfig,
-    GruEncoderConfig,
-    LstmEncoderConfig,
     ModelConfig,
     NgramConfig,
     NgramModel,
-    RnnEncoderConfig,
+    RecurrentEncoderConfig,
     TransformerLmConfig,
 )
 from seqlab.models.spelling import SpellingModel
@@ -50,14 +48,20 @@ BLOCK_LENGTH, MAX_LENGTH = 12, 16
 FAMILIES: dict[str, ModelConfig] = {
     "transformer_lm": TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=MAX_LENGTH),
     "rnn_lm": EncoderLmConfig(
-        encoder=RnnEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="rnn", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     ),
     "lstm_lm": EncoderLmConfig(
-        encoder=LstmEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1),
+        encoder=RecurrentEncoderConfig(
+            family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        ),
         embedding_size=12,
     ),
     "gru_lm": EncoderLmConfig(
-        encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1),
+        encoder=RecurrentEncoderConfig(
+            family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        ),
         tied_embeddings=False,
     ),
     "ngram_lm": NgramConfig(order=4),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
+from seqlab.models import RecurrentConfig, RecurrentTranslator, Transformer, TransformerConfig
 
 VOCAB_SIZE = 23
 
@@ -24,7 +24,7 @@ def make_model(dropout: float = 0.0, seed: int = 1) -> Transformer:
 def make_lstm() -> RecurrentTranslator:
     """Build a recurrent model with attention and copying, in training mode."""
     torch.manual_seed(1)
-    config = LstmConfig(hidden_size=16, rotary_cross_attention=True, copying=True, dropout=0.0)
+    config = RecurrentConfig(family="lstm", hidden_size=16, rotary_cross_attention=True, copying=True, dropout=0.0)
     return RecurrentTranslator(config, VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2).train()
 
 

@@ -5,14 +5,7 @@ from typing import Any
 import torch
 
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.models import (
-    GruConfig,
-    LstmConfig,
-    RecurrentTranslator,
-    RnnConfig,
-    Transformer,
-    TransformerConfig,
-)
+from seqlab.models import RecurrentConfig, RecurrentTranslator, Transformer, TransformerConfig
 
 Translator = Transformer | RecurrentTranslator
 
@@ -36,25 +29,36 @@ TRANSFORMERS = {
 }
 COPYING = {
     "transformer, copying": TransformerConfig(**SIZES, num_heads=4, copying=True),
-    "lstm, copying": LstmConfig(hidden_size=16, copying=True),
-    "gru, without input feeding, copying": GruConfig(hidden_size=16, input_feeding=False, copying=True),
+    "lstm, copying": RecurrentConfig(family="lstm", hidden_size=16, copying=True),
+    "gru, without input feeding, copying": RecurrentConfig(
+        family="gru", hidden_size=16, input_feeding=False, copying=True
+    ),
 }
 RECURRENT = {
-    "rnn": RnnConfig(hidden_size=24, attention="dot", bridge="copy", tied_embeddings="decoder"),
-    "lstm": LstmConfig(hidden_size=32, num_encoder_layers=2, num_decoder_layers=2, residual=True),
-    "lstm, without input feeding": LstmConfig(
-        hidden_size=24, num_decoder_layers=3, input_feeding=False, attention="additive", embedding_size=16
+    "rnn": RecurrentConfig(family="rnn", hidden_size=24, attention="dot", bridge="copy", tied_embeddings="decoder"),
+    "lstm": RecurrentConfig(family="lstm", hidden_size=32, num_encoder_layers=2, num_decoder_layers=2, residual=True),
+    "lstm, without input feeding": RecurrentConfig(
+        family="lstm",
+        hidden_size=24,
+        num_decoder_layers=3,
+        input_feeding=False,
+        attention="additive",
+        embedding_size=16,
     ),
-    "gru": GruConfig(hidden_size=16, num_encoder_layers=3, attention="additive", tied_embeddings="none"),
-    "gru, one direction": GruConfig(hidden_size=16, bidirectional=False, bridge="zero", input_feeding=False),
-    "lstm, rotary": LstmConfig(hidden_size=16, rotary_cross_attention=True),
-    "gru, without input feeding, rotary": GruConfig(
-        hidden_size=16, attention="dot", rotary_cross_attention=True, input_feeding=False
+    "gru": RecurrentConfig(
+        family="gru", hidden_size=16, num_encoder_layers=3, attention="additive", tied_embeddings="none"
+    ),
+    "gru, one direction": RecurrentConfig(
+        family="gru", hidden_size=16, bidirectional=False, bridge="zero", input_feeding=False
+    ),
+    "lstm, rotary": RecurrentConfig(family="lstm", hidden_size=16, rotary_cross_attention=True),
+    "gru, without input feeding, rotary": RecurrentConfig(
+        family="gru", hidden_size=16, attention="dot", rotary_cross_attention=True, input_feeding=False
     ),
 }
 
 
-def build(config: TransformerConfig | RnnConfig | LstmConfig | GruConfig) -> Translator:
+def build(config: TransformerConfig | RecurrentConfig) -> Translator:
     """Build a model in evaluation mode, with random biases and norms so that errors in them change the output."""
     torch.manual_seed(0)
     family = Transformer if isinstance(config, TransformerConfig) else RecurrentTranslator

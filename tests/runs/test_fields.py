@@ -23,13 +23,17 @@ def schema_fields(
         return set().union(*(schema_fields(option, definitions, prefix, family) for option in schema["oneOf"]))
     if "properties" not in schema:
         return {(prefix[:-1], family)}
-    constants = [(name, field["const"]) for name, field in schema["properties"].items() if "const" in field]
-    family = constants[0][1] if constants else ""
-    found: set[tuple[str, str]] = set()
-    for name, field in schema["properties"].items():
-        inner = field["allOf"][0] if "allOf" in field else field
-        found |= schema_fields(inner, definitions, f"{prefix}{name}.", "" if (name, family) in constants else family)
-    return found
+    properties = schema["properties"]
+    tag = next((name for name, field in properties.items() if "const" in field), "")
+    families = [properties[tag]["const"]] if tag else [""]
+    if "enum" in properties.get("family", {}):  # a class with several names
+        tag, families = "family", properties["family"]["enum"]
+    fields: set[tuple[str, str]] = set()
+    for own_family in families:
+        for name, field in properties.items():
+            inner = field["allOf"][0] if "allOf" in field else field
+            fields |= schema_fields(inner, definitions, f"{prefix}{name}.", "" if name == tag else own_family)
+    return fields
 
 
 def test_every_field_of_every_family_is_listed_once() -> None:

@@ -14,24 +14,19 @@ from seqlab.models import (
     EncoderPredictorConfig,
     FrequencyLabellerConfig,
     GaussianClassifierConfig,
-    GruConfig,
-    GruEncoderConfig,
     LabelerConfig,
     LinearEncoderConfig,
-    LstmConfig,
-    LstmEncoderConfig,
     MlpEncoderConfig,
     NgramConfig,
     RecognizerConfig,
     RecordingLabelerConfig,
-    RnnConfig,
-    RnnEncoderConfig,
+    RecurrentConfig,
+    RecurrentEncoderConfig,
     TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
     TransformerEncoderConfig,
     TransformerLmConfig,
-    TransformerMlmConfig,
     TransformerNatConfig,
 )
 from seqlab.models.table import TableConfig
@@ -156,23 +151,23 @@ LM_LAYERS: dict[str, Any] = {
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {
         "transformer": TransformerConfig(),
-        "rnn": RnnConfig(),
-        "lstm": LstmConfig(),
-        "gru": GruConfig(),
+        "rnn": RecurrentConfig(family="rnn"),
+        "lstm": RecurrentConfig(family="lstm"),
+        "gru": RecurrentConfig(family="gru"),
         "transformer_ctc": TransformerCtcConfig(),
         "transformer_nat": TransformerNatConfig(),
         "transformer_cmlm": TransformerCmlmConfig(),
         "transformer_lm": TransformerLmConfig(),
         **{
-            f"{name}_lm": EncoderLmConfig(encoder=encoder(**LM_LAYERS))
-            for name, encoder in (("rnn", RnnEncoderConfig), ("lstm", LstmEncoderConfig), ("gru", GruEncoderConfig))
+            f"{name}_lm": EncoderLmConfig(encoder=RecurrentEncoderConfig(family=name, **LM_LAYERS))
+            for name in ("rnn", "lstm", "gru")
         },
         "language_model": EncoderLmConfig(),
         "ngram_lm": NgramConfig(),
-        "transformer_mlm": TransformerMlmConfig(),
-        "rnn_labeller": LabelerConfig(encoder=RnnEncoderConfig()),
-        "lstm_labeller": LabelerConfig(encoder=LstmEncoderConfig()),
-        "gru_labeller": LabelerConfig(encoder=GruEncoderConfig()),
+        "transformer_mlm": EncoderLmConfig(encoder=TransformerEncoderConfig()),
+        "rnn_labeller": LabelerConfig(encoder=RecurrentEncoderConfig(family="rnn")),
+        "lstm_labeller": LabelerConfig(encoder=RecurrentEncoderConfig(family="lstm")),
+        "gru_labeller": LabelerConfig(encoder=RecurrentEncoderConfig(family="gru")),
         "transformer_labeller": LabelerConfig(
             encoder=TransformerEncoderConfig(d_model=128, d_ff=512, num_layers=2, dropout=0.3)
         ),
@@ -186,13 +181,19 @@ FAMILIES: dict[str, dict[str, object]] = {
         ),
         "gaussian_classifier": GaussianClassifierConfig(),
         "rnn_predictor": EncoderPredictorConfig(
-            encoder=RnnEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+            encoder=RecurrentEncoderConfig(
+                family="rnn", hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0
+            )
         ),
         "lstm_predictor": EncoderPredictorConfig(
-            encoder=LstmEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0
+            )
         ),
         "gru_predictor": EncoderPredictorConfig(
-            encoder=GruEncoderConfig(hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0)
+            encoder=RecurrentEncoderConfig(
+                family="gru", hidden_size=64, bidirectional=False, dropout=0.0, input_dropout=0.0
+            )
         ),
         "table": TableConfig(),
         "cnn_recording_labeller": RecordingLabelerConfig(
@@ -203,17 +204,29 @@ FAMILIES: dict[str, dict[str, object]] = {
             frame_dropout=0.1,
         ),
         "gru_recording_labeller": RecordingLabelerConfig(
-            encoder=GruEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+            encoder=RecurrentEncoderConfig(
+                family="gru", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+            ),
+            frame_size=320,
         ),
         "lstm_recording_labeller": RecordingLabelerConfig(
-            encoder=LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+            ),
+            frame_size=320,
         ),
         "transformer_recording_labeller": RecordingLabelerConfig(encoder=TransformerEncoderConfig()),
         "gru_recogniser": RecognizerConfig(
-            encoder=GruEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+            encoder=RecurrentEncoderConfig(
+                family="gru", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+            ),
+            frame_size=320,
         ),
         "lstm_recogniser": RecognizerConfig(
-            encoder=LstmEncoderConfig(hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2), frame_size=320
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=320, num_layers=3, dropout=0.2, output_dropout=0.2
+            ),
+            frame_size=320,
         ),
         "transformer_recogniser": RecognizerConfig(encoder=TransformerEncoderConfig()),
         "labeler": LabelerConfig(),
@@ -352,13 +365,13 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
 @pytest.mark.parametrize(
     ("tag", "encoder"),
     [
-        ("gru", GruEncoderConfig(hidden_size=96, num_layers=3, dropout=0.1)),
+        ("gru", RecurrentEncoderConfig(family="gru", hidden_size=96, num_layers=3, dropout=0.1)),
         ("cnn", CnnEncoderConfig(dropout=0.1)),
         ("transformer", TransformerEncoderConfig(num_layers=3, dropout=0.1)),
     ],
 )
 def test_another_encoder_keeps_the_fields_with_the_same_meaning(tag: str, encoder: EncoderConfig) -> None:
-    lstm = LstmEncoderConfig(hidden_size=96, num_layers=3, dropout=0.1)
+    lstm = RecurrentEncoderConfig(family="lstm", hidden_size=96, num_layers=3, dropout=0.1)
     base = replace(override(LABELLING, []), model=LabelerConfig(encoder=lstm))
     assert override(base, [("model.encoder.family", tag)]).model == LabelerConfig(encoder=encoder)
 

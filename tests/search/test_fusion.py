@@ -12,10 +12,7 @@ from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
-from seqlab.models import (
-    EncoderLmConfig,
-    GruEncoderConfig,
-)
+from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig
 from seqlab.models.interfaces import NEG_INF, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -118,7 +115,8 @@ def test_fusions_pass_the_public_checks() -> None:
         build_model(TRANSFORMERS["pre"], examples),
         build_model(
             EncoderLmConfig(
-                encoder=GruEncoderConfig(
+                encoder=RecurrentEncoderConfig(
+                    family="gru",
                     hidden_size=16,
                     num_layers=2,
                     bidirectional=False,

@@ -15,10 +15,7 @@ import soundfile
 from seqlab.audio.nonspeech import NONSPEECH_KINDS, draw_nonspeech
 from seqlab.commands import INCOMPLETE
 from seqlab.corpora import number_speech
-from seqlab.models import (
-    GruEncoderConfig,
-    RecognizerConfig,
-)
+from seqlab.models import RecognizerConfig, RecurrentEncoderConfig
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config, write_config
 
@@ -78,7 +75,7 @@ def test_trained_recognizer_reads_unseen_voices_and_leaves_nonspeech_empty(tmp_p
         config,
         data=dataclasses.replace(config.data, batch_seconds=20, augment_nonspeech=0.25, augment_time_masks=0),
         model=RecognizerConfig(
-            encoder=GruEncoderConfig(num_layers=2, dropout=0.2, output_dropout=0.2),
+            encoder=RecurrentEncoderConfig(family="gru", num_layers=2, dropout=0.2, output_dropout=0.2),
             frame_size=256,
             channels=(16, 32),
             upsampling=1,

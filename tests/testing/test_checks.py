@@ -19,12 +19,12 @@ from seqlab.models import (
     CarryingLm,
     EncoderLmConfig,
     EncoderPredictorConfig,
-    GruConfig,
-    GruEncoderConfig,
     LabelerConfig,
     MlpEncoderConfig,
     RecognizerConfig,
     RecordingLabelerConfig,
+    RecurrentConfig,
+    RecurrentEncoderConfig,
     RecurrentTranslator,
     Step,
     TransformerLmConfig,
@@ -53,19 +53,25 @@ from seqlab.testing import (
     vectors,
 )
 
-GRU = GruConfig(hidden_size=16)
+GRU = RecurrentConfig(family="gru", hidden_size=16)
 WITHOUT_DROPOUT = replace(GRU, **{item.name: 0.0 for item in fields(GRU) if item.name.endswith("dropout")})
-FRAMES: dict[str, Any] = {"encoder": GruEncoderConfig(hidden_size=16), "frame_size": 16, "channels": (4,)}
+FRAMES: dict[str, Any] = {
+    "encoder": RecurrentEncoderConfig(family="gru", hidden_size=16),
+    "frame_size": 16,
+    "channels": (4,),
+}
 CORRECT: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "text": (
         EncoderLmConfig(
-            encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+            encoder=RecurrentEncoderConfig(
+                family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            )
         ),
         texts(),
         {},
     ),
     "labels of words": (
-        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, spelling_size=8),
+        LabelerConfig(encoder=RecurrentEncoderConfig(family="gru", hidden_size=16), embedding_size=8, spelling_size=8),
         labeled_lines(),
         {},
     ),
@@ -105,7 +111,8 @@ def test_correct_models_pass(name: str) -> None:
         (
             CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0),
             EncoderLmConfig(
-                encoder=GruEncoderConfig(
+                encoder=RecurrentEncoderConfig(
+                    family="gru",
                     hidden_size=16,
                     num_layers=2,
                     bidirectional=False,
@@ -275,7 +282,9 @@ def test_scores_that_are_no_log_probabilities_are_refused() -> None:
 
 def test_prompts_that_are_not_read_are_refused() -> None:
     config = EncoderLmConfig(
-        encoder=GruEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     )
     torch.manual_seed(0)
     model = config.build(texts().src, texts().tgt).eval()
@@ -288,11 +297,15 @@ def test_prompts_that_are_not_read_are_refused() -> None:
     ("arguments", "message"),
     [
         ((GRU, token_pairs), "`examples` must be `Examples`, such as `token_pairs\\(\\)`, but is of type function"),
-        ((GruConfig, token_pairs()), "`config` must be a config with a method `build`, but is the class GruConfig"),
+        (
+            (RecurrentConfig, token_pairs()),
+            "`config` must be a config with a method `build`, but is the class RecurrentConfig",
+        ),
         (
             (
                 EncoderLmConfig(
-                    encoder=GruEncoderConfig(
+                    encoder=RecurrentEncoderConfig(
+                        family="gru",
                         hidden_size=512,
                         num_layers=2,
                         bidirectional=False,

@@ -11,15 +11,7 @@ from reference.tiny_runs import tiny_text_config, write_text
 from torch import nn
 
 from seqlab.data.batch import TextBatch, TextLayout
-from seqlab.models import (
-    DecoderOutput,
-    EncoderLmConfig,
-    GruEncoderConfig,
-    LstmEncoderConfig,
-    RnnEncoderConfig,
-    TransformerLmConfig,
-    UncachedLm,
-)
+from seqlab.models import DecoderOutput, EncoderLmConfig, RecurrentEncoderConfig, TransformerLmConfig, UncachedLm
 from seqlab.nn import Linear, VocabularyProjection
 from seqlab.objectives import CrossEntropyConfig, Loss, ObjectiveConfig
 from seqlab.registry import Parts
@@ -32,8 +24,10 @@ from seqlab.training.task import check_layout
 
 BOTH: frozenset[TextLayout] = frozenset({"packed", "contiguous"})
 RECURRENT = [
-    EncoderLmConfig(encoder=config(hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1))
-    for config in (RnnEncoderConfig, LstmEncoderConfig, GruEncoderConfig)
+    EncoderLmConfig(
+        encoder=RecurrentEncoderConfig(family=family, hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1)
+    )
+    for family in ("rnn", "lstm", "gru")
 ]
 TRANSFORMERS = [
     TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=64, positions=positions)
@@ -47,7 +41,7 @@ STREAMS = LanguageModellingConfig(train=["a"], documents="continuous", order="co
 class Window:
     """Config of a model over the last tokens, as in examples/custom_model.py: it reads over the ends of lines."""
 
-    text_layouts: frozenset[TextLayout] = frozenset()
+    abilities: frozenset[TextLayout] = frozenset()
     family: str = "window"
     default_objective: ClassVar[str] = "cross_entropy"
 
@@ -88,9 +82,9 @@ class Plain(ObjectiveConfig):
 def test_built_in_language_models_support_exactly_what_they_declare(config: Any) -> None:
     batch, model = texts().all(), build(config, texts())
     check_model_layouts(config, model, batch)
-    assert config.text_layouts in ({"packed"}, {"contiguous"})
+    assert config.abilities & BOTH in ({"packed"}, {"contiguous"})
     with pytest.raises((AssertionError, TypeError)):
-        check_model_layouts(SimpleNamespace(text_layouts=BOTH - config.text_layouts), model, batch)
+        check_model_layouts(SimpleNamespace(abilities=BOTH - config.abilities), model, batch)
 
 
 @pytest.mark.parametrize("config", [RECURRENT[1], TRANSFORMERS[0]], ids=lambda config: f"{config.family}")
@@ -101,10 +95,10 @@ def test_cross_entropy_supports_both_layouts(config: Any) -> None:
 
 def test_parts_support_no_layout_unless_they_declare_it() -> None:
     declared = {
-        (kind, name): set(config().text_layouts)
-        for kind in ("model", "objective")
+        (kind, name): set(layouts)
+        for kind, member in (("model", "abilities"), ("objective", "text_layouts"))
         for name, config in Parts(kind).items()
-        if config().text_layouts
+        if (layouts := getattr(config(), member) & BOTH)
     }
     assert declared == {
         ("model", "transformer_lm"): {"packed"},
@@ -116,17 +110,17 @@ def test_parts_support_no_layout_unless_they_declare_it() -> None:
 
 def test_a_model_that_reads_over_the_ends_of_packed_lines_fails_its_check() -> None:
     check_model(Window(), texts())
-    with pytest.raises(AssertionError, match=r"Window declares `packed` in `text_layouts`, but values differ by"):
+    with pytest.raises(AssertionError, match=r"Window declares `packed`, but values differ by"):
         check_model(Window(frozenset({"packed"})), texts())
-    with pytest.raises(AssertionError, match=r"Window declares `contiguous` .* must return its state"):
+    with pytest.raises(AssertionError, match=r"Window declares `contiguous`, so .* must return its state"):
         check_model(Window(frozenset({"contiguous"})), texts())
 
 
 def test_an_objective_that_drops_the_state_or_divides_by_rows_fails_its_check() -> None:
-    with pytest.raises(AssertionError, match=r"Plain declares `contiguous` .* `Loss.carry` must be the state"):
+    with pytest.raises(AssertionError, match=r"Plain declares `contiguous`, so `Loss.carry` must be the state"):
         check_objective(Plain(BOTH), RECURRENT[1], texts())
     by_rows, model = Plain(BOTH, by_rows=True), build(TRANSFORMERS[0], texts())
-    with pytest.raises(AssertionError, match=r"Plain declares `packed` in `text_layouts`, but values differ by"):
+    with pytest.raises(AssertionError, match=r"Plain declares `packed`, but values differ by"):
         check_objective_layouts(
             by_rows, TRANSFORMERS[0], lambda batch: by_rows.build()(model, batch, None), texts().all()
         )
@@ -164,7 +158,7 @@ def test_training_refuses_an_undeclared_layout_before_it_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_text_config(write_text(tmp_path, ["a b c"] * 30), data={"documents": "lines", "packing": True})
-    monkeypatch.setattr(TransformerLmConfig, "text_layouts", frozenset())
+    monkeypatch.setattr(TransformerLmConfig, "abilities", frozenset())
     with pytest.raises(ValueError, match=r"`data.packing: true` needs a model and an objective that support packed"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -21,13 +21,12 @@ from reference.tiny_runs import (
 
 from seqlab.models import (
     EncoderLmConfig,
-    LstmConfig,
-    LstmEncoderConfig,
     ModelConfig,
     NgramConfig,
-    RnnEncoderConfig,
+    RecurrentConfig,
+    RecurrentEncoderConfig,
+    TransformerEncoderConfig,
     TransformerLmConfig,
-    TransformerMlmConfig,
 )
 from seqlab.optim import AdamConfig, OptimConfig
 from seqlab.registry import Parts
@@ -125,7 +124,7 @@ def test_fine_tuning_from_a_missing_run_or_from_itself_is_refused(
 TINY_LR = OptimConfig(optimizer=AdamConfig(lr=1e-12))
 """Steps that are too small to change the weights."""
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 32, "num_heads": 2}
-MASKED = TransformerMlmConfig(**SIZES, num_encoder_layers=1, dropout=0.0)
+MASKED = EncoderLmConfig(encoder=TransformerEncoderConfig(**SIZES, num_layers=1, dropout=0.0))
 DECODER_LAYERS: dict[str, Any] = {"norm_kind": "layer_norm", "positions": "sinusoidal", "activation": "relu"}
 """Settings of a language model with the layers of the tiny translator's decoder."""
 
@@ -138,7 +137,7 @@ def text_config(corpus: Path, model: ModelConfig = MASKED, **changes: Any) -> Co
         **{"max_steps": 8, "valid_every": 4},
     )
     assert isinstance(base.data, LanguageModellingConfig)
-    share = 0.15 if isinstance(model, TransformerMlmConfig) else 0.0
+    share = 0.15 if "masked_tokens" in model.abilities else 0.0
     return replace(base, data=replace(base.data, mask_share=share), model=model, **changes)
 
 
@@ -198,7 +197,8 @@ def test_a_translator_starts_from_the_encoder_of_a_masked_model(
         found = initial_weights(config, tmp_path / "tuned")
     assert read_files(tmp_path / "tuned" / "tokenizer") == read_files(masked / "tokenizer")
     encoder = {name for name in found if name.startswith("encoder.")}
-    equal = equal_names(found, weights_of(masked))
+    origin = weights_of(masked)
+    equal = equal_names(found, origin | {"encoder.embedding.weight": origin["weight"]})
     assert equal == encoder | {"projection.weight"}
     description = json.loads((tmp_path / "tuned" / "run.json").read_text("utf-8"))["init_from"]
     assert (description["run"], description["step"]) == (str(masked), load_run(masked).step)
@@ -237,9 +237,11 @@ def test_a_language_model_starts_from_the_decoder_of_a_translator(corpus: Path, 
 
 def test_recurrent_language_models_and_translators_start_from_each_other(corpus: Path, tmp_path: Path) -> None:
     lm = EncoderLmConfig(
-        encoder=LstmEncoderConfig(hidden_size=16, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="lstm", hidden_size=16, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     )
-    attentive_lstm = LstmConfig(hidden_size=16, input_feeding=False, attention="additive")
+    attentive_lstm = RecurrentConfig(family="lstm", hidden_size=16, input_feeding=False, attention="additive")
     language_model = train(text_config(corpus, lm), tmp_path / "lm")
     translator = replace(
         tiny_config(corpus, init_from=str(language_model)), model=attentive_lstm, init_parts="matching"
@@ -254,12 +256,21 @@ def test_recurrent_language_models_and_translators_start_from_each_other(corpus:
 
 
 def test_weights_of_another_attention_are_refused(corpus: Path, tmp_path: Path) -> None:
-    origin = train(replace(tiny_config(corpus, max_steps=2), model=LstmConfig(hidden_size=16)), tmp_path / "origin")
+    origin = train(
+        replace(tiny_config(corpus, max_steps=2), model=RecurrentConfig(family="lstm", hidden_size=16)),
+        tmp_path / "origin",
+    )
     config = replace(tiny_config(corpus, init_from=str(origin)), init_parts="matching")
     with pytest.raises(ValueError, match=r"`model\.attention` is 'additive', but 'general'"):
-        train(replace(config, model=LstmConfig(hidden_size=16, attention="additive")), tmp_path / "tuned")
+        train(
+            replace(config, model=RecurrentConfig(family="lstm", hidden_size=16, attention="additive")),
+            tmp_path / "tuned",
+        )
     with pytest.raises(ValueError, match=r"`model\.rotary_cross_attention` is True, but False"):
-        train(replace(config, model=LstmConfig(hidden_size=16, rotary_cross_attention=True)), tmp_path / "tuned")
+        train(
+            replace(config, model=RecurrentConfig(family="lstm", hidden_size=16, rotary_cross_attention=True)),
+            tmp_path / "tuned",
+        )
 
 
 def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path: Path) -> None:
@@ -268,8 +279,8 @@ def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path
         text_config(
             corpus,
             EncoderLmConfig(
-                encoder=LstmEncoderConfig(
-                    hidden_size=8, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+                encoder=RecurrentEncoderConfig(
+                    family="lstm", hidden_size=8, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
                 ),
                 embedding_size=16,
             ),
@@ -279,8 +290,8 @@ def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path
     config = text_config(
         corpus,
         EncoderLmConfig(
-            encoder=RnnEncoderConfig(
-                hidden_size=32, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            encoder=RecurrentEncoderConfig(
+                family="rnn", hidden_size=32, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
             ),
             embedding_size=16,
         ),
@@ -312,7 +323,7 @@ def test_only_learned_positions_fix_the_maximum_length_of_a_warm_start(
 
 
 def test_a_deeper_model_starts_from_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:
-    model = replace(MASKED, num_encoder_layers=2, tied_embeddings=False)
+    model = replace(MASKED, encoder=replace(MASKED.encoder, num_layers=2), tied_embeddings=False)
     config = text_config(corpus, model, init_from=str(masked), init_parts="matching")
     found, origin_weights = initial_weights(config, tmp_path / "deeper"), weights_of(masked)
     # An untied output projection starts from the tied one.
@@ -370,8 +381,8 @@ def test_a_recurrent_start_from_a_transformer_is_refused(corpus: Path, masked: P
     config = text_config(
         corpus,
         EncoderLmConfig(
-            encoder=LstmEncoderConfig(
-                hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
             )
         ),
         init_from=str(masked),
@@ -398,7 +409,7 @@ def test_a_language_model_does_not_start_from_a_run_with_two_tokenizers(corpus: 
 
 def test_the_error_for_another_family_suggests_matching_weights(corpus: Path, masked: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"`model\.family` is 'transformer', but 'transformer_mlm'.*`init_parts: matching`"
+        ValueError, match=r"`model\.family` is 'transformer', but 'language_model'.*`init_parts: matching`"
     ):
         train(tiny_config(corpus, init_from=str(masked)), tmp_path / "tuned")
 

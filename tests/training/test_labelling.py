@@ -13,12 +13,12 @@ from reference.tiny_runs import comparable_metrics
 from seqlab import load
 from seqlab.data.prepare import open_prepared
 from seqlab.models import (
+    EncoderLmConfig,
     FrequencyLabellerConfig,
-    GruEncoderConfig,
     Labeler,
     LabelerConfig,
+    RecurrentEncoderConfig,
     TransformerEncoderConfig,
-    TransformerMlmConfig,
 )
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
@@ -51,7 +51,12 @@ def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
     )
     training = TrainingConfig(max_steps=8, save_every=2, valid_every=4, log_every=2, device="cpu", threads=1)
     model = (
-        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, spelling_size=8, unknown_share=0.2)
+        LabelerConfig(
+            encoder=RecurrentEncoderConfig(family="gru", hidden_size=16),
+            embedding_size=8,
+            spelling_size=8,
+            unknown_share=0.2,
+        )
         if model is None
         else model
     )
@@ -142,7 +147,7 @@ def test_training_starts_from_a_masked_model_and_its_tokenizer(tmp_path: Path) -
     )
     mlm = Config(
         data=text,
-        model=TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=2),
+        model=EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2)),
         training=TrainingConfig(max_steps=2, save_every=2, valid_every=2, device="cpu", threads=1),
     )
     origin = train(mlm, tmp_path / "mlm")
@@ -179,7 +184,7 @@ def most_frequent_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
 def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family: str) -> None:
     fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
     model: Any = (
-        LabelerConfig(encoder=GruEncoderConfig(hidden_size=16), embedding_size=8, **fields)
+        LabelerConfig(encoder=RecurrentEncoderConfig(family="gru", hidden_size=16), embedding_size=8, **fields)
         if family == "gru"
         else LabelerConfig(
             encoder=TransformerEncoderConfig(d_model=16, d_ff=16, num_heads=2, num_layers=2, dropout=0.3), **fields
@@ -243,7 +248,9 @@ def test_labels_of_lines_do_not_depend_on_unusual_spaces(tmp_path: Path) -> None
     corpus = write_corpus(tmp_path / "corpus")
     first_labels = [line.split()[0] for line in (corpus / "tgt").read_text().splitlines()]
     (corpus / "tgt").write_text("".join(f"{label}\n" for label in first_labels))
-    config = labelled_config(corpus, LabelerConfig(encoder=GruEncoderConfig(hidden_size=8), embedding_size=8))
+    config = labelled_config(
+        corpus, LabelerConfig(encoder=RecurrentEncoderConfig(family="gru", hidden_size=8), embedding_size=8)
+    )
     data = replace(config.data, labels_of="lines", tokenizer=CharactersConfig())  # type: ignore[call-arg]
     config = replace(config, data=data, training=replace(config.training, max_steps=2, save_every=2, valid_every=2))
     labeller = load(train(config, tmp_path / "run"), precision="fp32")

@@ -20,12 +20,7 @@ from reference.tiny_runs import (
 
 from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.batch import TextBatch
-from seqlab.models import (
-    EncoderLmConfig,
-    LstmEncoderConfig,
-    NgramConfig,
-    TransformerConfig,
-)
+from seqlab.models import EncoderLmConfig, NgramConfig, RecurrentEncoderConfig, TransformerConfig
 from seqlab.objectives import CrossEntropyConfig, RDropConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
@@ -63,7 +58,7 @@ def config_of(layout: str, texts: list[str], dropout: float = 0.1, **settings: A
     if layout == "streams":
         dropouts = dict.fromkeys(("dropout", "output_dropout", "weight_dropout"), dropout)
         model = EncoderLmConfig(
-            encoder=LstmEncoderConfig(hidden_size=16, num_layers=2, bidirectional=False, **dropouts)  # type: ignore[arg-type]
+            encoder=RecurrentEncoderConfig(family="lstm", hidden_size=16, num_layers=2, bidirectional=False, **dropouts)  # type: ignore[arg-type]
         )
     data = {**LAYOUTS[layout], **settings.pop("data", {})}
     return tiny_text_config(texts, data=data, model=model, **settings)
@@ -181,7 +176,8 @@ def test_incompatible_fields_are_refused_by_name(texts: list[str], tmp_path: Pat
             {
                 "data": replace(config.data, packing=True),
                 "model": EncoderLmConfig(
-                    encoder=LstmEncoderConfig(
+                    encoder=RecurrentEncoderConfig(
+                        family="lstm",
                         hidden_size=512,
                         num_layers=2,
                         bidirectional=False,

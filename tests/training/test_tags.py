@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.models import GruConfig
+from seqlab.models import RecurrentConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SavedConfig, SentencePieceBpeConfig, train_tokenizer
@@ -28,7 +28,7 @@ def train_on(
         **{"tokenizer": CharactersConfig(tags=True), **options},
     )
     training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
-    config = Config(data=data, model=GruConfig(hidden_size=16, **(model or {})), training=training)
+    config = Config(data=data, model=RecurrentConfig(family="gru", hidden_size=16, **(model or {})), training=training)
     train(config, folder / "run")
 
 

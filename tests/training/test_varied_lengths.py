@@ -10,10 +10,7 @@ from reference.tiny_runs import tiny_text_config, write_text
 
 import seqlab.training.loop
 from seqlab.corpora.number_words.phrases import cardinal_phrase
-from seqlab.models import (
-    EncoderLmConfig,
-    LstmEncoderConfig,
-)
+from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.training import train
@@ -28,7 +25,8 @@ def config(tmp_path: Path) -> Config:
     texts = write_text(tmp_path, [cardinal_phrase(number).en for number in range(1, 130)])
     data = {"documents": "continuous", "order": "contiguous", "vary_block_length": True, "block_length": 14}
     model = EncoderLmConfig(
-        encoder=LstmEncoderConfig(
+        encoder=RecurrentEncoderConfig(
+            family="lstm",
             hidden_size=16,
             num_layers=2,
             bidirectional=False,

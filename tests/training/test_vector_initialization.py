@@ -17,11 +17,11 @@ from reference.tiny_runs import tiny_config, tiny_text_config, with_training
 
 from seqlab.models import (
     EncoderLmConfig,
-    LstmEncoderConfig,
     ModelConfig,
     NgramConfig,
+    RecurrentEncoderConfig,
+    TransformerEncoderConfig,
     TransformerLmConfig,
-    TransformerMlmConfig,
 )
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.optim import (
@@ -80,7 +80,7 @@ def tgt_vectors(corpus: Path, tmp_path: Path) -> tuple[str, Vectors]:
 def text_config(corpus: Path, model: ModelConfig, vectors: str | None, **changes: Any) -> Config:
     """Describe a language model of the English words."""
     base = tiny_text_config([str(corpus / "train.en")], data={"tokenizer": WordsConfig()}, max_steps=8, valid_every=4)
-    share = 0.15 if isinstance(model, TransformerMlmConfig) else 0.0
+    share = 0.15 if "masked_tokens" in model.abilities else 0.0
     return replace(base, data=replace(base.data, vectors=vectors, mask_share=share), model=model, **changes)
 
 
@@ -134,13 +134,15 @@ MODELS: dict[str, tuple[ModelConfig, str, float]] = {
         1 / DIM,
     ),
     "transformer_mlm": (
-        TransformerMlmConfig(d_model=DIM, d_ff=32, num_heads=2, num_encoder_layers=1),
-        "encoder.embedding.weight",
+        EncoderLmConfig(encoder=TransformerEncoderConfig(d_model=DIM, d_ff=32, num_heads=2, num_layers=1)),
+        "weight",
         DIM**-0.5,
     ),
     "lstm_lm": (
         EncoderLmConfig(
-            encoder=LstmEncoderConfig(hidden_size=24, bidirectional=False, dropout=0.1, output_dropout=0.1),
+            encoder=RecurrentEncoderConfig(
+                family="lstm", hidden_size=24, bidirectional=False, dropout=0.1, output_dropout=0.1
+            ),
             embedding_size=DIM,
         ),
         "weight",

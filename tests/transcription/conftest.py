@@ -12,11 +12,7 @@ import soundfile
 import torch
 from reference.shared import SharedFolder
 
-from seqlab.models import (
-    GruEncoderConfig,
-    ModelConfig,
-    RecognizerConfig,
-)
+from seqlab.models import ModelConfig, RecognizerConfig, RecurrentEncoderConfig
 from seqlab.objectives import CtcConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -27,7 +23,10 @@ RATE = 8000
 LETTER_HZ = {"a": 440.0, "b": 900.0, "c": 1800.0}
 LETTER_SECONDS, SPACE_SECONDS = 0.12, 0.15
 TRAINED_MODEL = RecognizerConfig(
-    encoder=GruEncoderConfig(hidden_size=64, dropout=0.0), frame_size=64, channels=(4, 8), upsampling=1
+    encoder=RecurrentEncoderConfig(family="gru", hidden_size=64, dropout=0.0),
+    frame_size=64,
+    channels=(4, 8),
+    upsampling=1,
 )
 """Model of the fixture `trained`."""
 
@@ -88,7 +87,7 @@ def tiny_config(train_manifest: str, model: ModelConfig | None = None, **options
         data=TranscriptionConfig(train=[train_manifest], **(data | options)),
         model=model
         or RecognizerConfig(
-            encoder=GruEncoderConfig(hidden_size=32, dropout=0.1, output_dropout=0.1),
+            encoder=RecurrentEncoderConfig(family="gru", hidden_size=32, dropout=0.1, output_dropout=0.1),
             frame_size=32,
             channels=(4, 8),
             upsampling=1,

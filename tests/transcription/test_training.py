@@ -16,10 +16,7 @@ from system.conftest import run_in_process
 import seqlab
 from seqlab.data.survey import no_progress
 from seqlab.evaluation import evaluate
-from seqlab.models import (
-    GruEncoderConfig,
-    RecognizerConfig,
-)
+from seqlab.models import RecognizerConfig, RecurrentEncoderConfig
 from seqlab.objectives import CtcConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
@@ -85,7 +82,7 @@ def test_few_matching_weights_are_reported(
     corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = RecognizerConfig(
-        encoder=GruEncoderConfig(hidden_size=96, num_layers=2, dropout=0.2, output_dropout=0.2),
+        encoder=RecurrentEncoderConfig(family="gru", hidden_size=96, num_layers=2, dropout=0.2, output_dropout=0.2),
         frame_size=96,
         channels=(4, 8),
         upsampling=1,

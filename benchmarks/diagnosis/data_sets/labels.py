@@ -8,11 +8,7 @@ from pathlib import Path
 import seqlab
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accuracy, divide, linear_decay, training
 from seqlab.corpora import locate
-from seqlab.models import (
-    CnnEncoderConfig,
-    LabelerConfig,
-    LstmEncoderConfig,
-)
+from seqlab.models import CnnEncoderConfig, LabelerConfig, RecurrentEncoderConfig
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamWConfig
@@ -52,7 +48,7 @@ def _config(folder: Path, model: ModelConfig, lr: float) -> Config:
 
 def _lstm(folder: Path) -> Config:
     model = LabelerConfig(
-        encoder=LstmEncoderConfig(hidden_size=96, dropout=0.4),
+        encoder=RecurrentEncoderConfig(family="lstm", hidden_size=96, dropout=0.4),
         embedding_size=64,
         unknown_share=0.1,
         embedding_dropout=0.3,

@@ -10,11 +10,7 @@ from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accura
 from seqlab.corpora import CORPORA
 from seqlab.corpora.fsdd import DIGITS, SPEAKERS
 from seqlab.corpora.recordings import locate_recordings
-from seqlab.models import (
-    GruEncoderConfig,
-    LinearEncoderConfig,
-    RecordingLabelerConfig,
-)
+from seqlab.models import LinearEncoderConfig, RecordingLabelerConfig, RecurrentEncoderConfig
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamWConfig
@@ -67,7 +63,9 @@ def _gru(folder: Path) -> Config:
     return _config(
         folder,
         RecordingLabelerConfig(
-            encoder=GruEncoderConfig(hidden_size=96, dropout=0.2, output_dropout=0.2), frame_size=96, channels=(8, 16)
+            encoder=RecurrentEncoderConfig(family="gru", hidden_size=96, dropout=0.2, output_dropout=0.2),
+            frame_size=96,
+            channels=(8, 16),
         ),
     )
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, linear_decay, training
 from seqlab.corpora import locate
 from seqlab.data import TextBatch
-from seqlab.models import EncoderLmConfig, GruEncoderConfig, TransformerLmConfig
+from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig, TransformerLmConfig
 from seqlab.models.config import ModelConfig
 from seqlab.optim import AdamWConfig
 from seqlab.runs.config import Config
@@ -59,7 +59,9 @@ def _transformer(folder: Path) -> Config:
 
 
 def _gru(folder: Path) -> Config:
-    encoder = GruEncoderConfig(hidden_size=128, bidirectional=False, dropout=0.0, output_dropout=0.1)
+    encoder = RecurrentEncoderConfig(
+        family="gru", hidden_size=128, bidirectional=False, dropout=0.0, output_dropout=0.1
+    )
     model = EncoderLmConfig(encoder=encoder)
     return _config(folder, model, 5e-3, 1500)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import seqlab
 from benchmarks.diagnosis.data_sets.data_set import DataSet, Row, Splits, accuracy, linear_decay, training
 from seqlab.corpora.number_words.generator import generate
-from seqlab.models import GruConfig, TransformerConfig
+from seqlab.models import RecurrentConfig, TransformerConfig
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig
@@ -66,7 +66,7 @@ def _transformer(folder: Path) -> Config:
 
 
 def _gru(folder: Path) -> Config:
-    return _config(folder, GruConfig(hidden_size=128, input_feeding=False, dropout=0.1), 3e-3, 1000)
+    return _config(folder, RecurrentConfig(family="gru", hidden_size=128, input_feeding=False, dropout=0.1), 3e-3, 1000)
 
 
 def _score(run_dir: Path, rows: Sequence[Row]) -> float:

@@ -115,9 +115,10 @@ def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
         return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
     if "num_heads" in fields_of(config):
         model["num_heads"] = 1
-    encoder = Parts("encoder").get(overridden.get("model.encoder.family", model.get("encoder", {}).get("family")))
+    family = overridden.get("model.encoder.family", model.get("encoder", {}).get("family"))
+    encoder = Parts("encoder").get(family)
     if encoder is not None:
-        model["encoder"] = {**model.get("encoder", {}), "family": encoder.family}
+        model["encoder"] = {**model.get("encoder", {}), "family": family}
         if "num_heads" in fields_of(encoder):
             model["encoder"]["num_heads"] = 1
     return {"data": {"kind": "labelling"}, "model": model, "optim": {"average_last": 5}}

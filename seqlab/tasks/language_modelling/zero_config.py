@@ -128,7 +128,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
         order = 8 if _data_of(builder).tokenizer.units == "characters" else 5
         builder.set("model.order", order, f"for tokens of kind {builder.get('data.tokenizer.kind')}")
         return builder.config()
-    if model.is_recurrent:
+    if "recurrence" in model.abilities:
         _choose_recurrent(builder, tokens)
     else:
         _choose_transformer(builder, tokens)
@@ -154,16 +154,19 @@ def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
     config = Parts("model").get(model["family"], default_part("model"))
     if config.is_count_based:
         return base
-    is_recurrent = config(**{name: value for name, value in model.items() if name != "family"}).is_recurrent
-    if "num_heads" in fields_of(config):
-        model["num_heads"] = 1
+    abilities = config(**{name: value for name, value in model.items() if name != "family"}).abilities
+    layers: dict[str, Any] = model.get("encoder", model)
+    layer_fields = fields_of(Parts("encoder").get(layers["family"], config))
+    if "num_heads" in layer_fields:
+        layers["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
-    base["data"] |= config.data_defaults
-    if config.data_defaults:
-        model["max_length"] = 1 << 20
+    if "masked_tokens" in abilities:
+        base["data"]["mask_share"] = 0.15
+        if "max_length" in layer_fields:
+            layers["max_length"] = 1 << 20
         optimizer = {"family": "adamw", "betas": [0.9, 0.98]}
     base["optim"] = {
-        "optimizer": {**optimizer, "weight_decay": RECURRENT_WEIGHT_DECAY if is_recurrent else 0.1},
+        "optimizer": {**optimizer, "weight_decay": RECURRENT_WEIGHT_DECAY if "recurrence" in abilities else 0.1},
         "schedule": {"family": "cosine", "final_ratio": 0.02},
     }
     return base
@@ -220,7 +223,7 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
     if not builder.get("data.valid"):
         share = float(f"{min(0.05, MAX_VALID_TOKENS / tokens.count):.2g}")
         builder.set("data.valid_fraction", share, f"no validation text is given, and {tokens}")
-    is_recurrent = builder.config().model.is_recurrent
+    is_recurrent = "recurrence" in builder.config().model.abilities
     if builder.get("data.documents") == "lines":
         quantile = int(np.quantile(tokens.line_lengths, 0.999, method="lower"))
         length, reason = (
@@ -231,7 +234,7 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
         length, reason = (128 if is_recurrent else 256), "the usual length for continuous text"
         if is_recurrent and carries_state(builder.config()):
             builder.set("data.order", "contiguous", "a recurrent model carries its state from block to block")
-    longest = builder.config().model.context_limit if builder.is_given("model.max_length") else None
+    longest = builder.config().model.context_limit if builder.is_given(builder.layer_key("max_length")) else None
     if longest is not None and longest < length:
         length, reason = longest, "the context length of the model"
     builder.set("data.block_length", length, reason)
@@ -242,25 +245,25 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
 
 def carries_state(config: Config) -> bool:
     """Return whether the model and the objective can carry a state from block to block."""
-    return "contiguous" in config.model.text_layouts & config.objective.text_layouts
+    return "contiguous" in config.model.abilities & config.objective.text_layouts
 
 
 def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes of a Transformer; the others follow from its width."""
     size_and_reason = clamp(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
-    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or size_and_reason))
+    key = builder.layer_key
+    d_model = builder.set(key("d_model"), *(word_vector_dim(builder) or size_and_reason))
     width = f"d_model is {d_model}"
-    builder.set("model.d_ff", 4 * d_model, width)
+    builder.set(key("d_ff"), 4 * d_model, width)
     # Rotary positions need an even head dimension.
     heads = [count for count in range(1, max(4, d_model // 64) + 1) if d_model % (2 * count) == 0]
-    builder.set("model.num_heads", max(heads, default=1), width)
-    is_masked = builder.get("data.mask_share") > 0
+    builder.set(key("num_heads"), max(heads, default=1), width)
     layers = clamp(4 + (d_model - 256) // 64, 4, 12)
-    builder.set("model.num_encoder_layers" if is_masked else "model.num_layers", layers, width)
-    builder.set("model.dropout", _dropout(builder, tokens), str(tokens))
-    if is_masked:
+    builder.set(key("num_layers"), layers, width)
+    builder.set(key("dropout"), _dropout(builder, tokens), str(tokens))
+    if builder.get("data.mask_share"):
         length = builder.get("data.block_length")
-        builder.set("model.max_length", max(length, 512), f"training uses blocks of {length} tokens")
+        builder.set(key("max_length"), max(length, 512), f"training uses blocks of {length} tokens")
 
 
 def _choose_recurrent(builder: ConfigBuilder, tokens: TextTokens) -> None:
@@ -293,7 +296,7 @@ def _choose_steps(builder: ConfigBuilder, tokens: TextTokens) -> None:
     )
     family = builder.get("optim.optimizer.family")
     if family != "sgd":
-        size = "hidden_size" if builder.config().model.is_recurrent else "d_model"
+        size = "hidden_size" if "recurrence" in builder.config().model.abilities else "d_model"
         by_width, max_lr = MUON_LR if family == "muon" else ADAM_LR
         width = builder.width(builder.layer_key(size))
         lr = min(max_lr, by_width[size] / width) / (4 if fine_tuning else 1)

@@ -21,8 +21,8 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import SAMPLED_LINES, warn_of_undivided_words
 from seqlab.evaluation import evaluate
-from seqlab.models.config import UnreachableTargets
 from seqlab.models.interfaces import FrameModel, Scorer
+from seqlab.models.unreachable_targets import LimitedModel, UnreachableTargets
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -236,6 +236,8 @@ def _warn_of_unreachable(name: str, indices: Indices, data: PreparedTranscripts,
 
 def _unreachable(indices: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> UnreachableTargets | None:
     """Find the recordings whose transcripts have more tokens than frames."""
+    if not isinstance(config.model, LimitedModel):
+        return None
     src_lengths = np.array([codec.num_frames(data.recordings.examples[i].length) for i in indices], np.int64)
     rows = [data.rows[i] for i in indices]
     tgt_lengths = np.array([len(row) for row in rows], np.int64)

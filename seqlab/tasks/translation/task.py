@@ -20,6 +20,7 @@ from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
 from seqlab.inference.lines import replace_control_characters
+from seqlab.models.unreachable_targets import LimitedModel
 from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -242,6 +243,8 @@ def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
 
 def _check_unreachable_targets(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs with targets that the model cannot output; raise ValueError if no pair contributes to the loss."""
+    if not isinstance(config.model, LimitedModel):
+        return
     unreachable = config.model.unreachable_targets(
         pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions
     )

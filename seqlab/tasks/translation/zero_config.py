@@ -187,7 +187,7 @@ def _untied(overrides: Sequence[Override], given_keys: Sequence[str]) -> list[Ov
     """Set `model.tied_embeddings` to `none`, unless it is given: it is chosen later."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
-    can_tie = family is not None and family.task == "translation" and "tied_embeddings" in fields_of(family)
+    can_tie = family is not None and family.fits_data("translation") and "tied_embeddings" in fields_of(family)
     is_given = "model" in given_keys or "model.tied_embeddings" in given_keys
     return [("model.tied_embeddings", "none")] if can_tie and not is_given else []
 
@@ -218,7 +218,7 @@ def _shares_vocabulary(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[
     data = _data_of(builder)
     if data.tokenizers[1] is not data.tokenizer:
         return False, "the target has another tokenizer"
-    if builder.config().model.can_copy:
+    if "copying" in builder.config().model.abilities:
         return True, "a model with copying needs a joint vocabulary"
     in_common = f"the sides have {profile.overlap:.0%} of their characters in common"
     if profile.src.is_spelled_out != profile.tgt.is_spelled_out:
@@ -271,7 +271,7 @@ def _choose_model(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
     """Choose the sizes of the model, its dropout, and which embeddings are tied."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
     width = 64 * round(2 * tokens.scale**0.25)
-    if builder.config().model.is_recurrent:
+    if "recurrence" in builder.config().model.abilities:
         _choose_recurrent(builder, clamp(RECURRENT_WIDTH_FACTOR * width, 256, 1024), size)
     else:
         _choose_transformer(builder, clamp(width, 128, 512), size)
@@ -313,9 +313,9 @@ def _choose_transformer(builder: ConfigBuilder, width: int, reason: str) -> None
 def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: CorpusTokens) -> None:
     """Choose the number of steps, the learning rate, the intervals, and the validation metric."""
     batch, model = builder.get("data.batch_tokens"), builder.config().model
-    is_recurrent = model.is_recurrent
-    width_name, lr_by_width = model.embedding_field, LR_BY_WIDTH
-    width = model.embedding_dim or builder.width(f"model.{width_name}")
+    is_recurrent = "recurrence" in model.abilities
+    lr_by_width = LR_BY_WIDTH
+    width_name, width = model.embedding or ("d_model", builder.width("model.d_model"))
     if is_recurrent:
         width_name, width, lr_by_width = "hidden_size", builder.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = builder.get("init_from") is not None

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
+from seqlab.models.config import SETTINGS, Ability, EmbeddingSize, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import NO_TAGS, EmbeddingTying, check_tying, make_embeddings
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import kernels, masks
@@ -52,13 +52,17 @@ class ConvolutionalConfig(ModelConfig):
     max_length: Annotated[int, Field(ge=2)] = 512
     """Maximum sequence length in tokens, including special tokens. Inference truncates longer input."""
 
-    task: ClassVar[str] = "translation"
-    attends_to_source: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     @property
-    def embedding_dim(self) -> int:
+    def abilities(self) -> frozenset[Ability]:
+        """Attention to the source."""
+        return frozenset({"source_attention"})
+
+    @property
+    def embedding(self) -> EmbeddingSize:
         """Size of the embeddings."""
-        return self.d_model
+        return EmbeddingSize("d_model", self.d_model)
 
     @property
     def context_limit(self) -> int | None:

@@ -96,7 +96,7 @@ class BagsConfig(ModelConfig):
     d_model: Size = 128
     """Dimension of the vectors."""
 
-    task: ClassVar[str] = "similarity"
+    tasks: ClassVar[tuple[str, ...]] = ("similarity",)
     outputs: ClassVar[str] = "vectors"
     default_objective: ClassVar[str] = "contrastive"
 

@@ -1,6 +1,5 @@
 """Masked language model: `torch.nn.TransformerEncoder` with the same weights, bidirectional context, configs."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,23 +14,21 @@ from seqlab.data.batch import IGNORE, TextBatch, collate_text
 from seqlab.data.masking import Masking
 from seqlab.models import (
     EncoderLmConfig,
-    GruEncoderConfig,
-    LstmEncoderConfig,
+    MaskedLm,
     NgramConfig,
-    RnnEncoderConfig,
+    RecurrentEncoderConfig,
     Transformer,
     TransformerConfig,
+    TransformerEncoderConfig,
     TransformerLmConfig,
-    TransformerMlm,
-    TransformerMlmConfig,
 )
-from seqlab.models.transformer_encoder import TokenTransformerConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.runs.config import Config
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.testing import check_model, texts
 from seqlab.testing.models import build as build_model
 from seqlab.testing.random_examples import Vocabulary
+from seqlab.training.warm_start import matching_weights
 
 PAD, BOS, EOS = range(3)
 VOCAB = 40
@@ -41,20 +38,28 @@ ROWS = [
     [25, EOS],
     [26, 27, 28, 5, 9, EOS],
 ]
-SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "dropout": 0.0}
+SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_layers": 2, "dropout": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "pre": {},
     "post": {"norm": "post", "activation": "gelu"},
     "learned": {"positions": "learned", "max_length": 18, "num_heads": 2},
     "rotary": {"positions": "rotary", "activation": "swiglu"},
-    "untied": {"tied_embeddings": False},
+    "untied": {},
 }
-every_variant = pytest.mark.parametrize("name", VARIANTS)
+every_variant = pytest.mark.parametrize("name", [*VARIANTS, "bidirectional lstm"])
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 
 
+def config_of(name: str = "pre", **fields: Any) -> EncoderLmConfig:
+    if name == "bidirectional lstm":
+        encoder: Any = RecurrentEncoderConfig(hidden_size=32, num_layers=2, dropout=0.0, **fields)
+    else:
+        encoder = TransformerEncoderConfig(**SIZES | VARIANTS[name] | fields)
+    return EncoderLmConfig(encoder=encoder, tied_embeddings=name != "untied")
+
+
 def build(name: str = "pre", **fields: Any) -> Any:
-    return build_model(TransformerMlmConfig(**SIZES | VARIANTS[name] | fields), texts(VOCAB))
+    return build_model(config_of(name, **fields), texts(VOCAB))
 
 
 def mask_rows(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
@@ -66,13 +71,13 @@ def mask_rows(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None
 
 
 @torch.no_grad()
-def torch_encoder(model: TransformerMlm) -> nn.TransformerEncoder:
+def torch_encoder(model: MaskedLm) -> nn.TransformerEncoder:
     """Build `torch.nn.TransformerEncoder` with the same weights."""
-    config = model.config
+    config: Any = model.config.encoder
     sizes = config.d_model, config.num_heads, config.d_ff, 0.0, config.activation
     layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=config.norm == "pre")
     norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else None
-    encoder = nn.TransformerEncoder(layer, config.num_encoder_layers, norm).eval()
+    encoder = nn.TransformerEncoder(layer, config.num_layers, norm).eval()
     copy_encoder_layers(model.encoder.layers, encoder.layers)
     if norm is not None:
         norm.load_state_dict(model.encoder.norm.state_dict())
@@ -84,8 +89,8 @@ def torch_encoder(model: TransformerMlm) -> nn.TransformerEncoder:
 def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
     model = build(name).train(training)
     batch = mask_rows(ROWS)
-    expected = torch_encoder(model)(model.encoder.embedding(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
-    assert_same_hidden_states(model(batch).hidden, expected, batch.tgt_in != PAD, model.encoder.embedding.weight)
+    expected = torch_encoder(model)(model.embed(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
+    assert_same_hidden_states(model(batch).hidden, expected, batch.tgt_in != PAD, model.weight)
 
 
 @every_variant
@@ -116,22 +121,33 @@ def test_context_is_bidirectional(name: str) -> None:
 
 @every_variant
 def test_models_pass_the_public_checks(name: str) -> None:
-    check_model(TransformerMlmConfig(**SIZES | VARIANTS[name]), texts())
+    check_model(config_of(name), texts())
 
 
 def test_output_weight_is_tied_by_default() -> None:
     tied, untied = build(), build("untied")
-    assert tied.projection.weight is tied.encoder.embedding.weight
-    assert untied.projection.weight is not untied.encoder.embedding.weight
+    assert tied.projection.weight is tied.weight
+    assert untied.projection.weight is not untied.weight
     assert "projection.weight" in dict(untied.named_parameters())
 
 
-@every_variant
-def test_encoder_weights_initialize_a_translator(name: str) -> None:
+@pytest.mark.parametrize("name", VARIANTS)
+def test_weights_initialize_the_encoder_of_a_translator(name: str) -> None:
     model = build(name)
-    fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(TokenTransformerConfig)}
-    translator = Transformer(TransformerConfig(**fields), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
-    translator.encoder.load_state_dict(model.encoder.state_dict())  # strict: the same names and shapes
+    fields: dict[str, Any] = {**SIZES, **VARIANTS[name]}
+    config = TransformerConfig(num_encoder_layers=fields.pop("num_layers"), **fields)
+    translator = Transformer(config, VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
+    matching = matching_weights(translator, config, model, model.config)
+    assert {
+        key.removeprefix("encoder."): value for key, value in matching.items() if key.startswith("encoder.")
+    }.keys() == (translator.encoder.state_dict().keys())
+    for key, value in matching.items():
+        own = (
+            model.weight
+            if key.endswith("embedding.weight")
+            else model.state_dict()[key.replace("embedding.pos", "pos")]
+        )
+        assert torch.equal(value, own), key
 
 
 @pytest.mark.learning
@@ -165,13 +181,19 @@ def test_training_uses_the_context_on_both_sides() -> None:
 OTHER_CONFIGS = [
     TransformerLmConfig(),
     EncoderLmConfig(
-        encoder=RnnEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="rnn", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     ),
     EncoderLmConfig(
-        encoder=LstmEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="lstm", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     ),
     EncoderLmConfig(
-        encoder=GruEncoderConfig(hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1)
+        encoder=RecurrentEncoderConfig(
+            family="gru", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
+        )
     ),
     NgramConfig(),
 ]
@@ -180,10 +202,10 @@ OTHER_CONFIGS = [
 @pytest.mark.parametrize("other", OTHER_CONFIGS, ids=lambda other: other.family)
 def test_masking_and_masked_language_models_require_each_other(other: Any) -> None:
     unmasked, with_masks = (LanguageModellingConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
-    assert Config(data=with_masks, model=TransformerMlmConfig()).data.mask_share == 0.15
+    assert Config(data=with_masks, model=EncoderLmConfig(encoder=TransformerEncoderConfig())).data.mask_share == 0.15
     assert Config(data=unmasked, model=other).model == other
-    with pytest.raises(ValueError, match=r"`data\.mask_share` is 0: set it, for example to 0\.15"):
-        Config(data=unmasked, model=TransformerMlmConfig())
+    with pytest.raises(ValueError, match=r"mask tokens \(`data\.mask_share: 0\.15`\)"):
+        Config(data=unmasked, model=EncoderLmConfig(encoder=TransformerEncoderConfig()))
     with pytest.raises(
         ValueError, match=rf"`data\.mask_share` \(0\.15\) masks tokens, but `model\.family: {other.family}`"
     ):
@@ -191,9 +213,12 @@ def test_masking_and_masked_language_models_require_each_other(other: Any) -> No
 
 
 def test_blocks_longer_than_the_model_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`data\.block_length` \(256\) must be at most `model\.max_length` \(100\)"):
+    with pytest.raises(
+        ValueError, match=r"`data\.block_length` \(256\) must be at most `model\.encoder\.max_length` \(100\)"
+    ):
         Config(
-            data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100)
+            data=LanguageModellingConfig(train=["text"], mask_share=0.15),
+            model=EncoderLmConfig(encoder=TransformerEncoderConfig(max_length=100)),
         )
     with pytest.raises(ValueError, match=r"`model\.family: transformer` is trained on `data\.kind: translation`"):
         Config(data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerConfig())
