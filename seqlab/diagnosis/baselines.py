@@ -27,11 +27,11 @@ from seqlab.diagnosis.rows import Rows, features, rows_of_batches
 from seqlab.diagnosis.simple_models import fit_by_lbfgs, standardize, zero_linear
 from seqlab.diagnosis.workbench import Losses
 from seqlab.models.frequency_labeller import FrequencyLabeller, FrequencyLabellerConfig
-from seqlab.models.interfaces import Stepper
 from seqlab.models.ngram import NgramConfig
 from seqlab.nn.masks import padding_mask
 from seqlab.objectives import TextSide
 from seqlab.objectives.loss import CollectingObjective
+from seqlab.search.protocols import Stepper
 
 MAX_ROWS = 3000
 """Number of training rows of models of features."""

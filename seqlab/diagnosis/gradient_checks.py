@@ -12,7 +12,7 @@ from seqlab.data.batch import IGNORE, LabelledBatch, TextBatch, ValueBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import Learner, longest_rows, sample_rows
-from seqlab.models.interfaces import Stepper
+from seqlab.search.protocols import Stepper
 from seqlab.training.running_statistics import recomputed_buffers, running_statistics
 
 MIN_DEAD_SHARE = 0.5

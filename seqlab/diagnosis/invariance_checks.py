@@ -11,9 +11,9 @@ from seqlab.data.batch import IGNORE, DivisibleBatch, TextBatch, ValueBatch
 from seqlab.diagnosis.experiments import Experiments
 from seqlab.diagnosis.finding import Finding, LeftOut
 from seqlab.diagnosis.workbench import Learner, longest_rows, sample_rows
-from seqlab.models.interfaces import Stepper
 from seqlab.objectives import TextSide
 from seqlab.objectives.loss import CollectingObjective
+from seqlab.search.protocols import Stepper
 
 MIN_TARGETS = 4
 """Minimum number of target positions of a batch for checks of later tokens."""

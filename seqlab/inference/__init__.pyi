@@ -4,5 +4,6 @@ from .decode import decode_text as decode_text
 from .engine import Engine as Engine
 from .engine import PairScore as PairScore
 from .load_by_task import load as load
+from .scorer import Scorer as Scorer
 from .scorer import score_rows as score_rows
 from .torch_engine import TorchEngine as TorchEngine

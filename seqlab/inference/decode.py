@@ -7,10 +7,10 @@ import torch
 from seqlab.base.world import ProgressCallback
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.engine import length_batches
-from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import PositionModel, Stepper
 from seqlab.search.search import SearchRequest, evaluation_mode, select_search
 from seqlab.text import Tokenizer, banned_ids
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine, PairScore
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis, combined_score
 

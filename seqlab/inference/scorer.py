@@ -1,7 +1,7 @@
 """Teacher-forced scoring: the log-probabilities of given targets under a model or an ensemble."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,13 +10,22 @@ from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.engine import PairScore, length_batches
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, Scorer
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB, NEG_INF
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.search.search import evaluation_mode
 from seqlab.text import Tokenizer
 
 SCORING_BATCH_TOKENS = 4096
 """Default batch size of scoring, in padded tokens of the source or the target, the longer of the two."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A model that scores given targets in one teacher-forced pass, for perplexity, rescoring and filtering."""
+
+    def score(self, batch: Any) -> Tensor:
+        """Return the log-probabilities (B, T) in nats of `tgt_out`."""
+        ...
 
 
 @torch.inference_mode()
@@ -54,7 +63,7 @@ def score_rows(
     return [scores[i] for i in range(len(lengths))]
 
 
-def _token_log_probs(models: Sequence[Any], batch: Seq2SeqBatch) -> list[list[float]]:
+def _token_log_probs(models: Sequence[Scorer], batch: Seq2SeqBatch) -> list[list[float]]:
     """Average the models' probabilities of each target token; return their logarithms without padding."""
     assert batch.tgt_out is not None
     members: list[Tensor] = []

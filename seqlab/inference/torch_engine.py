@@ -16,13 +16,14 @@ from seqlab.data.text_sampler import start_id
 from seqlab.inference.decode import DECODING_BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
 from seqlab.inference.scorer import SCORING_BATCH_TOKENS, score_rows
-from seqlab.models.interfaces import FixedContextModel, PositionModel, Stepper
+from seqlab.models.interfaces import FixedContextModel
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import PositionModel, Stepper
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)

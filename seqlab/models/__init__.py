@@ -2,8 +2,9 @@
 
 Language models, labelers, predictors and recognizers are an encoder and a head: see `seqlab.models.encoder`.
 
-To add a model, write a config (a subclass of `ModelConfig`) and a module with the methods of a protocol: `Stepper` for
-decoding, `Scorer` for scoring. Names are imported lazily, at first use. `seqlab.registry` lists the model families.
+To add a model, write a config (a subclass of `ModelConfig`) and a module with the methods of a protocol:
+`seqlab.search.Stepper` for decoding, `seqlab.inference.Scorer` for scoring. Names are imported lazily, at first use.
+`seqlab.registry` lists the model families.
 """
 
 from typing import Any
@@ -38,10 +39,30 @@ RENAMED = {
     **dict.fromkeys(("Mlp", "LinearPredictor", "RecurrentPredictor", "TransformerPredictor"), "EncoderPredictor"),
 }
 """Name up to version 0.3.0 -> what replaces it."""
+MOVED = {
+    **dict.fromkeys(("FrameModel", "PositionModel", "StaticStepper", "Stepper"), "seqlab.search"),
+    **dict.fromkeys(("MixingDecoder", "Predictor"), "seqlab.objectives"),
+    "Scorer": "seqlab.inference",
+    "CarryingScorer": "seqlab.tasks.language_modelling.text_scorer",
+    "CorpusReader": "seqlab.training.train",
+    "CountBasedModel": "seqlab.runs.load",
+    "EmbeddingModel": "seqlab.training.vector_initialization",
+    "Labeller": "seqlab.tasks.labelling.text_labeler",
+    "missing_methods": "seqlab.search.protocols",
+    **dict.fromkeys(("IMPOSSIBLE_LOG_PROB", "NEG_INF", "SCORING_BLOCK_ROWS"), "seqlab.models.outputs"),
+    **dict.fromkeys(("DecoderOutput", "FrameLogProbs", "FrameOutput", "Glance"), "seqlab.models.outputs"),
+    **dict.fromkeys(("PositionOutput", "Projection", "TargetLengths"), "seqlab.models.outputs"),
+    **dict.fromkeys(("InputMixing", "Mixture"), "seqlab.nn.input_mixing"),
+    "IGNORE": "seqlab.data.batch",
+    "padding_mask": "seqlab.nn.masks",
+}
+"""Name that `seqlab.models.interfaces` offered up to version 0.3.0 -> module that offers it."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a name at its first use; raise ImportError for a name of version 0.3.0, which names its replacement."""
     if name in RENAMED:
         raise ImportError(f"`seqlab.models.{name}` is now {RENAMED[name]}: see docs/how_to/model_families.md#encoders.")
+    if name in MOVED and name not in __all__:
+        raise ImportError(f"`seqlab.models.{name}` is now `{MOVED[name]}.{name}`.")
     return _import_lazily(name)

@@ -22,16 +22,9 @@ from .frequency_labeller import FrequencyLabeller as FrequencyLabeller
 from .frequency_labeller import FrequencyLabellerConfig as FrequencyLabellerConfig
 from .gaussian_classifier import GaussianClassifier as GaussianClassifier
 from .gaussian_classifier import GaussianClassifierConfig as GaussianClassifierConfig
-from .interfaces import CarryingScorer as CarryingScorer
-from .interfaces import FrameModel as FrameModel
-from .interfaces import Labeller as Labeller
-from .interfaces import PositionModel as PositionModel
-from .interfaces import Predictor as Predictor
-from .interfaces import Scorer as Scorer
+from .interfaces import FixedContextModel as FixedContextModel
 from .interfaces import State as State
-from .interfaces import StaticStepper as StaticStepper
 from .interfaces import Step as Step
-from .interfaces import Stepper as Stepper
 from .labeler import Labeler as Labeler
 from .labeler import LabelerConfig as LabelerConfig
 from .language_model import CarryingLm as CarryingLm
@@ -44,6 +37,7 @@ from .outputs import DecoderOutput as DecoderOutput
 from .outputs import FrameLogProbs as FrameLogProbs
 from .outputs import FrameOutput as FrameOutput
 from .outputs import PositionOutput as PositionOutput
+from .outputs import TargetLengths as TargetLengths
 from .outputs import TensorState as TensorState
 from .predictor import EncoderPredictor as EncoderPredictor
 from .predictor import EncoderPredictorConfig as EncoderPredictorConfig

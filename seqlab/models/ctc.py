@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, FrameLogProbs, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB, NEG_INF, FrameLogProbs
 
 ROW_ALIGNMENT = 16
 """The size of a row is padded to a multiple of this, in floats, so that each row starts at a vector boundary."""

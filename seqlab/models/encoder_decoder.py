@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.interfaces import DecoderOutput, State, Step
+from seqlab.models.interfaces import State, Step
+from seqlab.models.outputs import DecoderOutput
 from seqlab.nn.copying import CopySource, PointerGenerator
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.projection import VocabularyProjection

@@ -1,7 +1,7 @@
 """Outputs of models: hidden states, and the projection to the vocabulary, which is applied in blocks.
 
 Shapes: B sentences, T target positions, F frames or positions, S source positions, V vocabulary, D d_model, R predicted
-tokens of a batch, N rows.
+tokens of a batch, N rows, K candidates.
 """
 
 from collections.abc import Callable, Sequence
@@ -263,6 +263,11 @@ class FrameOutput(NamedTuple):
         return values, ids
 
 
+Glance = Callable[[FrameOutput], Tensor]
+"""Glancing (Qian et al. 2021): maps the output of a first pass to the ids (B, F), IGNORE for none, that the decoder
+observes in a second pass."""
+
+
 class PositionOutput(NamedTuple):
     """Output of a pass over all positions of targets of known lengths."""
 
@@ -270,3 +275,12 @@ class PositionOutput(NamedTuple):
     """Output at the positions of the targets: one frame per position."""
     length_nll: Tensor
     """(B,), differentiable: the nll in nats of the true length; 0 for models whose targets end at eos."""
+
+
+class TargetLengths(NamedTuple):
+    """Candidate lengths of targets, in tokens."""
+
+    lengths: Tensor
+    """(B, K) int64, most probable first, at least 1."""
+    log_probs: Tensor
+    """(B, K), in nats: 0 for models whose targets end at eos; -inf where there are fewer than K candidates."""

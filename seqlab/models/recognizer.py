@@ -17,7 +17,8 @@ from seqlab.models.config import SETTINGS, Size, TokenSide, WarmStart
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.encoder import EncoderConfig
 from seqlab.models.frame_input import FrameModelConfig, FrameSide
-from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import FrameLogProbs, FrameOutput, Glance
 from seqlab.models.recurrent_encoder import RecurrentEncoderConfig
 from seqlab.models.unreachable_targets import IntArray, UnreachableTargets
 from seqlab.nn.layers import Linear

@@ -43,7 +43,8 @@ from seqlab.models.encoder_decoder import (
     check_tying,
     make_embeddings,
 )
-from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import DecoderOutput
 from seqlab.nn import kernels
 from seqlab.nn.copying import NO_UNK_ID, PointerGenerator
 from seqlab.nn.input_mixing import InputMixing, PredictedInputs

@@ -8,7 +8,7 @@ Shapes: B batch, D d_model, K candidate lengths, L classes.
 import torch
 from torch import Tensor, nn
 
-from seqlab.models.interfaces import NEG_INF, TargetLengths
+from seqlab.models.outputs import NEG_INF, TargetLengths
 from seqlab.nn.layers import Linear
 
 TAIL_STANDARD_DEVIATIONS = 40.0

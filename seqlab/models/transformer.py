@@ -31,7 +31,8 @@ from seqlab.models.encoder_decoder import (
     check_tying,
     make_embeddings,
 )
-from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import DecoderOutput
 from seqlab.models.transformer_encoder import (
     TokenTransformerConfig,
     TransformerEncoder,

@@ -17,7 +17,8 @@ from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.encoder_decoder import make_embeddings
-from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import FrameLogProbs, FrameOutput, Glance
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights
 from seqlab.models.unreachable_targets import IntArray, UnreachableTargets

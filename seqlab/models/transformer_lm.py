@@ -24,7 +24,8 @@ from seqlab.models.config import (
     TokenSide,
     WarmStart,
 )
-from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import DecoderOutput
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention
 from seqlab.nn.embedding import Embedding, PositionKind, check_heads, reserve_positions

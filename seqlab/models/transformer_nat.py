@@ -19,14 +19,7 @@ from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Ability, Size, TokenSide
 from seqlab.models.encoder_decoder import make_embeddings
-from seqlab.models.interfaces import (
-    IMPOSSIBLE_LOG_PROB,
-    DecoderOutput,
-    FrameOutput,
-    Glance,
-    PositionOutput,
-    TargetLengths,
-)
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB, DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
 from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights

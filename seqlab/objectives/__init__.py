@@ -11,12 +11,13 @@ from seqlab.objectives.prediction_losses import (
     HuberConfig,
     PredictionLoss,
     PredictionLossConfig,
+    Predictor,
     SigmoidConfig,
     SoftmaxConfig,
     SquaredErrorConfig,
 )
 from seqlab.objectives.r_drop import RDrop, RDropConfig
-from seqlab.objectives.scheduled_sampling import ScheduledSampling, ScheduledSamplingConfig
+from seqlab.objectives.scheduled_sampling import MixingDecoder, ScheduledSampling, ScheduledSamplingConfig
 
 __all__ = [
     "SETTINGS",
@@ -31,6 +32,7 @@ __all__ = [
     "Loss",
     "MinimumRisk",
     "MinimumRiskConfig",
+    "MixingDecoder",
     "ModelFactory",
     "Objective",
     "ObjectiveConfig",
@@ -40,6 +42,7 @@ __all__ = [
     "PolicyGradientConfig",
     "PredictionLoss",
     "PredictionLossConfig",
+    "Predictor",
     "RDrop",
     "RDropConfig",
     "ScheduledSampling",

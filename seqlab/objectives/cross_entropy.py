@@ -9,7 +9,7 @@ from torch import Tensor
 from seqlab.base.bounds import NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TextLayout, TokenBatch
-from seqlab.models.interfaces import DecoderOutput
+from seqlab.models.outputs import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext, first_cross_entropy_range
 
 GUIDED_WIDTH = 0.2

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TokenBatch
-from seqlab.models.interfaces import FrameLogProbs, FrameModel, FrameOutput
+from seqlab.models.outputs import FrameLogProbs, FrameOutput
 from seqlab.objectives.glancing import GlancingConfig, choose_shown, glancing_share
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import viterbi_alignments
+from seqlab.search.protocols import FrameModel
 
 BLANK = 0
 """Column of the blank."""

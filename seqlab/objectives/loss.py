@@ -251,7 +251,7 @@ class ObjectiveConfig(Part):
     outputs: ClassVar[str | tuple[str, ...]] = "tokens"
     """Kinds of model output that the objective supports: `ModelConfig.outputs` of compatible models."""
     needs: ClassVar[tuple[type, ...]] = ()
-    """Protocols of `seqlab.models.interfaces` that the model must implement."""
+    """Protocols that the model must implement, such as `seqlab.search.FrameModel`."""
     shown_logs: ClassVar[tuple[str, ...]] = ()
     """Logs that the progress of training shows besides the loss."""
     text_layouts: ClassVar[frozenset[TextLayout]] = frozenset()

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import DecoderBatch
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.sampled import Actions, Samples
 from seqlab.objectives.sampled_objective import SampledConfig, SampledObjective, TargetRows

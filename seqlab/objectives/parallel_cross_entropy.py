@@ -12,9 +12,10 @@ from torch import Tensor
 from seqlab.base.bounds import NonNegative
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, TokenBatch
-from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
+from seqlab.models.outputs import DecoderOutput, FrameOutput, PositionOutput
 from seqlab.objectives.glancing import GlancingConfig, choose_shown, draw_positions, glancing_share
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+from seqlab.search.protocols import PositionModel
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -7,13 +7,12 @@ log-probability. An advantage is a return minus a baseline that does not depend 
 Shapes: B rows of a batch, K samples of each row, N = B * K samples, T actions.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.base.config_class import dataclass
-from seqlab.models.interfaces import ProjectingModel
 from seqlab.objectives.loss import SETTINGS, Loss, ModelFactory
 from seqlab.objectives.policy_gradient_base import MovingMean, PolicyGradientFields
 from seqlab.objectives.returns import clipped_gains, discounted_returns, generalized_advantages, mean_of_others
@@ -76,6 +75,14 @@ class PolicyGradientConfig(PolicyGradientFields, SampledConfig):
     def build_for(self, model: Any, factory: ModelFactory | None = None) -> "PolicyGradient":
         """Build the objective for a model."""
         return PolicyGradient(self, model)
+
+
+@runtime_checkable
+class ProjectingModel(Protocol):
+    """A model whose output projection maps hidden states to logits."""
+
+    projection: Any
+    """The projection, with a `weight` (V, D)."""
 
 
 class PolicyGradient(SampledObjective):

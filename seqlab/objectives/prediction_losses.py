@@ -5,7 +5,7 @@ Shapes: B examples, O outputs (numbers, classes or labels).
 
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,16 @@ from torch import Tensor
 from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, ValueBatch
-from seqlab.models.interfaces import Predictor
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext, first_cross_entropy_range
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A model of numbers, classes or labels: O outputs for each example."""
+
+    def __call__(self, batch: Any) -> Tensor:
+        """Return (B, O): standardized numbers for regression, or logits of classes (softmax) or labels (sigmoid)."""
+        ...
 
 
 class PredictionLossConfig(ObjectiveConfig):

@@ -10,7 +10,7 @@ from torch import Tensor
 from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
-from seqlab.models.interfaces import DecoderOutput
+from seqlab.models.outputs import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 BatchT = TypeVar("BatchT", Seq2SeqBatch, LabelledBatch)

@@ -18,13 +18,14 @@ from torch.nn.utils.rnn import pad_sequence
 from seqlab.base.bounds import MAX_NUMBER
 from seqlab.data.batch import IGNORE, DecoderBatch
 from seqlab.evaluation.rewards import Reward, prefix_rewards
-from seqlab.models.interfaces import FrameLogProbs, FrameModel, Stepper
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.objectives.ctc import BLANK, CtcTargets
 from seqlab.objectives.loss import StepContext, TextSide
 from seqlab.registry import Parts
 from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ctc import best_path_search, sample_outputs
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import FrameModel, Stepper
 from seqlab.search.sampling import sample
 from seqlab.search.search import SearchRequest, select_search
 

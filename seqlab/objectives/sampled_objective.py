@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from seqlab.base.bounds import Count, CountOrZero, NonNegative, Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, DecoderBatch
-from seqlab.models.interfaces import FrameModel, Stepper
 from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig
 from seqlab.objectives.loss import COUNT_OF, SETTINGS, Loss, Objective, ObjectiveConfig, StepContext, TextSide
 from seqlab.objectives.sampled import Actions, RewardComputer, Samples, policy_for, sampling_seed
 from seqlab.registry import Parts
 from seqlab.search.config import SamplingConfig
+from seqlab.search.protocols import FrameModel, Stepper
 from seqlab.search.search import evaluation_mode
 
 logger = logging.getLogger(__name__)

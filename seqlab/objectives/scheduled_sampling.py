@@ -6,7 +6,7 @@ predictions in a first pass over the reference; the loss is that of a second pas
 """
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field, model_validator
@@ -14,8 +14,18 @@ from pydantic import Field, model_validator
 from seqlab.base.bounds import Positive
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, TokenBatch
-from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
+from seqlab.models.outputs import DecoderOutput
+from seqlab.nn.input_mixing import InputMixing, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+
+
+@runtime_checkable
+class MixingDecoder(Protocol):
+    """A translator that can be trained with scheduled sampling (Bengio et al. 2015)."""
+
+    def __call__(self, batch: Any, mixing: InputMixing | None = None) -> DecoderOutput:
+        """Run a teacher-forced pass; `mixing` replaces some input tokens by the model's own predictions."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

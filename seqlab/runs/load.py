@@ -3,13 +3,13 @@
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from seqlab.base.reading_notes import FIRST_READING_VERSION
-from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
+from seqlab.models.interfaces import FixedContextModel
 from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, read_weights
 from seqlab.runs.codecs import CodecsMixin, load_codecs_for
@@ -20,9 +20,23 @@ from seqlab.runs.migrate import add_older_defaults, migrate
 from seqlab.runs.task_of_run import missing_plugins_hint, refuse_other_models
 from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
+from seqlab.search.protocols import Stepper
 
 DEFAULT_MAX_LENGTH = 512
 """Maximum number of tokens of an input or output if the model has no limit, as a plugin's translator may."""
+
+
+@runtime_checkable
+class CountBasedModel(Protocol):
+    """A model fitted by counting: the sizes of its tensors depend on the corpus, and it loads them itself."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all tensors to save, by name."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Load the tensors that `weights` returned; raises ValueError where they do not fit."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,12 +71,6 @@ class LoadedRun(CodecsMixin):
                 "`exposure` and `search-errors` need a model that predicts one token after another. Choose another "
                 "run."
             )
-        return self.model
-
-    @property
-    def scorer(self) -> Scorer:
-        """The model as a `Scorer`; only for translators and language models."""
-        assert isinstance(self.model, Scorer), "load the run by its `model_noun`"
         return self.model
 
     @property

@@ -14,6 +14,10 @@ from .hypothesis import Hypothesis as Hypothesis
 from .mask_predict import MaskPredict as MaskPredict
 from .prefix_beam import CtcSearch as CtcSearch
 from .prefix_beam import prefix_beam_search as prefix_beam_search
+from .protocols import FrameModel as FrameModel
+from .protocols import PositionModel as PositionModel
+from .protocols import StaticStepper as StaticStepper
+from .protocols import Stepper as Stepper
 from .sampling import sample as sample
 from .search import Search as Search
 from .search import SearchRequest as SearchRequest

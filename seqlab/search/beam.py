@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, Stepper
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.config import SearchConfig
 from seqlab.search.coverage import AttentionCoverage
 from seqlab.search.cuda_graph import cuda_graph_step
@@ -37,6 +37,7 @@ from seqlab.search.greedy import greedy_search
 from seqlab.search.history import EndedHypotheses, History
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.pool import Pool
+from seqlab.search.protocols import Stepper
 from seqlab.search.rules import Rules, make_rules, nan_message
 from seqlab.search.search import SearchRequest
 from seqlab.search.top import Candidates, best_candidates

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 
 NOT_FORCED = -1
 """Value for a row or position without a forced id."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import padding_mask
+from seqlab.nn.masks import padding_mask
 
 MIN_COVERAGE = 1e-9
 """Lower bound of the summed attention, which keeps the logarithm finite."""

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, FrameLogProbs, FrameModel
+from seqlab.models.outputs import NEG_INF, FrameLogProbs
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.protocols import FrameModel
 from seqlab.search.rules import refuse_nan
 from seqlab.search.sampling import UniformNumbers, draw_ids
 

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import State, StaticStepper, Step, Stepper
+from seqlab.models.interfaces import State, Step
+from seqlab.search.protocols import StaticStepper, Stepper
 
 T = TypeVar("T")
 MIN_FREE_MEMORY_SHARE = 1 / 16

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import State, Step, Stepper
+from seqlab.models.interfaces import State, Step
 from seqlab.search.cuda_graph import static_state
+from seqlab.search.protocols import Stepper
 
 
 def mean_log_probs(members: Sequence[Tensor]) -> Tensor:

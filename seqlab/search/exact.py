@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, State, Stepper
+from seqlab.models.interfaces import State
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import Stepper
 from seqlab.search.rules import Rules, make_rules, refuse_nan
 
 MAX_STEPS_PER_SENTENCE = 10_000

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.config import SamplingConfig
 from seqlab.search.top import top_ids
 

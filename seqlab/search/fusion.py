@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import FixedContextModel, State, Step, Stepper
+from seqlab.models.interfaces import FixedContextModel, State, Step
 from seqlab.search.cuda_graph import static_state
+from seqlab.search.protocols import Stepper
 
 
 class FusionState:

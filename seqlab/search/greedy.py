@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, Stepper
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.config import SearchConfig
 from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import Stepper
 from seqlab.search.rules import Rules, make_rules, nan_message
 
 

@@ -14,13 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEG_INF, FrameOutput, PositionModel, TargetLengths, padding_mask
+from seqlab.data.batch import IGNORE
+from seqlab.models.outputs import NEG_INF, FrameOutput, TargetLengths
+from seqlab.nn.masks import padding_mask
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NOT_FORCED, prefix_table
 from seqlab.search.fusion import WeightedLm, lm_token_scores
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.position_beam import predict_with_lm
+from seqlab.search.protocols import PositionModel
 from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 

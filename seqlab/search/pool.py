@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.history import EndedHypotheses, History
 from seqlab.search.hypothesis import Hypothesis
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEG_INF, FrameOutput
+from seqlab.data.batch import IGNORE
+from seqlab.models.outputs import NEG_INF, FrameOutput
 from seqlab.search.fusion import PrefixLmScores, WeightedLm
 
 

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, FrameLogProbs, FrameModel
+from seqlab.models.outputs import NEG_INF, FrameLogProbs
 from seqlab.search.beam import BeamSearch
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search, max_ids_without_eos, scored_hypothesis
 from seqlab.search.fusion import PrefixLmScores, WeightedLm, lm_token_scores
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
+from seqlab.search.protocols import FrameModel
 from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 from seqlab.search.top import top_ids

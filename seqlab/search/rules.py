@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import (
     ban_early_end,
@@ -18,6 +17,7 @@ from seqlab.search.constraints import (
 )
 from seqlab.search.fusion import Fusion
 from seqlab.search.length import length_limits, penalty_table
+from seqlab.search.protocols import Stepper
 
 
 @dataclass(frozen=True)

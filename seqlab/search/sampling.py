@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqlab.models.interfaces import NEG_INF, State, Step, Stepper
+from seqlab.models.interfaces import State, Step
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.config import NUM_SEEDS, SamplingConfig
 from seqlab.search.constraints import ban_ids
 from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.filters import apply_filters, integer_probs
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import sample_length_limits
+from seqlab.search.protocols import Stepper
 from seqlab.search.rules import refuse_nan
 
 NUMBERS_PER_DRAW = 64

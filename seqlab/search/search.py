@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from seqlab.models.interfaces import FrameModel, PositionModel, Stepper, missing_methods
 from seqlab.registry import Parts, find_part
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import FrameModel, PositionModel, Stepper, missing_methods
 
 
 @dataclass(frozen=True)

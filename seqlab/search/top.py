@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 
 COLUMNS_PER_GROUP = 8
 """Columns whose maximum represents them in a first search; see `_fast_topk`."""

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.interfaces import DecoderOutput, Labeller, Scorer, Stepper
+from seqlab.inference.scorer import Scorer
+from seqlab.models.outputs import DecoderOutput
 from seqlab.objectives import StepContext
 from seqlab.registry import Parts
+from seqlab.search.protocols import Stepper
+from seqlab.tasks.labelling.text_labeler import Labeller
 from seqlab.testing.assertions import (
     explaining_errors,
     require,

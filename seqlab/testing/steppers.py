@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, FrameBatch, TextBatch, collate_prompts
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, Scorer, Step, Stepper, missing_methods
+from seqlab.inference.scorer import Scorer
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB
+from seqlab.search.protocols import Stepper, missing_methods
 from seqlab.testing.assertions import explaining_errors, require, require_close, require_examples
 from seqlab.testing.random_examples import Examples
 

@@ -11,11 +11,13 @@ from seqlab.data.batch import Batch, TextLayout
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation.metrics import METRICS, line_statistics
-from seqlab.models.interfaces import EmbeddingModel, Scorer, missing_methods
+from seqlab.inference.scorer import Scorer
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.search.protocols import missing_methods
 from seqlab.search.search import select_search
 from seqlab.training.validation import RunInTraining, Validation
+from seqlab.training.vector_initialization import EmbeddingModel
 
 Split = Literal["train", "valid"]
 Codecs = tuple[Any, Any]

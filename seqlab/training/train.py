@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,7 +16,6 @@ from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import PreparationProgress
-from seqlab.models.interfaces import CorpusReader
 from seqlab.objectives import ModelFactory
 from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
@@ -288,6 +287,20 @@ def _assemble(
             "%s parameters, %s, %s%s", f"{num_parameters:,}", device_context.device, device_context.dtype, ranks
         )
     return run, init_entries
+
+
+@runtime_checkable
+class CorpusReader(Protocol):
+    """A model that collects statistics of the encoded training corpus before the first step."""
+
+    def read_corpus(self, values: Any, offsets: Any) -> Iterator[str]:
+        """Read the training corpus and yield log lines.
+
+        Args:
+            values: the source ids of all rows, concatenated, as a numpy array.
+            offsets: the start of each row in `values`, as a numpy array.
+        """
+        ...
 
 
 def initialize_weights(

@@ -15,7 +15,7 @@ from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.line_sample import word_metric_advice
 from seqlab.data.ragged import RaggedArray
 from seqlab.evaluation import Score, nll_per_tgt_token
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder

@@ -9,7 +9,7 @@ Frozen vectors do not change: their gradients are set to 0, including those of a
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,14 @@ from seqlab.text import Tokenizer, WordVectors, read_vector_dim, read_word_vecto
 logger = logging.getLogger(__name__)
 
 _TOKENS_PER_BLOCK = 1 << 24  # limits the memory of counting
+
+
+@runtime_checkable
+class EmbeddingModel(Protocol):
+    """A model whose embeddings can be initialized from pretrained word vectors."""
+
+    embeddings: dict[str, str]
+    """Names of the embedding parameters of the source (`src`) and target (`tgt`) side."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Configs from Python: `seqlab.recipe` by name, and `seqlab.config_for` with dotted keys as on the command line."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -114,3 +115,21 @@ def test_names_of_older_versions_are_errors_with_their_replacement(name: str, re
 
 def test_all_older_names_of_models_are_gone() -> None:
     assert not set(models.RENAMED) & set(models.__all__)
+
+
+MOVED_FROM_MODELS = "CarryingScorer FrameModel Labeller PositionModel Predictor Scorer StaticStepper Stepper"
+MOVED_FROM_INTERFACES = f"""{MOVED_FROM_MODELS} CorpusReader CountBasedModel DecoderOutput EmbeddingModel FrameLogProbs
+FrameOutput Glance IGNORE IMPOSSIBLE_LOG_PROB InputMixing MixingDecoder Mixture NEG_INF PositionOutput Projection
+SCORING_BLOCK_ROWS TargetLengths missing_methods padding_mask"""
+
+
+@pytest.mark.parametrize(
+    ("module", "names"), [("seqlab.models", MOVED_FROM_MODELS), ("seqlab.models.interfaces", MOVED_FROM_INTERFACES)]
+)
+def test_errors_of_moved_names_name_the_new_module(module: str, names: str) -> None:
+    for name in names.split():
+        with pytest.raises(ImportError, match=re.escape(f"`{module}.{name}` is now `")) as caught:
+            getattr(importlib.import_module(module), name)
+        new_module, _, new_name = str(caught.value).split("`")[3].rpartition(".")
+        assert new_name == name
+        assert hasattr(importlib.import_module(new_module), name)

@@ -14,7 +14,7 @@ import seqlab
 from seqlab.cli.main import main
 from seqlab.inference.engine import PairScore
 from seqlab.inference.rescoring import RescoringEngine
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer

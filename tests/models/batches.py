@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import prepare_inference
+from seqlab.search.protocols import Stepper
 from seqlab.testing import Examples, row_outputs
 from seqlab.testing.assertions import require_close
 from seqlab.testing.models import Outputs, build

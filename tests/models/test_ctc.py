@@ -11,7 +11,8 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE
 from seqlab.models.ctc import IMPOSSIBLE_LOG_PROB, CtcPrefixes
-from seqlab.models.interfaces import FrameLogProbs, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.exact import exact_search

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import NgramConfig
-from seqlab.models.interfaces import FixedContextModel, Stepper
+from seqlab.models.interfaces import FixedContextModel
 from seqlab.models.kneser_ney import TrieLevel
 from seqlab.models.ngram import NgramModel
 from seqlab.models.spelled_words_lm import UNK_PENALTY, SpelledWordsLm
+from seqlab.search.protocols import Stepper
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from seqlab.text.trained import train_tokenizer
 from seqlab.text.vocabulary import CharactersConfig, WordsConfig

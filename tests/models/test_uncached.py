@@ -7,17 +7,16 @@ import torch
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
 from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, collate_prompts
+from seqlab.inference import Scorer
 from seqlab.models import (
     DecoderOutput,
     EncoderLmConfig,
     RecurrentEncoderConfig,
-    Scorer,
-    Stepper,
     TransformerLmConfig,
     UncachedLm,
     UncachedTranslator,
 )
-from seqlab.search import SamplingConfig, SearchConfig, beam_search, sample
+from seqlab.search import SamplingConfig, SearchConfig, Stepper, beam_search, sample
 
 
 class FakeTokenizer:

@@ -8,7 +8,7 @@ from reference.ctc_alignments import BLANK, EOS, VOCAB_SIZE, GivenFrames, all_al
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models.interfaces import FrameLogProbs
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.nn import reference_kernels
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.objectives.glancing import glancing_share

@@ -10,7 +10,7 @@ from reference.tiny_translators import ALL, BOS, EOS, TGT, VOCAB, batch_of
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
-from seqlab.models.interfaces import Glance, PositionOutput
+from seqlab.models.outputs import Glance, PositionOutput
 from seqlab.objectives import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
 
 SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "dropout": 0.0}

@@ -57,17 +57,17 @@ def test_error_names_the_missing_methods(config_file: Path, tmp_path: Path) -> N
         ),
         (
             ["--model.family", "scoreless"],
-            "its validation needs the methods of the protocol `Scorer` (`seqlab.models.interfaces`), but",
+            "its validation needs the methods of the protocol `Scorer` (`seqlab.inference.scorer`), but",
         ),
         (
             ["--model.family", "frames", "--objective.family", "ctc"],
-            "`objective.family: ctc` needs the methods of the protocol `FrameModel` (`seqlab.models.interfaces`), but "
+            "`objective.family: ctc` needs the methods of the protocol `FrameModel` (`seqlab.search.protocols`), but "
             "WithoutFrames lacks blank_id, forward(glance), frames, score_sequences.",
         ),
         (
             ["--objective.family", "scheduled_sampling"],
             "`model.family: convolutional` cannot be trained: `objective.family: scheduled_sampling` needs the "
-            "methods of the protocol `MixingDecoder` (`seqlab.models.interfaces`), but "
+            "methods of the protocol `MixingDecoder` (`seqlab.objectives.scheduled_sampling`), but "
             "ConvolutionalTranslator lacks forward(mixing).",
         ),
     ]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import FrameLogProbs, FrameOutput, Glance
 
 BLANK, EOS, VOCAB_SIZE = 0, 1, 4
 BOS = BLANK

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, FrameOutput, TargetLengths
+from seqlab.data.batch import IGNORE
+from seqlab.models.outputs import FrameOutput, TargetLengths
 
 EOS, VOCAB_SIZE = 1, 6
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import FrameBatch, Seq2SeqBatch, collate, collate_frames
-from seqlab.models.interfaces import DecoderOutput, FrameLogProbs, FrameOutput, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import DecoderOutput, FrameLogProbs, FrameOutput
 
 PAD, BOS, EOS = range(3)
 VOCAB_SIZE = 5

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference.exhaustive import has_repeats
 from reference.scripted import ScriptedStepper, batch_of
 
-from seqlab.models.interfaces import NEG_INF
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import (

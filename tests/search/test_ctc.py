@@ -16,7 +16,7 @@ from reference.ctc_alignments import (
     sequence_probs,
 )
 
-from seqlab.models.interfaces import FrameLogProbs
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.search import ctc
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig

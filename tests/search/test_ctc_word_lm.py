@@ -14,8 +14,8 @@ from torch import Tensor
 from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
 from seqlab.models.ctc import CtcPrefixes
-from seqlab.models.interfaces import FrameLogProbs
 from seqlab.models.ngram import NgramModel
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.models.spelled_words_lm import SpelledWordsLm
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig

@@ -15,7 +15,6 @@ from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSF
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import TransformerConfig, TransformerLm, TransformerLmConfig
-from seqlab.models.interfaces import Stepper
 from seqlab.nn import kernels, reference_kernels
 from seqlab.nn.precision import prepare_inference
 from seqlab.search import cuda_graph
@@ -24,6 +23,7 @@ from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import Stepper
 from seqlab.search.sampling import sample
 
 VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig
-from seqlab.models.interfaces import NEG_INF, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import NEG_INF
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import Fusion, WeightedLm

@@ -7,7 +7,8 @@ import pytest
 import torch
 from reference.scripted_positions import EOS, VOCAB_SIZE, Batch, ScriptedPositions
 
-from seqlab.models.interfaces import IGNORE, TargetLengths
+from seqlab.data.batch import IGNORE
+from seqlab.models.outputs import TargetLengths
 from seqlab.search.config import SearchConfig
 from seqlab.search.mask_predict import mask_predict
 

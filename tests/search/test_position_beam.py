@@ -10,9 +10,8 @@ import torch
 from reference.scripted_positions import EOS, VOCAB_SIZE, Batch, ScriptedPositions
 from torch import Tensor
 
-from seqlab.data.batch import TextBatch, collate_prompts
+from seqlab.data.batch import IGNORE, TextBatch, collate_prompts
 from seqlab.models import NgramConfig
-from seqlab.models.interfaces import IGNORE
 from seqlab.models.ngram import NgramModel
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm, lm_token_scores

@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference.ctc_alignments import BLANK, EOS, GivenFrames, draw_frames, sequence_probs
 
-from seqlab.models.interfaces import FrameLogProbs
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search

@@ -18,7 +18,7 @@ from seqlab.data.ragged import RaggedArray
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler
 from seqlab.models import TransformerLm, TransformerLmConfig
-from seqlab.models.interfaces import DecoderOutput
+from seqlab.models.outputs import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.optim import MuonConfig, Parameters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.models.interfaces import FrameLogProbs
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.tasks.transcription.timing import (
     FrameTiming,
     TimedText,

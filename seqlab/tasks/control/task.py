@@ -19,7 +19,7 @@ from seqlab.data.epoch import derive_seed
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation import Score
-from seqlab.models.interfaces import Predictor
+from seqlab.objectives.prediction_losses import Predictor
 from seqlab.registry import Parts
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config

@@ -31,13 +31,12 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
-from seqlab.models.interfaces import Labeller
 from seqlab.runs.codecs import load_codecs_for
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
-from seqlab.tasks.labelling.text_labeler import label_and_score, load_labeller
+from seqlab.tasks.labelling.text_labeler import Labeller, label_and_score, load_labeller
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen

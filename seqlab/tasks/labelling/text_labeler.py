@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.splitting import split_line, split_words
 from seqlab.inference.torch_engine import max_source_tokens
-from seqlab.models.interfaces import Labeller
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.ensemble import mean_log_probs
@@ -85,6 +84,18 @@ class _LineScores:
     """(units, L): log-probability of each label in nats. A unit is a word, or the line."""
     num_segments: int
     """0 for a line without tokens."""
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """A model that labels each line of a batch, or each word."""
+
+    labels_lines: bool
+    """Whether lines are labelled, rather than words."""
+
+    def label(self, batch: Any) -> Tensor:
+        """Return the log-probabilities in nats of all labels: of lines (B, L), or of words, row after row (W, L)."""
+        ...
 
 
 class _Member:

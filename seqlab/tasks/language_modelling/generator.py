@@ -13,12 +13,12 @@ import torch
 
 from seqlab.data.batch import collate_prompts
 from seqlab.inference.lines import continues_word, distinct_texts, is_divided_anew, refuse_non_strings
-from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
 from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.protocols import Stepper
 from seqlab.search.sampling import sample
 from seqlab.search.search import SearchRequest, evaluation_mode, select_search
 from seqlab.tasks.language_modelling.streaming import Detokenizer, OnText, TextStreamer

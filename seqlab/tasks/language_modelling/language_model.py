@@ -21,7 +21,6 @@ from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.inference.lines import refuse_newlines
 from seqlab.inference.torch_engine import refuse_different_vocabularies
-from seqlab.models.interfaces import CarryingScorer
 from seqlab.models.spelling import SpellingModel
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.codecs import load_spelling
@@ -40,6 +39,7 @@ from seqlab.tasks.language_modelling.text_likelihood import (
 )
 from seqlab.tasks.language_modelling.text_scorer import (
     LM_BATCH_TOKENS,
+    CarryingScorer,
     ContextWindow,
     score_text,
     window_for_lines,

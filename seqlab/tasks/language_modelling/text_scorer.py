@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, TextBatch
@@ -23,6 +24,19 @@ TOKENS_PER_PART = 2048
 """Tokens per forward pass over a text that is scored with an unlimited context; passes carry over the state."""
 
 Indices = NDArray[np.int64]
+
+
+@runtime_checkable
+class CarryingScorer(Protocol):
+    """A language model whose hidden state can be carried from one batch to the next (as in truncated BPTT)."""
+
+    def score_with_carry(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score rows that continue those of the previous batch. `carry`: its state; None for rows that start a text.
+
+        Returns:
+            The log-probabilities (B, T) in nats of `tgt_out`, and the state to carry to the next batch.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from seqlab.data.step import Position, TrainingStep, collate_rank, next_position
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.table_codec import RowIndices
 from seqlab.evaluation import evaluate
-from seqlab.models.interfaces import Predictor
 from seqlab.objectives import StepContext
+from seqlab.objectives.prediction_losses import Predictor
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder

@@ -25,8 +25,8 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.targets import UNSEEN_CLASS, ClassTarget
 from seqlab.evaluation import evaluate
-from seqlab.models.interfaces import Predictor
 from seqlab.objectives import StepContext
+from seqlab.objectives.prediction_losses import Predictor
 from seqlab.runs.codecs import load_codecs, save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder

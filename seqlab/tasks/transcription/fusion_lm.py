@@ -10,11 +10,12 @@ import torch
 from seqlab.data.batch import collate_prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
-from seqlab.models.interfaces import FixedContextModel, Stepper
+from seqlab.models.interfaces import FixedContextModel
 from seqlab.models.spelled_words_lm import SpelledWordsLm
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.fusion import WeightedLm
+from seqlab.search.protocols import Stepper
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)

@@ -21,13 +21,14 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import SAMPLED_LINES, warn_of_undivided_words
 from seqlab.evaluation import evaluate
-from seqlab.models.interfaces import FrameModel, Scorer
+from seqlab.inference.scorer import Scorer
 from seqlab.models.unreachable_targets import LimitedModel, UnreachableTargets
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
+from seqlab.search.protocols import FrameModel
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.prepared_transcripts import PreparedTranscripts, read_transcripts
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber

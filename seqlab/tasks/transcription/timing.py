@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.audio.features import LogMel
-from seqlab.models.interfaces import FrameLogProbs
+from seqlab.models.outputs import FrameLogProbs
 from seqlab.search.ctc import StateCosts, viterbi_alignments
 from seqlab.text import Tokenizer
 

@@ -29,7 +29,7 @@ from seqlab.inference.recording_waveforms import (
     silence_fault,
 )
 from seqlab.inference.torch_engine import models_for_scoring
-from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF
+from seqlab.models.outputs import IMPOSSIBLE_LOG_PROB, NEG_INF
 from seqlab.nn.precision import choose_device, choose_dtype, choose_scoring_dtype, prepare_inference
 from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig, SearchOptions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.lines import locations_or_numbers
 from seqlab.inference.torch_engine import TorchEngine
-from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
+from seqlab.search.protocols import Stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer
 

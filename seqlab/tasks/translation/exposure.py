@@ -16,9 +16,9 @@ from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.engine import length_batches
-from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
+from seqlab.search.protocols import Stepper
 from seqlab.search.search import evaluation_mode
 from seqlab.tasks.translation.encoded_pairs import comparable_references, encode_for_stepper
 from seqlab.tasks.translation.run import Run

@@ -14,10 +14,10 @@ from seqlab.inference.torch_engine import (
     max_source_tokens,
     refuse_different_vocabularies,
 )
-from seqlab.models.interfaces import PositionModel
 from seqlab.nn.precision import choose_device, choose_dtype, choose_scoring_dtype
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import OutputLimits
+from seqlab.search.protocols import PositionModel
 from seqlab.tasks.translation.config import TRANSLATOR
 from seqlab.tasks.translation.load_translator import EngineRequest
 from seqlab.tasks.translation.run import Run

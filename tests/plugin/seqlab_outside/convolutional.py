@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Ability, EmbeddingSize, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import NO_TAGS, EmbeddingTying, check_tying, make_embeddings
-from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.interfaces import Step
+from seqlab.models.outputs import DecoderOutput
 from seqlab.nn import kernels, masks
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.kv_cache import kept_sentences
