@@ -144,7 +144,6 @@ class ModelConfig(Part):
     """Objective that is set with the family if the current objective does not fit its outputs."""
     is_count_based: ClassVar[bool] = False
     """Whether the model is fitted by counting, without an optimizer and without initial weights."""
-    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # they depend on the corpus, not on the family
     family: str
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -222,6 +221,7 @@ class LanguageModelConfig(ModelConfig):
     """Base class of the configs of autoregressive language models."""
 
     tasks: ClassVar[tuple[str, ...]] = ("language_modelling",)
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # it depends on the corpus, not on the family
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary."""

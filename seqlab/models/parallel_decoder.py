@@ -40,6 +40,7 @@ class ParallelDecoderConfig(TokenTransformerConfig):
     """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # it depends on the corpus, not on the family
     adds_mask_embedding: ClassVar[bool] = False
     """Whether the mask embedding is added to source embeddings, to distinguish them from observed target tokens."""
 

@@ -108,6 +108,7 @@ class RecurrentConfig(ModelConfig):
     """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # it depends on the corpus, not on the family
 
     @property
     def abilities(self) -> frozenset[Ability]:

@@ -70,6 +70,7 @@ class TransformerConfig(TokenTransformerConfig):
     its last layer; needs a joint vocabulary."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # it depends on the corpus, not on the family
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary of the target."""

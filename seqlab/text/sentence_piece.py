@@ -43,6 +43,16 @@ class SentencePieceConfig(TrainedTokenizerConfig):
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 1_000_000
     """Maximum number of training lines, which are held in memory: a random sample of a longer text."""
 
+    def sampler(self, ids: dict[str, int], byte_ids: list[int], scores: list[float]) -> "BpeDropout | UnigramSampler":
+        """Return the function that samples segmentations.
+
+        Args:
+            ids: id of each piece.
+            byte_ids: ids of the 256 bytes.
+            scores: score of each id.
+        """
+        raise NotImplementedError
+
     @property
     def character_share(self) -> float:
         """Share of the text's characters that are tokens of the vocabulary."""
@@ -64,6 +74,10 @@ class SentencePieceBpeConfig(SentencePieceConfig):
     kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
     """Kind of tokenizer."""
 
+    def sampler(self, ids: dict[str, int], byte_ids: list[int], scores: list[float]) -> BpeDropout:
+        """Return the function that skips merges at random."""
+        return BpeDropout(ids, byte_ids)
+
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceUnigramConfig(SentencePieceConfig):
@@ -75,6 +89,10 @@ class SentencePieceUnigramConfig(SentencePieceConfig):
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 500_000
     """Maximum number of training lines, about 2 kB of memory each; a longer text is sampled at random."""
 
+    def sampler(self, ids: dict[str, int], byte_ids: list[int], scores: list[float]) -> UnigramSampler:
+        """Return the function that draws segmentations by their probability."""
+        return UnigramSampler(ids, byte_ids, scores)
+
 
 class SentencePiece(Segmenter):
     """Lossless sentencepiece model: no normalization, and `▁` differs from a space."""
@@ -82,7 +100,7 @@ class SentencePiece(Segmenter):
     can_sample: ClassVar[bool] = True
 
     def __init__(self, model: bytes, config: SentencePieceConfig) -> None:
-        self._is_bpe = config.kind == "sentencepiece_bpe"
+        self._config = config
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self._words = WordCache(self._segment)
         self.vocab_size = self._processor.vocab_size()
@@ -145,9 +163,7 @@ class SentencePiece(Segmenter):
         byte_ids = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
         reserved = {PAD_ID, BOS_ID, EOS_ID, UNK_ID, *byte_ids}
         ids = {model.id_to_piece(index): index for index in range(self.vocab_size) if index not in reserved}
-        if self._is_bpe:
-            return BpeDropout(ids, byte_ids)
-        return UnigramSampler(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
+        return self._config.sampler(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         return [_unescape(line) for line in self._processor.decode(rows, num_threads=1)] if rows else []
