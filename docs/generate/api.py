@@ -16,7 +16,7 @@ from seqlab.registry import Parts
 
 FOLDER = "reference/api"
 EXPORTED: dict[str, str] = {
-    "seqlab": "train, load, evaluate, choose a config, register a component",
+    "seqlab": "train, load, evaluate, choose a config, register a part",
     "seqlab.data": "batches, columns and the data section of a config",
     "seqlab.models": "architectures, their configs, and the protocols of models",
     "seqlab.nn": "layers and masks",
@@ -89,7 +89,7 @@ def plugins(root: Path) -> str:
     for path in (path for pattern in PLUGIN_SOURCES for path in root.glob(pattern)):
         for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
             found.setdefault(module, set()).update(name.strip() for name in names.split(","))
-    link = "[custom components](../../how_to/your_own_parts.md)"
+    link = "[custom parts](../../how_to/your_own_parts.md)"
     sections = ["# Plugins and examples", f"Names of other modules that plugins and examples import; see {link}."]
     for module in sorted(found.keys() - EXPORTED.keys()):
         names = [name for name in sorted(found[module]) if is_for_plugins(f"{module}.{name}")]

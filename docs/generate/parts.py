@@ -1,13 +1,13 @@
-"""Reference page of the registered components by kind, from the table of built-in components."""
+"""Reference page of the registered parts by kind, from the table of built-in parts."""
 
 from generate.api import is_documented
 from generate.markup import prose, table
 from seqlab.built_in import BUILT_IN
 
-INTRODUCTION = """# Registered components
+INTRODUCTION = """# Registered parts
 
-Configs and commands select components by these names. The first of a kind is its default.
-[Custom components](../how_to/your_own_parts.md) shows how to register more.
+Configs and commands select parts by these names. The first of a kind is its default.
+[Custom parts](../how_to/your_own_parts.md) shows how to register more.
 """
 SHOWN = {
     "task": ("Tasks", "`data.kind`"),
@@ -43,7 +43,7 @@ def pages() -> dict[str, str]:
 
 
 def reference(target: str) -> str:
-    """Return the Python path of a component, as a link if it is documented."""
+    """Return the Python path of a part, as a link if it is documented."""
     module, _, name = target.partition(":")
     package = ".".join(module.split(".")[:2])
     path = f"{package}.{name}"

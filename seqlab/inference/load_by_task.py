@@ -48,7 +48,7 @@ def load(
         lm_weight: weight of its log-probabilities.
         length_reward: score added per token with `lm`.
         rescore: runs that rescore the hypotheses of the search.
-        plugins: modules or `.py` files that register components of the run. They are executed, so name only code that
+        plugins: modules or `.py` files that register parts of the run. They are executed, so name only code that
             you trust.
 
     Raises:

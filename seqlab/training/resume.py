@@ -136,9 +136,9 @@ def changed_plugins(run: TrainingRun) -> list[str]:
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:
-            component = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
+            part = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
             listed = ", ".join(f"{key} {old.get(key)!r} -> {note[key]!r}" for key in changed)
-            differences.append(f"The run started with another version of {component} ({listed})")
+            differences.append(f"The run started with another version of {part} ({listed})")
     return differences
 
 

@@ -106,15 +106,15 @@ def test_config_page_has_all_fields(site: Path) -> None:
         assert field.family in text
 
 
-def test_reference_lists_all_recipes_components_and_public_names(site: Path) -> None:
+def test_reference_lists_all_recipes_parts_and_public_names(site: Path) -> None:
     recipes = text_of(site / "reference" / "recipes" / "index.html")
     for recipe, task, *others in read_table()[1:]:
         assert recipe in recipes
         assert f"{task[:1].upper()}{task[1:]}" in recipes
         assert all(cell in recipes for cell in others), recipe
-    components = text_of(site / "reference" / "parts" / "index.html")
+    parts = text_of(site / "reference" / "parts" / "index.html")
     for kind, entries in BUILT_IN.items():
-        assert kind == "command" or all(name in components for name in entries), kind
+        assert kind == "command" or all(name in parts for name in entries), kind
     import seqlab
 
     for package in ("seqlab", "seqlab.models", "seqlab.nn", "seqlab.optim", "seqlab.testing"):

@@ -1,4 +1,4 @@
-"""Components that a Python script registers: training, loading, and resuming from the command line."""
+"""Parts that a Python script registers: training, loading, and resuming from the command line."""
 
 import shutil
 import subprocess

@@ -1,1 +1,1 @@
-"""Example of a plugin: custom components in a package outside seqlab, listed in `table.py`. Copy what you need."""
+"""Example of a plugin: custom parts in a package outside seqlab, listed in `table.py`. Copy what you need."""

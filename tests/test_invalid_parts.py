@@ -1,4 +1,4 @@
-"""Invalid components are refused when they are registered or first used; the message names the missing member."""
+"""Invalid parts are refused when they are registered or first used; the message names the missing member."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -128,13 +128,13 @@ class NotDerived:
         ("metric", "my metric", len, "must have a name without spaces or slashes"),
     ],
 )
-def test_invalid_components_are_refused(kind: str, name: str | None, part: Any, message: str) -> None:
+def test_invalid_parts_are_refused(kind: str, name: str | None, part: Any, message: str) -> None:
     with pytest.raises(ValueError) as found:  # noqa: PT011
         seqlab.register(kind, name)(part)
     assert message in str(found.value)
 
 
-def test_components_of_plugin_tables_are_checked_at_first_use() -> None:
+def test_parts_of_plugin_tables_are_checked_at_first_use() -> None:
     registry.add_entries(Entry("objective", "mine", f"{__name__}:ObjectiveWithoutBuild", "", "a plugin"))
     with pytest.raises(
         registry.UnusablePart, match=r"'mine' of a plugin cannot be used: ObjectiveWithoutBuild lacks `build`"

@@ -1,6 +1,6 @@
-"""Isolation of registered components: no other file checks for a component's class or name, or has a flag for it.
+"""Isolation of registered parts: no other file checks for a part's class or name, or has a flag for it.
 
-A component (a model, objective, search and so on) is defined in the file of its entry in `seqlab.built_in`; a task is
+A part (a model, objective, search and so on) is defined in the file of its entry in `seqlab.built_in`; a task is
 defined in the folder of that file. `ALLOWED` lists the exceptions with their reasons.
 """
 
@@ -58,18 +58,18 @@ def last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def component_file(target: str) -> Path:
-    """Return the file of a component from its entry `module:attribute`."""
+def part_file(target: str) -> Path:
+    """Return the file of a part from its entry `module:attribute`."""
     return PACKAGE.parent / Path(*target.partition(":")[0].split(".")).with_suffix(".py")
 
 
 @cache
 def class_locations() -> dict[str, Path]:
-    """Map each class of a component's file or a task's folder, except protocols, to that file or folder."""
+    """Map each class of a part's file or a task's folder, except protocols, to that file or folder."""
     found: dict[str, Path] = {}
     for kind in KINDS:
         for target, _ in BUILT_IN[kind].values():
-            path = component_file(target)
+            path = part_file(target)
             location = path.parent if kind == "task" else path
             for file in location.rglob("*.py") if location.is_dir() else [path]:
                 for node in ast.parse(file.read_text("utf-8")).body:
@@ -78,26 +78,26 @@ def class_locations() -> dict[str, Path]:
     return found
 
 
-COMPONENT_FILES = {
-    name: component_file(target) for kind in KINDS_WITH_UNIQUE_NAMES for name, (target, _) in BUILT_IN[kind].items()
+PART_FILES = {
+    name: part_file(target) for kind in KINDS_WITH_UNIQUE_NAMES for name, (target, _) in BUILT_IN[kind].items()
 }
-"""Name of a component -> its file."""
+"""Name of a part -> its file."""
 
 
 def is_foreign_class(file: Path, name: str) -> bool:
-    """Return whether a name is that of a component's class that is defined outside a file and its folder."""
+    """Return whether a name is that of a part's class that is defined outside a file and its folder."""
     location = class_locations().get(name)
     return location is not None and file != location and location not in file.parents
 
 
-def defines_component(file: Path, name: str) -> bool:
-    """Return whether a file is the component's file, or in the folder of the task of this name."""
-    own_file = COMPONENT_FILES[name]
+def defines_part(file: Path, name: str) -> bool:
+    """Return whether a file is the part's file, or in the folder of the task of this name."""
+    own_file = PART_FILES[name]
     return file == own_file or (name in BUILT_IN["task"] and own_file.parent in file.parents)
 
 
 def find_checks(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line numbers of a file that check for a component, with a description of the check."""
+    """Yield the line numbers of a file that check for a part, with a description of the check."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in ("isinstance", "issubclass"):
@@ -108,30 +108,30 @@ def find_checks(file: Path) -> Iterator[tuple[int, str]]:
             if node.func.id in ("getattr", "hasattr") and has_literal_name and last_name(node.args[0]) in CONFIG_NAMES:
                 yield node.lineno, f"attribute of {ast.unparse(node.args[0])}"
         if isinstance(node, ast.Compare):
-            yield from find_component_names(file, [node.left, *node.comparators])
+            yield from find_part_names(file, [node.left, *node.comparators])
         if isinstance(node, ast.match_case):
-            yield from find_component_names(
+            yield from find_part_names(
                 file, [each.value for each in ast.walk(node.pattern) if isinstance(each, ast.MatchValue)]
             )
         if isinstance(node, ast.Dict):
             keys = [key for key in node.keys if key is not None]
-            yield from find_component_names(file, keys)
+            yield from find_part_names(file, keys)
             for key in keys:
                 if isinstance(key, ast.Name) and is_foreign_class(file, key.id):
                     yield key.lineno, f"dict by class {key.id}"
 
 
-def find_component_names(file: Path, expressions: list[ast.expr]) -> Iterator[tuple[int, str]]:
-    """Yield the names of components of other files that occur as literals in expressions."""
+def find_part_names(file: Path, expressions: list[ast.expr]) -> Iterator[tuple[int, str]]:
+    """Yield the names of parts of other files that occur as literals in expressions."""
     for each in expressions:
         for node in ast.walk(each):
-            if not isinstance(node, ast.Constant) or node.value not in COMPONENT_FILES:
+            if not isinstance(node, ast.Constant) or node.value not in PART_FILES:
                 continue
-            if not defines_component(file, str(node.value)):
+            if not defines_part(file, str(node.value)):
                 yield node.lineno, f"name {node.value}"
 
 
-def test_other_files_do_not_check_for_components() -> None:
+def test_other_files_do_not_check_for_parts() -> None:
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
         if file.name in ("built_in.py", "migrate.py") or {"corpora", "nn"} & {*file.relative_to(PACKAGE).parts}:
@@ -152,11 +152,11 @@ def test_allowed_exceptions_exist() -> None:
 @pytest.mark.parametrize("kind", ["model", "objective", "task"])
 def test_flags_of_base_classes_are_set_by_several_families(kind: str) -> None:
     """A flag that only one family sets would be a check for this family."""
-    components = list(Parts(kind).values())
-    base = next(each for each in components[0].__mro__ if "part_kind" in each.__dict__)
+    parts = list(Parts(kind).values())
+    base = next(each for each in parts[0].__mro__ if "part_kind" in each.__dict__)
     flags = [name for name, value in vars(base).items() if isinstance(value, bool)]
     for flag in flags:
-        modules = {next(each for each in part.__mro__ if flag in vars(each)).__module__ for part in components}
+        modules = {next(each for each in part.__mro__ if flag in vars(each)).__module__ for part in parts}
         assert len(modules - {base.__module__}) != 1, flag
 
 
