@@ -32,8 +32,13 @@ MIN_PREDICTED = 0.05
 """Share by which the loss of a run that predicts its targets is below that of a constant."""
 MIN_FIT = 0.02
 """Nats by which the targets of other rows must be worse for a source than its own."""
+MAX_MISSED = 0.3
+"""Share of the loss of a constant by which inputs may still predict targets that are called unrelated to them. With few
+rows the gain is too uncertain to say so."""
 MIN_SURE_ROWS, MIN_OVERCONFIDENCE, MAX_NOISY_ACCURACY = 30, 0.15, 0.85
 """Labels are wrong if a linear model is right for fewer of its surest rows than it expects. It needs so many rows."""
+WINDOW = 30
+"""Tokens of a piece of text that is looked for at other positions."""
 MIN_SCALE, MAX_SCALE, MAX_VALUE = 0.005, 20.0, 1000.0
 """Range of the root mean square of the inputs of a first layer, and its largest value, in healthy runs."""
 MIN_AREA = 0.7
@@ -49,8 +54,7 @@ MIN_LOST_CATEGORIES = 0.2
 def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
     """Count training rows that are repeated, and validation rows that are in the training data."""
     keys = Counter(row_keys(lab.rows))
-    repeated = 1 - len(keys) / len(lab.rows)
-    leaked = 0.0
+    repeated, leaked = max(1 - len(keys) / len(lab.rows), repeated_share(lab.rows)), 0.0
     if lab.bench.valid_rows:
         valid = row_keys(lab.valid_array_rows)
         leaked = sum(key in keys for key in valid) / len(valid)
@@ -61,12 +65,29 @@ def check_repeated_rows(lab: Experiments) -> Iterator[Finding]:
         yield Finding("leakage", leaked_rows, 0.96)
     if repeated > MIN_REPEATED:
         _, count = keys.most_common(1)[0]
-        evidence = (
-            f"{100 * repeated:.0f}% of the training rows repeat another one; the most frequent occurs {count} times; "
-            f"{leaked_rows}"
-        )
+        what = "of the training rows repeat another one"
+        if not lab.rows.has_inputs and count == 1:
+            what = f"of the pieces of {WINDOW} tokens of the training text repeat an earlier one"
+        evidence = f"{100 * repeated:.0f}% {what}; the most frequent row occurs {count} times; {leaked_rows}"
         confidence = 0.95 if repeated > MANY_REPEATED and leaked <= MIN_LEAKED else 0.6
         yield Finding("duplicates", evidence, confidence)
+
+
+def repeated_share(rows: Rows) -> float:
+    """Return the share of pieces of `WINDOW` tokens of a text that occur before; 0 for rows with inputs.
+
+    The blocks of a text that is repeated need not be equal, because they start at other positions.
+    """
+    texts = [] if rows.has_inputs or not rows.are_ids else [row for row in rows.texts if len(row) >= WINDOW]
+    if not texts:
+        return 0.0
+    factors = np.random.default_rng(6).integers(1, 2**62, WINDOW, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    hashes = []
+    for row in texts:
+        pieces = np.lib.stride_tricks.sliding_window_view(row.astype(np.uint64), WINDOW)
+        hashes.append((pieces * factors).sum(1, dtype=np.uint64))
+    all_hashes = np.concatenate(hashes)
+    return 1 - len(np.unique(all_hashes)) / len(all_hashes)
 
 
 def check_association(lab: Experiments) -> Iterator[Finding]:
@@ -113,14 +134,22 @@ def _missing_association(inputs: NDArray[np.float32], scores: FoldedScores, labe
     permuted = np.random.default_rng(4).permutation(labels)
     gain = scores.of(labels) - cross_fit(inputs, permuted, scores.log_probs.shape[1]).of(permuted)
     error = gain.std() / len(gain) ** 0.5
-    accuracy, majority = scores.accuracy(labels), np.bincount(labels).max() / len(labels)
+    shares = np.bincount(labels) / len(labels)
+    accuracy, majority = scores.accuracy(labels), shares.max()
     chance = majority + MIN_ERRORS * (majority * (1 - majority) / len(labels)) ** 0.5
     if gain.mean() >= MIN_ERRORS * error or accuracy >= chance:
         return ""
+    _require_certainty(gain.mean() + MIN_ERRORS * error, -float((shares * np.log(np.maximum(shares, 1e-12))).sum()))
     return (
         f"with permuted labels a linear model predicts other rows as well ({gain.mean():+.3f} ± {error:.3f} nats); "
         f"its accuracy is {100 * accuracy:.0f}%, that of the most frequent label {100 * majority:.0f}%"
     )
+
+
+def _require_certainty(highest: float, constant_loss: float) -> None:
+    """Raise LeftOut if the highest probable gain by the inputs is a large share of the loss of a constant."""
+    if highest > MAX_MISSED * constant_loss:
+        raise LeftOut("there are too few rows to tell whether the inputs determine the targets")
 
 
 def _kernel_features(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,6 +191,7 @@ def check_numbers(rows: Rows) -> Iterator[Finding]:
         error = gain.std() / len(gain) ** 0.5
         if gain.mean() >= MIN_ERRORS * error:
             return
+        _require_certainty(gain.mean() + MIN_ERRORS * error, float(baseline.mean()))
         shown.append(f"to {residual.mean():.3g} (gain {gain.mean():+.2g} ± {error:.1g})")
     evidence = (
         f"a linear model of other rows changes the squared error from {baseline.mean():.3g} {shown[0]}, with a "
@@ -185,10 +215,12 @@ def check_alignment(lab: Experiments) -> Iterator[Finding]:
         )
         yield Finding("shifted_pairs", evidence, 0.97)
         return
-    gain = alignment.log_probs[:, UNSHIFTED] + np.log(alignment.log_probs.shape[1])
+    uniform_loss = float(np.log(alignment.log_probs.shape[1]))
+    gain = alignment.log_probs[:, UNSHIFTED] + uniform_loss
     error = gain.std() / len(gain) ** 0.5
     is_unrelated = gain.mean() < max(MIN_FIT, MIN_ERRORS * error)
     if rows.target_kind == "tokens" and rows.are_ids and is_unrelated and not recognizes_targets(lab):
+        _require_certainty(gain.mean() + MIN_ERRORS * error, uniform_loss)
         evidence = (
             f"sources fit their own targets no better than those of other rows ({gain.mean():+.3f} ± {error:.3f} nats)"
         )

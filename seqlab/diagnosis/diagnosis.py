@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +18,7 @@ from seqlab.diagnosis import (
     training_checks,
 )
 from seqlab.diagnosis.experiments import Experiments
-from seqlab.diagnosis.finding import Finding, LeftOut
+from seqlab.diagnosis.finding import CONSEQUENCES, Finding, LeftOut
 from seqlab.diagnosis.measurement import Measurement, measurement_lines
 from seqlab.diagnosis.next_commands import with_command
 from seqlab.diagnosis.workbench import open_run
@@ -109,12 +109,17 @@ def diagnose(
             except Exception as error:  # code of plugins can raise anything; other questions may still have answers
                 logger.debug("%s", question, exc_info=True)
                 left_out.append((question, describe_error(error)))
-    return Diagnosis(str(path), _rank(findings), left_out, (time.monotonic() - started) / 60, measurements)
+    return Diagnosis(str(path), rank(findings), left_out, (time.monotonic() - started) / 60, measurements)
 
 
-def _rank(findings: list[Finding]) -> list[Finding]:
-    """Sort findings by confidence, each cause once with its strongest evidence."""
+def rank(findings: list[Finding]) -> list[Finding]:
+    """Sort findings by confidence, each cause once with its strongest evidence, and before what it explains."""
     best: dict[str, Finding] = {}
-    for finding in sorted(findings, key=lambda candidate: -candidate.confidence):
+    for finding in sorted(findings, key=lambda finding: -finding.confidence):
         best.setdefault(finding.cause, finding)
-    return list(best.values())
+    for explanation in list(best.values()):
+        for name in CONSEQUENCES.get(explanation.cause, ()) if explanation.level == "likely" else ():
+            if name in best and best[name].confidence >= explanation.confidence:
+                evidence = f"{best[name].evidence}; `{explanation.cause}` explains this"
+                best[name] = replace(best[name], confidence=explanation.confidence - 0.01, evidence=evidence)
+    return sorted(best.values(), key=lambda finding: -finding.confidence)

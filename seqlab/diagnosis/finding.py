@@ -47,6 +47,16 @@ CAUSES: Mapping[str, str] = MappingProxyType(
 """Name of each cause -> its description."""
 
 
+CONSEQUENCES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        cause: frozenset({"batch_norm_statistics", "mismatch", "other_reading", "overfitting"})
+        for cause in ("duplicates", "too_little_data")
+    }
+)
+"""Cause -> causes that it explains: with few different rows, others have other words, and statistics of a batch norm
+differ."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A cause that experiments support."""

@@ -30,6 +30,8 @@ EXTREME_FIRST_LOSS, EXTREME_OF_NUMBERS = 1.5, 10.0
 MIN_POSITIONS = 8
 MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
 """Range of the gradient of early positions, relative to that of late ones, in untrained healthy models."""
+MIN_BATCH_NORM_DROP = 0.2
+"""Share by which the loss must fall with statistics of batch norm that are computed anew."""
 SMALL_RATES, TINY_CHANGE = (0.1, 0.01, 1e-4), 1e-5
 """Factors of the learning rate with which updates must lower the loss, and a relative change that can be rounding."""
 EXPLODED = 1e3
@@ -211,7 +213,7 @@ def check_batch_norm(lab: Experiments) -> Iterator[Finding]:
     batches = [batch for batch, _ in zip(lab.bench.train_rows, range(50), strict=False)]
     buffers = recomputed_buffers(learner.model, dict(lab.bench.weights), iter(batches), lab.bench.device_context)
     recomputed = lab.bench.learner(weights={**lab.bench.weights, **buffers}).losses(lab.train_sample)
-    if stored.mean - recomputed.mean > max(0.2 * abs(recomputed.mean), 4 * recomputed.standard_error):
+    if lab.compare(stored, recomputed).is_below(MIN_BATCH_NORM_DROP):
         evidence = (
             f"statistics computed anew from the training rows changed the training loss from {stored.mean:.3g} to "
             f"{recomputed.mean:.3g} ± {recomputed.standard_error:.1g}"

@@ -22,10 +22,10 @@ from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
-from seqlab.diagnosis.diagnosis import diagnose
+from seqlab.diagnosis.diagnosis import diagnose, rank
 from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
-from seqlab.diagnosis.finding import CAUSES, Finding
-from seqlab.diagnosis.rows import Rows
+from seqlab.diagnosis.finding import CAUSES, Finding, LeftOut
+from seqlab.diagnosis.rows import Rows, row_keys
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, random_steps, sample_rows
 from seqlab.objectives import Loss
@@ -266,6 +266,46 @@ def test_repeated_rows_are_a_likely_cause_only_if_most_are(lab_of: Callable[[str
         lab.rows = rows.take(numbers)
         levels[copies] = [finding.level for finding in data_checks.check_repeated_rows(lab)]
     assert levels == {1: [], 2: ["worth a look"], 4: ["likely"]}
+
+
+def test_a_text_that_is_repeated_in_other_blocks_is_found(lab_of: Callable[[str], Experiments]) -> None:
+    """20 copies of a text of 997 tokens, in blocks of 64: no two blocks are equal."""
+    lab, rng = lab_of("transformer_lm, lines"), np.random.default_rng(7)
+    levels = {}
+    for copies in (1, 20):
+        text = np.tile(rng.integers(4, 30, 19_940 // copies), copies)
+        rows = list(text[: len(text) // 64 * 64].reshape(-1, 64))
+        lab.rows = Rows([np.zeros(0, np.int64)] * len(rows), rows, np.arange(len(rows)), "tokens")
+        assert len(set(row_keys(lab.rows))) == len(rows)
+        levels[copies] = [(each.cause, each.level) for each in data_checks.check_repeated_rows(lab)]
+    assert levels == {1: [], 20: [("duplicates", "likely")]}
+
+
+def test_few_rows_are_no_evidence_of_shuffled_targets() -> None:
+    """A relation that many rows show: with few of them it is not significant, which says nothing."""
+    rng = np.random.default_rng(8)
+    inputs = rng.normal(size=(2000, 20))
+    labels = (inputs[:, :1] + rng.normal(size=(2000, 1)) > 0).astype(np.int64)
+    assert causes(data_checks.check_labels(rows_of(inputs, labels, "label"))) == set()
+    few = rows_of(inputs[:40], labels[:40], "label")
+    with pytest.raises(LeftOut, match="too few rows to tell whether the inputs determine"):
+        list(data_checks.check_labels(few))
+    numbers = inputs[:, :1] + 3 * rng.normal(size=(2000, 1))
+    with pytest.raises(LeftOut, match="too few rows to tell whether the inputs determine"):
+        list(data_checks.check_numbers(rows_of(inputs[:40], numbers[:40], "numbers")))
+
+
+def test_a_cause_comes_before_its_consequences() -> None:
+    """Few rows have few words: the words of validation rows seem to be written differently."""
+    findings = [Finding(*fields) for fields in (("other_reading", "unknown words", 0.94), ("leakage", "copies", 0.96))]
+    assert [each.cause for each in rank([*findings, Finding("too_little_data", "106 rows", 0.82)])] == [
+        *("leakage", "too_little_data", "other_reading")
+    ]
+    assert "explains this" in rank([*findings, Finding("too_little_data", "106 rows", 0.82)])[2].evidence
+    unsure = rank(
+        [*findings, Finding("too_little_data", "9,000 rows", 0.6)]
+    )  # more data would help, but there is a lot
+    assert [each.cause for each in unsure] == ["leakage", "other_reading", "too_little_data"]
 
 
 def test_shuffled_numbers_are_found() -> None:
