@@ -152,6 +152,10 @@ class ModelConfig(Part):
         for name in RENAMED_MEMBERS.keys() & set(_overridden(cls)):
             raise TypeError(f"`{cls.__name__}.{name}` is now {RENAMED_MEMBERS[name]}: see `seqlab.models.ModelConfig`.")
 
+    def __str__(self) -> str:
+        """Return the name of the model for messages: its family."""
+        return self.family
+
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
         """Drop the optimizer if the family needs none, and set an objective that fits the outputs."""

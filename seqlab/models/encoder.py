@@ -118,6 +118,10 @@ class EncoderModelConfig(ModelConfig):
     encoder: EncoderConfig
     """Encoder, chosen by its `family`."""
 
+    def __str__(self) -> str:
+        """Return the name of the model for messages: `labeler (lstm)`."""
+        return f"{self.family} ({self.encoder.family})"
+
     @property
     def context_limit(self) -> int | None:
         """Maximum sequence length in tokens; None for no limit."""

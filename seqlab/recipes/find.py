@@ -9,7 +9,7 @@ from seqlab.data.config import DataConfig
 from seqlab.registry import Parts, default_part, import_target
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of, list_fields
-from seqlab.runs.migrate import migrate_tag
+from seqlab.runs.migrate import log_older_family, migrate_tag
 from seqlab.runs.overrides import Fields, Override, as_overrides, override
 from seqlab.runs.validate import unknown_key_error
 
@@ -73,6 +73,7 @@ def config_for(fields: Fields) -> Config:
 
 def choose_config(overrides: Sequence[Override]) -> Config:
     """Choose a config for the training data that the overrides name; raises the errors of `config_for`."""
+    log_older_family(dict(overrides).get("model.family"))
     config: Config = import_target(task_of(overrides).zero_config_name)(overrides)
     return config
 

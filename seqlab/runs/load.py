@@ -56,7 +56,7 @@ class LoadedRun(CodecsMixin):
     """Version of the reading of files that the run was trained with (`seqlab.base.reading_notes`)."""
 
     def __repr__(self) -> str:
-        return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
+        return f"LoadedRun({str(self.folder.path)!r}, {self.config.model}, step {self.step})"
 
     @property
     def stepper(self) -> Stepper:

@@ -230,6 +230,13 @@ def current_keys(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return (key,)
 
 
+def log_older_family(family: object) -> None:
+    """Tell a user what a family of version 0.3.0 is now; other values log nothing."""
+    if isinstance(family, str) and (older := OLDER_FAMILIES.get(family)) is not None:
+        current = f"`model.family: {older.values['family']}` with `model.encoder.family: "
+        log_renamed(f"`model.family: {family}`", f"{current}{older.values['encoder']['family']}`")
+
+
 def log_renamed(key: str, new: str) -> None:
     """Tell a user the current name of a key or value that was renamed."""
     logger.info("%s is now %s", key, new)

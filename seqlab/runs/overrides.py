@@ -18,7 +18,15 @@ from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.migrate import OLDER_FAMILIES, add_values_of_run, current_keys, log_renamed, migrate, migrate_tag
+from seqlab.runs.migrate import (
+    OLDER_FAMILIES,
+    add_values_of_run,
+    current_keys,
+    log_older_family,
+    log_renamed,
+    migrate,
+    migrate_tag,
+)
 from seqlab.runs.task_of_run import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key_error
 from seqlab.runs.yaml_parser import parse_yaml
@@ -94,6 +102,7 @@ def config_from_yaml(
     """
     try:
         values = read_yaml(path)
+        log_older_family(values["model"].get("family") if isinstance(values.get("model"), Mapping) else None)
         if continued is not None:
             values = add_values_of_run(values, to_dict(read_config(continued)))
         return override(values, overrides, source=str(path))
@@ -109,12 +118,8 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     tag = migrate_tag(key, _single_value(key, text))
     older = OLDER_FAMILIES.get(tag) if key == "model.family" else None
     if older is not None:
-        encoder = older.values["encoder"]["family"]
+        log_older_family(tag)
         tag = older.values["family"]
-        log_renamed(
-            f"`model.family: {_single_value(key, text)}`",
-            f"`model.family: {tag}` with `model.encoder.family: {encoder}`",
-        )
     section_class = chosen_section(sections, {name: tag}, key.removesuffix(name), values)
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(section_class)

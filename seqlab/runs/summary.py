@@ -29,6 +29,8 @@ class RunSummary:
     seqlab_version: str
     command: str
     family: str
+    model: str
+    """Family of the model, and of its encoder: `labeler (lstm)`."""
     parameters: int | None
     changed_fields: dict[str, object]
     """Fields of the config that differ from their defaults, by dotted key."""
@@ -63,7 +65,7 @@ class RunSummary:
             "run": self.path,
             "command": self.command,
             "seqlab": self.seqlab_version,
-            "model": self.family + (f", {self.parameters:,} parameters" if self.parameters else ""),
+            "model": self.model + (f", {self.parameters:,} parameters" if self.parameters else ""),
             self.rows_name: kept,
             "training": f"{steps}{self.minutes:.1f} minutes",
             "machine": machine,
@@ -97,6 +99,7 @@ def summarize(path: str | Path) -> RunSummary:
         seqlab_version=description.get("seqlab_version", ""),
         command=" ".join(description.get("command", [])),
         family=config.model.family,
+        model=str(config.model),
         parameters=description.get("parameters"),
         changed_fields=changed_fields(config),
         kind=config.data.kind,

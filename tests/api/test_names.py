@@ -74,10 +74,10 @@ def test_public_objects_have_a_short_repr(tmp_path: Path) -> None:
     path = TinyRuns(tmp_path)("lstm_lm")
     assert (
         repr(load_run(path, "best", model_noun="a language model"))
-        == f"LoadedRun({str(path)!r}, language_model, step 1)"
+        == f"LoadedRun({str(path)!r}, language_model (lstm), step 1)"
     )
     lm = seqlab.load(path, device="cpu")
-    assert repr(lm).startswith(f"LanguageModel([LoadedRun({str(path)!r}, language_model, step 1)], cpu, ")
+    assert repr(lm).startswith(f"LanguageModel([LoadedRun({str(path)!r}, language_model (lstm), step 1)], cpu, ")
     assert len(repr(lm.perplexity(["der Katze"] * 1000))) < 500
     assert repr(METRICS).startswith("Parts('metric': bleu, chrf, ")
 

@@ -64,6 +64,7 @@ from seqlab.optim import (
     ScheduleFreeConfig,
     SgdConfig,
 )
+from seqlab.recipes.find import config_for
 from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.fields import list_fields
 from seqlab.runs.migrate import OLDER_FAMILIES
@@ -504,3 +505,24 @@ def test_lists_of_values_are_parsed() -> None:
     references = override(CORPUS, [("data.valid_src", "v"), ("data.valid_tgt", ["a.de", "b.tsv#1"])])
     assert references.data.valid_tgt == ["a.de", "b.tsv#1"]
     assert override(references, [("data.valid_src", "null"), ("data.valid_tgt", "[]")]) == override(CORPUS, [])
+
+
+@pytest.mark.parametrize("way", ["option", "yaml", "zero config"])
+def test_the_current_name_of_an_older_family_is_logged_once(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("a b c\n" * 50)
+    caplog.set_level("INFO", "seqlab.runs.migrate")
+    if way == "option":
+        config = override(LANGUAGE_MODELLING, [("model.family", "gru_lm")])
+    elif way == "yaml":
+        path = tmp_path / "config.yaml"
+        path.write_text(f"data: {{kind: language_modelling, train: ['{text}']}}\nmodel: {{family: gru_lm}}\n")
+        config = config_from_yaml(path)
+    else:
+        config = config_for({"data.train": str(text), "model.family": "gru_lm"})
+    assert str(config.model) == "language_model (gru)"
+    assert [record.getMessage() for record in caplog.records] == [
+        "`model.family: gru_lm` is now `model.family: language_model` with `model.encoder.family: gru`"
+    ]

@@ -114,8 +114,8 @@ class LanguageModel:
             for member in self.members:
                 if not isinstance(member.model, CarryingScorer):
                     raise ValueError(
-                        f"{member.folder.path}: a `{member.config.model.family}` has a context of {member.max_length} "
-                        "tokens: give a number as `context`, and a `stride` for a sliding window."
+                        f"{member.folder.path}: a `{member.config.model}` has a context of {member.max_length} tokens"
+                        ": give a number as `context`, and a `stride` for a sliding window."
                     )
             if stride is not None:
                 raise ValueError("`stride` needs a number as `context`, but `context` is `all`.")
