@@ -68,13 +68,14 @@ class DeclaredCommand:
 
     def _unsupported(self, arguments: Sequence[str]) -> set[str]:
         """Return the options of a search command that no model of the runs among the arguments supports."""
+        from seqlab.search.config import SearchConfig
+
         paths = [Path(argument) for argument in arguments if not argument.startswith("-")]
         paths = [path for path in paths if (path / "config.yaml").is_file()]
-        if not paths or not {"beam_size", "coverage_penalty"} <= self.fields.keys():
+        if not paths or not issubclass(self.command.options, SearchConfig):
             return set()
         from seqlab.runs.folder import RunFolder
         from seqlab.runs.load import read_config
-        from seqlab.search.config import SearchConfig
 
         models = [read_config(RunFolder(path)).model for path in paths]
         unsupported = set.intersection(*(SearchConfig.unsupported_fields(model.check_search) for model in models))

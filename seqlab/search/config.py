@@ -1,6 +1,8 @@
 """Configs of search and sampling, and types of their fields as keyword arguments.
 
-`SearchConfig` applies to all searches; each search rejects the fields that it does not support.
+`SearchConfig` is one class for all searches, without a tag that selects the fields, because the model selects the
+search: options are given before a model is loaded, and the same options may decode with several models. Each search
+rejects the fields that it does not support. This module imports no torch, so that the command line can show its help.
 """
 
 import math
@@ -106,24 +108,17 @@ class SearchConfig:
             ends_at_eos: whether the model predicts more positions than it needs and the first eos ends the target.
             iterations: the model's default number of passes.
         """
-        for name in ("no_repeat_ngram_size", "coverage_penalty"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"`{name}` is for autoregressive models, but this one is non-autoregressive: leave it out."
-                )
-        for name, is_set in (
-            ("min_length_ratio", self.min_length_ratio > 0),
-            ("num_hypotheses", self.num_hypotheses > 1),
-            ("iterations", (self.iterations or 1) > 1),
-            ("early_stopping", self.early_stopping is not None),
-            ("pseudo_likelihood", not self.pseudo_likelihood),
-            ("revise", self.revise),
-        ):
-            if ends_at_eos and is_set:
-                raise ValueError(
-                    f"`{name}` is for models that predict target lengths, but this one gives one hypothesis, which "
-                    "ends at the first eos: leave it out."
-                )
+        self._refuse(
+            ("no_repeat_ngram_size", "coverage_penalty"),
+            "is for autoregressive models, but this one is non-autoregressive",
+        )
+        if ends_at_eos:
+            names = ["min_length_ratio", "num_hypotheses", "early_stopping", "pseudo_likelihood", "revise"]
+            self._refuse(
+                names if self.iterations == 1 else [*names, "iterations"],
+                "is for models that predict target lengths, but this one gives one hypothesis, which ends at the first "
+                "eos",
+            )
         if self.revise and (self.iterations or iterations) == 1:
             raise ValueError(
                 "`revise` is for mask-predict with several passes, but there is one: raise `iterations` or leave it "
@@ -133,23 +128,23 @@ class SearchConfig:
     def check_frame_model(self) -> None:
         """Raise ValueError for fields that do not apply to models that score frames, such as CTC models."""
         self.check_autoregressive()
-        if self.coverage_penalty:
-            raise ValueError(
-                "`coverage_penalty` is for models that attend to a source for each token, but this one predicts all "
-                "frames at once: leave it out."
-            )
+        self._refuse(
+            ("coverage_penalty",),
+            "is for models that attend to a source for each token, but this one predicts all frames at once",
+        )
 
     def check_autoregressive(self) -> None:
         """Raise ValueError for fields that apply only to non-autoregressive models."""
-        for name, is_set in (
-            ("iterations", self.iterations is not None),
-            ("pseudo_likelihood", not self.pseudo_likelihood),
-            ("revise", self.revise),
-        ):
-            if is_set:
-                raise ValueError(
-                    f"`{name}` is for mask-predict with non-autoregressive models, which this one is not: leave it out."
-                )
+        self._refuse(
+            ("iterations", "pseudo_likelihood", "revise"),
+            "is for mask-predict with non-autoregressive models, which this one is not",
+        )
+
+    def _refuse(self, names: Sequence[str], reason: str) -> None:
+        """Raise ValueError for the first of these fields that is set: its value is not the default."""
+        for name in names:
+            if getattr(self, name) != getattr(SearchConfig, name):
+                raise ValueError(f"`{name}` {reason}: leave it out.")
 
     @classmethod
     def unsupported_fields(cls, check: "Callable[[SearchConfig], None]") -> set[str]:

@@ -41,7 +41,7 @@ SEPARATOR = "---"
 """Line between texts that may contain newlines."""
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
 """Fields of SearchConfig that need a source sentence."""
-NEEDS_POSITIONS = ("iterations", "pseudo_likelihood", "revise")
+NEEDS_POSITIONS = SearchConfig.unsupported_fields(SearchConfig.check_autoregressive)
 """Fields of SearchConfig for non-autoregressive models."""
 
 
