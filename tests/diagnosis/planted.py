@@ -1,9 +1,12 @@
-"""A small parallel corpus without faults, and files of it."""
+"""A small parallel corpus without faults, files of it, and rows of numbers with and without wrong labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from seqlab.diagnosis.rows import Rows
 
 NOUNS = {
     "dog": "Hund", "horse": "Gaul", "bird": "Vogel", "baker": "Bäcker", "king": "König", "river": "Fluss",
@@ -40,3 +43,21 @@ def write(path: Path, lines: Sequence[str]) -> str:
     """Write lines to a file; return its path."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
     return str(path)
+
+
+def causes(findings: Any) -> set[str]:
+    return {finding.cause for finding in findings}
+
+
+def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
+    """Return rows of numbers whose label is the sign of the first of them, except for a share of random ones."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(count, 1, 60)).astype(np.float32)
+    labels = (inputs[:, 0, 0] > 0).astype(np.int64)
+    labels = np.where(rng.random(count) < noise, rng.integers(0, 2, count), labels)
+    return Rows(list(inputs), [label[None] for label in labels], np.arange(count), "label")
+
+
+def rows_of(inputs: Any, targets: Any, kind: Any) -> Rows:
+    """Return rows of vectors (N, D) with targets (N, O)."""
+    return Rows(list(inputs[:, None].astype(np.float32)), list(targets), np.arange(len(inputs)), kind)

@@ -5,26 +5,26 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from contracts.trained import Trained
+from diagnosis.planted import causes, labelled_rows, rows_of
 from reference.temporary_parts import temporary_parts
 from torch import Tensor, nn
 
 from seqlab.cli.main import main
 from seqlab.data.arrays import ArrayCodec
-from seqlab.data.batch import IGNORE, collate_values
+from seqlab.data.batch import collate_values
 from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
 from seqlab.diagnosis.diagnosis import diagnose, rank
-from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
-from seqlab.diagnosis.finding import CAUSES, Finding, LeftOut
+from seqlab.diagnosis.experiments import Difference, Experiments
+from seqlab.diagnosis.finding import CAUSES, Finding
 from seqlab.diagnosis.rows import Rows, row_keys
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 from seqlab.diagnosis.workbench import Losses, Workbench, random_steps, sample_rows
@@ -33,10 +33,6 @@ from seqlab.objectives.prediction_losses import SoftmaxConfig, SquaredErrorConfi
 
 with temporary_parts():  # the module registers parts, which other tests must not see
     from benchmarks.diagnosis import faulty_parts
-
-
-def causes(findings: Any) -> set[str]:
-    return {finding.cause for finding in findings}
 
 
 def test_a_mask_that_shows_the_future_is_found(lab_of: Callable[[str], Experiments]) -> None:
@@ -171,15 +167,6 @@ def test_losses_are_computed_on_the_device_of_the_model(lab_of: Callable[[str], 
     assert set(devices) == {"meta"}
 
 
-def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
-    """Return rows of numbers whose label is the sign of the first of them, except for a share of random ones."""
-    rng = np.random.default_rng(seed)
-    inputs = rng.normal(size=(count, 1, 60)).astype(np.float32)
-    labels = (inputs[:, 0, 0] > 0).astype(np.int64)
-    labels = np.where(rng.random(count) < noise, rng.integers(0, 2, count), labels)
-    return Rows(list(inputs), [label[None] for label in labels], np.arange(count), "label")
-
-
 def test_features_that_tell_rows_apart_have_names(tmp_path: Path) -> None:
     """Of tables the columns and categories, of images the pixels; each in the order of the encoded row."""
     images = np.random.default_rng(1).random((40, 5, 7, 3)).astype(np.float32)  # channels last
@@ -198,62 +185,6 @@ def test_features_that_tell_rows_apart_have_names(tmp_path: Path) -> None:
     assert [name for name, is_one in zip(names, codec.is_category(), strict=True) if is_one] == [
         name for name in names if name.startswith("city")
     ]
-
-
-def test_shuffled_and_noisy_labels_are_found() -> None:
-    clean, noisy, shuffled = (labelled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
-    found = [causes(data_checks.check_labels(rows)) for rows in (clean, noisy, shuffled)]
-    assert found == [set(), {"label_noise"}, {"shuffled_labels"}]
-
-
-def rows_of(inputs: Any, targets: Any, kind: Any) -> Rows:
-    """Return rows of vectors (N, D) with targets (N, O)."""
-    return Rows(list(inputs[:, None].astype(np.float32)), list(targets), np.arange(len(inputs)), kind)
-
-
-def test_targets_that_depend_on_the_inputs_in_a_nonlinear_way_are_not_shuffled() -> None:
-    rng = np.random.default_rng(4)
-    inputs = rng.normal(size=(1200, 3))
-    product = inputs[:, :1] * inputs[:, 1:2]
-    for targets, expected in ((product, set()), (rng.permutation(product), {"shuffled_labels"})):
-        assert causes(data_checks.check_numbers(rows_of(inputs, targets, "numbers"))) == expected
-        labels = (targets > 0).astype(np.int64)
-        assert causes(data_checks.check_labels(rows_of(inputs, labels, "label"))) == expected
-
-
-def test_labels_are_not_shuffled_if_the_run_predicts_them(lab_of: Callable[[str], Experiments]) -> None:
-    """The parity of many numbers, which simple models do not find: what the run reaches is the evidence."""
-    rng = np.random.default_rng(5)
-    inputs = rng.normal(size=(640, 12))
-    labels = (inputs > 0).sum(1) % 2
-    lab = lab_of("cnn, batch norm, mean of the last")
-    lab.rows = rows_of(inputs, labels[:, None], "label")
-    batch = collate_values(inputs[:, None].astype(np.float32), labels.astype(np.int64), range(640))
-    lab.valid_sample = [batch.select(part) for part in torch.arange(640).split(64)]
-    for loss, expected in ((0.1, set()), (0.69, {"shuffled_labels"})):
-        losses = Losses(np.linspace(0.9, 1.1, 10) * loss * 64, np.full(10, 64.0))
-        lab.final = Outcome(losses, losses, losses, 1)
-        assert causes(data_checks.check_association(lab)) == expected
-
-
-def test_rows_without_a_label_are_not_checked() -> None:
-    rows = labelled_rows(700)
-    for number in range(0, 700, 7):
-        rows.targets[number] = np.array([IGNORE] if number % 2 else [], np.int64)
-    assert causes(data_checks.check_labels(rows)) == set()
-
-
-def test_pairs_that_are_shifted_late_in_a_corpus_are_found(lab_of: Callable[[str], Experiments]) -> None:
-    """A missing line after thousands of right pairs; repeated pairs are a likely cause only if they are most rows."""
-    rng = np.random.default_rng(6)
-    src = [rng.integers(4, 60, rng.integers(3, 9)) for _ in range(7200)]
-    tgt = [63 - row for row in src]
-    lab = lab_of("transformer")
-    lab.rows = Rows(src[:-1], tgt[:6900] + tgt[6901:], np.arange(7199), "tokens")
-    lab.bench.data = lab.bench.task = SimpleNamespace(locate=lambda data, row: f"line {row + 1}")
-    (found,) = data_checks.check_alignment(lab)
-    assert found.cause == "shifted_pairs"
-    assert abs(int(found.evidence.removeprefix("from line ").partition(" ")[0]) - 6901) <= 2
 
 
 def test_repeated_rows_are_a_likely_cause_only_if_most_are(lab_of: Callable[[str], Experiments]) -> None:
@@ -281,20 +212,6 @@ def test_a_text_that_is_repeated_in_other_blocks_is_found(lab_of: Callable[[str]
     assert levels == {1: [], 20: [("duplicates", "likely")]}
 
 
-def test_few_rows_are_no_evidence_of_shuffled_targets() -> None:
-    """A relation that many rows show: with few of them it is not significant, which says nothing."""
-    rng = np.random.default_rng(8)
-    inputs = rng.normal(size=(2000, 20))
-    labels = (inputs[:, :1] + rng.normal(size=(2000, 1)) > 0).astype(np.int64)
-    assert causes(data_checks.check_labels(rows_of(inputs, labels, "label"))) == set()
-    few = rows_of(inputs[:40], labels[:40], "label")
-    with pytest.raises(LeftOut, match="too few rows to tell whether the inputs determine"):
-        list(data_checks.check_labels(few))
-    numbers = inputs[:, :1] + 3 * rng.normal(size=(2000, 1))
-    with pytest.raises(LeftOut, match="too few rows to tell whether the inputs determine"):
-        list(data_checks.check_numbers(rows_of(inputs[:40], numbers[:40], "numbers")))
-
-
 def test_a_cause_comes_before_its_consequences() -> None:
     """Few rows have few words: the words of validation rows seem to be written differently."""
     findings = [Finding(*fields) for fields in (("other_reading", "unknown words", 0.94), ("leakage", "copies", 0.96))]
@@ -306,16 +223,6 @@ def test_a_cause_comes_before_its_consequences() -> None:
         [*findings, Finding("too_little_data", "9,000 rows", 0.6)]
     )  # more data would help, but there is a lot
     assert [each.cause for each in unsure] == ["leakage", "other_reading", "too_little_data"]
-
-
-def test_shuffled_numbers_are_found() -> None:
-    """Also with as many features as rows."""
-    rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(300, 1, 250)).astype(np.float32)
-    numbers = inputs[:, 0, :3].sum(1) + rng.normal(size=300)
-    for targets, found in ((numbers, set()), (rng.permutation(numbers), {"shuffled_labels"})):
-        rows = Rows(list(inputs), list(targets[:, None]), np.arange(300), "numbers")
-        assert causes(data_checks.check_numbers(rows)) == found
 
 
 def test_a_cross_fit_does_not_know_the_labels_of_the_rows_it_scores() -> None:
