@@ -151,6 +151,13 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
     assert [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
 
 
+def test_a_masked_model_is_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody who wants a model that generates text must see that this encoder gives none."""
+    caplog.set_level("INFO", "seqlab")
+    assert zero_config(tmp_path, paragraphs(300), model__encoder__family="transformer").data.mask_share == 0.15
+    assert "data.mask_share 0.15: the encoder reads in both directions" in caplog.text
+
+
 def test_a_state_is_carried_only_by_parts_that_declare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert zero_config(tmp_path, paragraphs(300), model__family="lstm_lm").data.order == "contiguous"
     monkeypatch.setattr(CrossEntropyConfig, "text_layouts", frozenset())

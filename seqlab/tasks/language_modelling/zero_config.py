@@ -76,6 +76,8 @@ RECURRENT_WEIGHT_DECAY = 0.3
 """Weight decay of recurrent models under Muon. Muon's updates do not shrink with the gradient, so clipping does not
 limit them, and recurrent weights grow until gradients explode. With a decay of 0.1 this happened to tinyshakespeare's
 GRU within 600 steps."""
+MASK_SHARE = 0.15
+"""Share of the tokens that masked models predict (BERT)."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.documents", "data.transcripts")
 """Settings that are copied from the run of `init_from`."""
 
@@ -124,6 +126,9 @@ def from_text(overrides: Sequence[Override]) -> Config:
     tokens = _estimate_tokens(builder, profile)
     _choose_data(builder, tokens)
     model = builder.config().model
+    if "masked_tokens" in model.abilities:
+        reason = "the encoder reads in both directions; a model that generates text is `model.family: transformer_lm`"
+        builder.set("data.mask_share", MASK_SHARE, reason)
     if model.is_count_based:
         order = 8 if _data_of(builder).tokenizer.units == "characters" else 5
         builder.set("model.order", order, f"for tokens of kind {builder.get('data.tokenizer.kind')}")
@@ -161,7 +166,7 @@ def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
         layers["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
     if "masked_tokens" in abilities:
-        base["data"]["mask_share"] = 0.15
+        base["data"]["mask_share"] = MASK_SHARE
         if "max_length" in layer_fields:
             layers["max_length"] = 1 << 20
         optimizer = {"family": "adamw", "betas": [0.9, 0.98]}
