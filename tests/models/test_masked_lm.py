@@ -14,6 +14,7 @@ from seqlab.data.batch import IGNORE, TextBatch, collate_text
 from seqlab.data.masking import Masking
 from seqlab.models import (
     EncoderLmConfig,
+    LinearEncoderConfig,
     MaskedLm,
     NgramConfig,
     RecurrentEncoderConfig,
@@ -210,6 +211,15 @@ def test_masking_and_masked_language_models_require_each_other(other: Any) -> No
         ValueError, match=rf"`data\.mask_share` \(0\.15\) masks tokens, but `model\.family: {other.family}`"
     ):
         Config(data=with_masks, model=other)
+
+
+def test_an_encoder_that_reads_each_token_by_itself_is_refused() -> None:
+    for share in (0.0, 0.15):
+        with pytest.raises(ValueError, match=r"`model\.encoder\.family: linear` reads each token by itself"):
+            Config(
+                data=LanguageModellingConfig(train=["text"], mask_share=share),
+                model=EncoderLmConfig(encoder=LinearEncoderConfig()),
+            )
 
 
 def test_blocks_longer_than_the_model_are_refused() -> None:

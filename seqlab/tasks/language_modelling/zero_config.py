@@ -32,6 +32,7 @@ from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import migrate
 from seqlab.runs.overrides import Override, override
+from seqlab.runs.validate import ConfigError
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.text_profile import TextProfile, profile_text
 from seqlab.text import train_tokenizer
@@ -146,9 +147,7 @@ def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
     default = "language_model" if "model.encoder.family" in overridden else "transformer_lm"
     model: dict[str, Any] = migrate({"model": {"family": overridden.get("model.family", default)}})["model"]
     if "model.encoder.family" in overridden:
-        text = {"kind": "language_modelling", "train": [""]}
-        encoder = ("model.encoder.family", overridden["model.encoder.family"])
-        model = to_dict(override({"data": text, "model": model}, [encoder]))["model"]  # type: ignore[assignment]
+        model = _with_encoder(model, overridden["model.encoder.family"])
     base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
     longest = parse_digits(overridden.get("model.max_length"))
     if longest is not None:  # the block must fit the learned position embeddings
@@ -175,6 +174,18 @@ def _initial_values(overridden: dict[str, str]) -> dict[str, Any]:
         "schedule": {"family": "cosine", "final_ratio": 0.02},
     }
     return base
+
+
+def _with_encoder(model: dict[str, Any], family: str) -> dict[str, Any]:
+    """Return the section `model` with another encoder, which determines whether tokens are masked."""
+    text = {"kind": "language_modelling", "train": [""]}
+    encoder = ("model.encoder.family", family)
+    try:
+        config = override({"data": text, "model": model}, [encoder])
+    except ConfigError:  # it reads in both directions, or there is no such encoder
+        config = override({"data": {**text, "mask_share": MASK_SHARE}, "model": model}, [encoder])
+    values: dict[str, Any] = to_dict(config)["model"]  # type: ignore[assignment]
+    return values
 
 
 def _data_of(builder: ConfigBuilder) -> LanguageModellingConfig:
