@@ -92,8 +92,8 @@ class EncoderLmConfig(LanguageModelConfig, EncoderModelConfig):
         family, limit = self.encoder.family, self.encoder.context_limit
         if not self.encoder.relates_positions:
             raise ValueError(
-                f"`model.encoder.family: {family}` reads each token by itself, but a language model predicts tokens from "
-                "others: choose an encoder of sequences, such as `lstm`."
+                f"`model.encoder.family: {family}` reads each token by itself, but a language model predicts tokens "
+                "from others: choose an encoder of sequences, such as `lstm`."
             )
         if self.encoder.is_causal:
             super().check_data(data)
