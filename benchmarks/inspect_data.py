@@ -50,7 +50,7 @@ def table(name: str) -> Columns:
     return [[line.split("\t")[column] for line in data_file(name)] for column in (0, 1)]
 
 
-def labelled(name: str) -> Columns:
+def labeled(name: str) -> Columns:
     """Read lines that start with their label."""
     parts = [line.split(" ", 1) for line in data_file(name)]
     return [[part[1] for part in parts], [part[0] for part in parts]]
@@ -76,8 +76,8 @@ def corpora() -> dict[str, Columns]:
     found = {
         "multi30k, first half": [side[:half] for side in multi30k],
         "multi30k, second half": [side[half:] for side in multi30k],
-        "trec": labelled("trec/train.txt.gz"),
-        "sst2": labelled("sst2/train.txt.gz"),
+        "trec": labeled("trec/train.txt.gz"),
+        "sst2": labeled("sst2/train.txt.gz"),
         "ud_ewt": sentences("ud_ewt/train.conllu.gz"),
     }
     found |= {f"g2p {name}": table(f"g2p2021/{name}_train.tsv") for name in ("dut", "fre", "hun", "jpn_hira", "kor")}

@@ -26,7 +26,7 @@ from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
 from seqlab.data.delimited import Reject, raise_error
-from seqlab.data.folders import count_suffixes, labelled_files, list_files
+from seqlab.data.folders import count_suffixes, labeled_files, list_files
 from seqlab.data.images import IMAGES, ImageReader, note_copies, read_images
 from seqlab.data.readers import require_file
 from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
@@ -225,11 +225,11 @@ def read_image_folders(folders: Sequence[Path], reader: ImageReader, channels: i
     """Read the images of folders with a subfolder for each class, as `read_images` does.
 
     Raises:
-        ValueError: `labelled_files` or `read_images` raises it, or a folder has no images.
+        ValueError: `labeled_files` or `read_images` raises it, or a folder has no images.
     """
     files: list[Path] = []
     for folder in folders:
-        listed = labelled_files(folder, IMAGES)
+        listed = labeled_files(folder, IMAGES)
         if not listed.files:
             other_types = count_suffixes(listed.foreign)
             raise ValueError(

@@ -80,7 +80,7 @@ def list_files(folder: Path, kind: FileKind) -> FolderFiles:
     return listed
 
 
-def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
+def labeled_files(folder: Path, kind: FileKind) -> FolderFiles:
     """List the files of a folder with one subfolder for each class or label.
 
     Raises:
@@ -109,7 +109,7 @@ def labelled_files(folder: Path, kind: FileKind) -> FolderFiles:
     return listed
 
 
-def unlabelled_files(folder: Path, kind: FileKind) -> FolderFiles:
+def unlabeled_files(folder: Path, kind: FileKind) -> FolderFiles:
     """List the files of a folder, or of its subfolders.
 
     Raises:

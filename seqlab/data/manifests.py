@@ -21,7 +21,7 @@ from seqlab.data.column import Stamp, text_of_value
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.delimited import DelimitedRows, RejectedRow
 from seqlab.data.file_types import uncompressed_name
-from seqlab.data.folders import FileKind, labelled_files, unlabelled_files
+from seqlab.data.folders import FileKind, labeled_files, unlabeled_files
 from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
 from seqlab.data.kaldi import KALDI_FILES, KALDI_LIST, read_kaldi_folder
 from seqlab.data.readers import read_lines, require_file
@@ -93,7 +93,7 @@ class Manifest(FileColumn):
         """Return the total size and the latest times of all files; errors as in `entries`."""
         files = self._files()
         stamps = [stamp_of(path) for path in files if path.is_file()]
-        if self._has_labelled_folders:  # the times of a folder change when a file is added or renamed
+        if self._has_labeled_folders:  # the times of a folder change when a file is added or renamed
             stats = [path.stat() for path in dict.fromkeys((self.path, *(path.parent for path in files)))]
             stamps += [(0, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
         return sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps), max(stamp[2] for stamp in stamps)
@@ -102,12 +102,12 @@ class Manifest(FileColumn):
         """Return the SHA-256 of all files in order; for a folder with labels, it depends on the labels too."""
         digest = hashlib.sha256()
         for path in self._files():
-            label = path.parent.name if self._has_labelled_folders else ""
+            label = path.parent.name if self._has_labeled_folders else ""
             digest.update(f"{label}{FileColumn(path).sha256()}".encode())
         return digest.hexdigest()
 
     @property
-    def _has_labelled_folders(self) -> bool:
+    def _has_labeled_folders(self) -> bool:
         return self.in_folders and self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
 
     def _files(self) -> list[Path]:
@@ -134,8 +134,8 @@ class Manifest(FileColumn):
                     f"{self.path}: is a folder without a {KALDI_LIST}: name its recordings ({self.path}/*.wav) if no "
                     "texts are needed, or a .jsonl file with the columns `audio` and `text`."
                 )
-            if self._has_labelled_folders:
-                yield from _labelled_folder_entries(self.path, self.needs_labels)
+            if self._has_labeled_folders:
+                yield from _labeled_folder_entries(self.path, self.needs_labels)
             else:
                 yield from _kaldi_entries(self.path)
             return
@@ -377,9 +377,9 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
         )
 
 
-def _labelled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:
+def _labeled_folder_entries(folder: Path, needs_labels: bool) -> Iterator[ManifestEntry]:
     """Read a folder with a subfolder of recordings for each label, by the rule of `seqlab.data.folders`."""
-    listed = labelled_files(folder, RECORDINGS) if needs_labels else unlabelled_files(folder, RECORDINGS)
+    listed = labeled_files(folder, RECORDINGS) if needs_labels else unlabeled_files(folder, RECORDINGS)
     if not listed.files:
         raise ValueError(
             f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file "

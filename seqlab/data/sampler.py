@@ -183,27 +183,27 @@ def collate_rows(
     )
 
 
-class LabelledSampler(PairsSampler[LabelledBatch]):
+class LabeledSampler(PairsSampler[LabelledBatch]):
     """Sampler for labeling; step sizes are in source tokens."""
 
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths, src.lengths
 
     def _collate(self, chunk: Chunk, rows: Indices) -> LabelledBatch:
-        return _labelled_batch(self.pairs, chunk.indices[rows], self.tokenizers)
+        return _labeled_batch(self.pairs, chunk.indices[rows], self.tokenizers)
 
 
-def ordered_labelled_batches(
+def ordered_labeled_batches(
     pairs: EncodedCorpus, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> Iterator[LabelledBatch]:
     """Yield every line once for validation, in batches of similar length, which are the same in every call."""
     lengths = pairs.src.lengths
     order = length_order(lengths, lengths, seeded_generator(0), nudged_share=0)
     for indices in cut_micro_steps(order, lengths, micro_batch_tokens):
-        yield _labelled_batch(pairs, indices, tokenizers)
+        yield _labeled_batch(pairs, indices, tokenizers)
 
 
-def _labelled_batch(
+def _labeled_batch(
     pairs: EncodedCorpus, indices: Sequence[int] | Indices, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> LabelledBatch:
     assert pairs.src_text is not None, "labeled lines are cached with their text"

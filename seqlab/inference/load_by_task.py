@@ -28,8 +28,8 @@ def load(
 ) -> Any:
     """Load a trained run; several runs or checkpoints become an ensemble.
 
-    The class of the result depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
-    `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or the class of a plugin's task. The options from `engine` to
+    The class of the result depends on the task of the run: a translator (`Run`), a `TextLabeler`, a `LanguageModel`, a
+    `Predictor`, a `Transcriber`, a `RecordingsLabeler`, or the class of a plugin's task. The options from `engine` to
     `rescore` are for translators (see `seqlab.tasks.translation.load_translator.load_translator`). `lm`, `lm_weight`
     and `length_reward` are also for speech recognizers (see `seqlab.tasks.transcription.transcriber.load_transcriber`).
 

@@ -120,7 +120,7 @@ class LabelOptions(RunOptions, DiscardLongLines):
     A run that labels words prints the labels of the words of each line, which are separated by spaces; a run that
     labels lines prints one label. With --conllu, input and output are CoNLL-U, with the labels in one of its columns. A
     run that labels recordings reads the path of a recording from each line. The command reads standard input and writes
-    standard output unless files are named. Lines are read, labelled and written in blocks.
+    standard output unless files are named. Lines are read, labeled and written in blocks.
     """
 
     input: File | None = None

@@ -154,7 +154,7 @@ def _line_label_data(run_dir: str | Path, corpus: str) -> LabellingConfig:
     )
 
 
-def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Config:
+def _line_labeler(run_dir: str | Path, corpus: str, model: ModelConfig) -> Config:
     return Config(
         data=_line_label_data(run_dir, corpus),
         model=model,
@@ -175,7 +175,7 @@ def sst2(run_dir: str | Path) -> Config:
         output_dropout=0.5,
         pooling="mean",
     )
-    return _line_labeller(run_dir, "sst2", model)
+    return _line_labeler(run_dir, "sst2", model)
 
 
 def sst2_transformer(run_dir: str | Path) -> Config:
@@ -188,7 +188,7 @@ def sst2_transformer(run_dir: str | Path) -> Config:
         output_dropout=0.5,
         pooling="mean",
     )
-    return _line_labeller(run_dir, "sst2", model)
+    return _line_labeler(run_dir, "sst2", model)
 
 
 def sst2_cnn(run_dir: str | Path) -> Config:
@@ -201,16 +201,16 @@ def sst2_cnn(run_dir: str | Path) -> Config:
         embedding_dropout=0.4,
         output_dropout=0.5,
     )
-    return _line_labeller(run_dir, "sst2", model)
+    return _line_labeler(run_dir, "sst2", model)
 
 
 def trec_cnn(run_dir: str | Path) -> Config:
     """Question types (TREC): convolutions over words and their spelling (Kim 2014)."""
-    return _line_labeller(run_dir, "trec", replace(CONVOLUTIONS, output_dropout=0.5))
+    return _line_labeler(run_dir, "trec", replace(CONVOLUTIONS, output_dropout=0.5))
 
 
 def _questions(run_dir: str | Path, model: LabelerConfig, lr: float) -> Config:
-    config = _line_labeller(run_dir, "trec", model)
+    config = _line_labeler(run_dir, "trec", model)
     assert isinstance(config.data, TokensConfig)
     return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(lr))
 
@@ -248,7 +248,7 @@ def trec_tagger(run_dir: str | Path) -> Config:
 
 def trec_transformer(run_dir: str | Path) -> Config:
     """Question types (TREC): a Transformer with word bigrams and trigrams."""
-    return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3))
+    return _line_labeler(run_dir, "trec", replace(TRANSFORMER, ngram_order=3))
 
 
 LABELLING_RECIPES = (

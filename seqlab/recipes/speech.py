@@ -106,7 +106,7 @@ def fsdd_speakers(run_dir: str | Path) -> Config:
 
 
 def _digits(data: RecordingLabelsConfig) -> Config:
-    """Build the config of a labeller of spoken digits."""
+    """Build the config of a labeler of spoken digits."""
     return Config(
         data=replace(
             data,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from comparison.families import BEAM, SAMPLE, Commands, generate, label
-from comparison.options import CMLM, CTC, GRU, GRU_LM, LABELLER, LSTM, LSTM_LM
+from comparison.options import CMLM, CTC, GRU, GRU_LM, LABELER, LSTM, LSTM_LM
 from comparison.settings import Case, run_of
 from contracts.row import Settings
 from contracts.table import CONTINUOUS, LM, PAIRS, TEXT, TRANSFORMER, WORDS
@@ -122,9 +122,9 @@ def decoding() -> Iterator[Case]:
     for model in (LM, GRU_LM):
         yield Case(f"decoding_{model['family']}", {"run": _long_run(TEXT, model)}, GENERATION)
     yield Case("decoding_running", {"run": _long_run(CONTINUOUS, {**LM, "max_length": 48})}, CONTINUATION)
-    labellers = {"run": run_of(WORDS, LABELLER), "other": run_of(WORDS, {**LABELLER, "family": "lstm_labeller"})}
+    labelers = {"run": run_of(WORDS, LABELER), "other": run_of(WORDS, {**LABELER, "family": "lstm_labeller"})}
     ensemble = "label %run %other --input @test_lines.txt"
-    yield Case("decoding_labels", labellers, {**label(WORDS), "ensemble": f"{ensemble} --json", "plain": ensemble})
+    yield Case("decoding_labels", labelers, {**label(WORDS), "ensemble": f"{ensemble} --json", "plain": ensemble})
     yield Case("evaluate", {}, EVALUATION)
 
 

@@ -13,8 +13,8 @@ from contracts.table import CONTINUOUS, COPIES, ENCODER, LINES, LM, PAIRS, PARAL
 NAT, CMLM, CTC = ({"family": f"transformer_{name}", **PARALLEL} for name in ("nat", "cmlm", "ctc"))
 RNN, LSTM, GRU = ({"family": kind, "hidden_size": 16, "dropout": 0.1} for kind in ("rnn", "lstm", "gru"))
 LSTM_LM, GRU_LM = ({"family": f"{kind}_lm", "hidden_size": 16} for kind in ("lstm", "gru"))
-LABELLER: Settings = {"family": "gru_labeller", "hidden_size": 16, "embedding_size": 8}
-TRANSFORMER_LABELLER: Settings = {"family": "transformer_labeller", **ENCODER}
+LABELER: Settings = {"family": "gru_labeller", "hidden_size": 16, "embedding_size": 8}
+TRANSFORMER_LABELER: Settings = {"family": "transformer_labeller", **ENCODER}
 MASKED_TEXT: Settings = {**TEXT, "train": ["@lines.txt"], "valid": ["@test_lines.txt"], "mask_share": 0.15}
 
 
@@ -40,9 +40,9 @@ def models() -> Iterator[Case]:
     yield case_of("lm_swiglu", CONTINUOUS, {**LM, **sinusoidal, **untied, "activation": "swiglu"})
     yield case_of("lm_deep", CONTINUOUS, {**LSTM_LM, "num_layers": 3, "residual": True, "weight_dropout": 0.1})
     yield case_of("lm_untied", CONTINUOUS, {**GRU_LM, **untied, "embedding_size": 12})
-    yield case_of("labeller_mean", LINES, {**LABELLER, "spelling_size": 8, "pooling": "mean", "embedding_dropout": 0.1})
-    yield case_of("labeller_spelling", LINES, {**TRANSFORMER_LABELLER, "spelling_size": 8})
-    for data, model in ((PAIRS, LSTM), (LINES, LABELLER), (CONTINUOUS, LM)):
+    yield case_of("labeller_mean", LINES, {**LABELER, "spelling_size": 8, "pooling": "mean", "embedding_dropout": 0.1})
+    yield case_of("labeller_spelling", LINES, {**TRANSFORMER_LABELER, "spelling_size": 8})
+    for data, model in ((PAIRS, LSTM), (LINES, LABELER), (CONTINUOUS, LM)):
         yield case_of(f"bf16_{model['family']}", data, model, training={"precision": "bf16"})
 
 
@@ -110,15 +110,15 @@ def warm_starts() -> Iterator[Case]:
     base = run_of(PAIRS, TRANSFORMER, training={"max_steps": 30})
     yield Case("init_from", {"base": base, "run": same_shape, "deeper": deeper}, translate(PAIRS))
     masked = run_of(MASKED_TEXT, {"family": "transformer_mlm", **ENCODER})
-    labeller = run_of(LINES, TRANSFORMER_LABELLER, **matching)
-    yield Case("init_from_masked", {"base": masked, "run": labeller}, label(LINES))
+    labeler = run_of(LINES, TRANSFORMER_LABELER, **matching)
+    yield Case("init_from_masked", {"base": masked, "run": labeler}, label(LINES))
     yield Case("init_from_lm", {"base": run_of(TEXT, LSTM_LM), "run": run_of(PAIRS, LSTM, **matching)})
     yield case_of("vectors_lm", {**TEXT, "vectors": "@vectors_de.txt"}, LSTM_LM)
-    yield case_of("vectors_labeller", {**LINES, "vectors_src": "@vectors_lines.txt"}, TRANSFORMER_LABELLER)
+    yield case_of("vectors_labeller", {**LINES, "vectors_src": "@vectors_lines.txt"}, TRANSFORMER_LABELER)
     twice = {name: PAIRS[name] * 2 for name in ("train_src", "train_tgt")}
     yield case_of("weighted_corpora", {**PAIRS, **twice, "train_weights": [0.5, 1.5]}, TRANSFORMER)
     held_out = {**WORDS, "valid_src": None, "valid_tgt": None, "valid_fraction": 0.1, "valid_fold": 2}
-    yield Case("folds", {"run": run_of(held_out, TRANSFORMER_LABELLER)}, label(WORDS))
+    yield Case("folds", {"run": run_of(held_out, TRANSFORMER_LABELER)}, label(WORDS))
 
 
 def validations() -> Iterator[Case]:
@@ -129,7 +129,7 @@ def validations() -> Iterator[Case]:
         training = {"valid_metric": metric, "valid_search": beam, "valid_every": 10, "patience": 2}
         yield case_of(f"valid_{metric}", references, TRANSFORMER, training=training)
     test = {"test_src": ["@test_lines.txt"], "test_tgt": ["@test_tags.txt"]}
-    yield case_of("valid_macro_f1", {**WORDS, **test}, LABELLER, training={"valid_metric": "macro_f1"})
+    yield case_of("valid_macro_f1", {**WORDS, **test}, LABELER, training={"valid_metric": "macro_f1"})
 
 
 def zero_config() -> Iterator[Case]:

@@ -138,7 +138,7 @@ def transcripts(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     return Answers([*together, *scores], alone, metrics)
 
 
-def labelled_recordings(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
+def labeled_recordings(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     paths, expected = recordings_of(data["valid"], corpora)
     together = run.label_detailed(paths)
     metrics = values_of(evaluate([each.label for each in together], [expected], ["accuracy", "macro_f1"]))
@@ -171,7 +171,7 @@ ANSWERS: dict[str, Callable[[Any, Path, dict[str, Any]], Answers]] = {
     "labelling": labels,
     "prediction": predictions,
     "transcription": transcripts,
-    "recording_labels": labelled_recordings,
+    "recording_labels": labeled_recordings,
     "similarity": similarities,
     "control": episodes,
 }

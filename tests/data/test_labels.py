@@ -21,7 +21,7 @@ from seqlab.data.batch import (
 )
 from seqlab.data.labels import joined_labels, label_fault, note_doubtful_labels, refuse_joined_labels, similar_labels
 from seqlab.data.prepare import PreparedData, prepare
-from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.sampler import LabeledSampler, ordered_labeled_batches
 from seqlab.data.survey import no_progress
 from seqlab.data.tokenizer_training import Side, training_lines
 from seqlab.models import (
@@ -58,7 +58,7 @@ def test_spellings_are_utf8_bytes() -> None:
     assert spell_words([as_bytes("")]).shape == (0, 2)
 
 
-def test_labelled_batches_are_padded_and_count_labels() -> None:
+def test_labeled_batches_are_padded_and_count_labels() -> None:
     texts = [as_bytes("the dog"), as_bytes("dog")]
     batch = collate_labelled([[5, 6], [6]], [[0, IGNORE], [1]], texts, [3, 4], pad_id=0)
     assert batch.src.tolist() == [[5, 6], [6, 0]]
@@ -76,7 +76,7 @@ def write_lines(path: Path, lines: list[str]) -> str:
     return str(path)
 
 
-def prepare_labelled(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
+def prepare_labeled(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
     src, tgt = config.tokenizers
     tokenizers = (
         train_tokenizer(src, training_lines(config, "src")),
@@ -99,9 +99,9 @@ def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> No
     lines = [" ".join(rng.choice(WORDS, size=rng.integers(1, 9))) for _ in range(80)]
     labels = [" ".join(f"L{len(word)}" for word in line.split()) for line in lines]
     config = make_config(tmp_path, lines, labels, labels_of="words", batch_tokens=40, micro_batch_tokens=30)
-    data, tokenizers = prepare_labelled(config, tmp_path)
+    data, tokenizers = prepare_labeled(config, tmp_path)
     names, rows_seen = label_names(tokenizers[1]), []
-    for step in LabelledSampler(data.train, config, 1, *tokenizers).steps():
+    for step in LabeledSampler(data.train, config, 1, *tokenizers).steps():
         if step.position.epoch > 0:
             break
         for batch in step.micro_steps:
@@ -116,7 +116,7 @@ def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> No
             assert (batch.tgt_out[~is_word] == IGNORE).all()
             rows_seen += batch.indices.tolist()
     assert sorted(rows_seen) == list(range(len(data.train)))
-    valid = [i for batch in ordered_labelled_batches(data.valid, 30, tokenizers) for i in batch.indices.tolist()]
+    valid = [i for batch in ordered_labeled_batches(data.valid, 30, tokenizers) for i in batch.indices.tolist()]
     assert sorted(valid) == list(range(len(data.valid)))
 
 
@@ -135,7 +135,7 @@ def test_errors_name_lines_with_a_wrong_number_of_labels(
         tmp_path, lines, labels, labels_of=labels_of, valid_src=str(tmp_path / "src"), valid_tgt=str(tmp_path / "tgt")
     )
     with pytest.raises(ValueError, match=message):
-        prepare_labelled(config, tmp_path)
+        prepare_labeled(config, tmp_path)
 
 
 def test_an_unknown_label_is_an_error_in_training_and_ignored_in_validation(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_an_unknown_label_is_an_error_in_training_and_ignored_in_validation(tmp_
         "valid_tgt": write_lines(tmp_path / "vt", ["X Y", "Z Y"]),
     }
     config = make_config(tmp_path, ["a b", "b a"], ["X Y", "Y X"], labels_of="words", **valid)
-    data, tokenizers = prepare_labelled(config, tmp_path)
-    (batch,) = ordered_labelled_batches(data.valid, 100, tokenizers)
+    data, tokenizers = prepare_labeled(config, tmp_path)
+    (batch,) = ordered_labeled_batches(data.valid, 100, tokenizers)
     assert batch.tgt_out is not None
     by_line = dict(zip(batch.indices.tolist(), batch.tgt_out.tolist(), strict=True))
     assert by_line[1][0] == IGNORE
@@ -163,10 +163,10 @@ def test_errors_name_the_lines_in_both_files(tmp_path: Path) -> None:
     valid = {"valid_src": str(tmp_path / "words"), "valid_tgt": str(tmp_path / "labels.tsv#labels")}
     config = make_config(tmp_path, ["a b"], ["X Y"], labels_of="words", **valid)
     with pytest.raises(ValueError, match=r"words, line 3, and .*labels\.tsv#labels, line 4: has 2 words but 1 labels"):
-        prepare_labelled(config, tmp_path / "unequal")
+        prepare_labeled(config, tmp_path / "unequal")
     both = str(tmp_path / "both.conllu")
     config = replace(config, valid_src=f"{both}#form", valid_tgt=f"{both}#upos")
-    data, _ = prepare_labelled(config, tmp_path / "unknown")
+    data, _ = prepare_labeled(config, tmp_path / "unknown")
     assert data.valid.locate(1) == f"{both}#form and {both}#upos, line 4"
 
 
@@ -175,7 +175,7 @@ def test_each_source_is_in_one_validation_fold(tmp_path: Path) -> None:
     texts, found = {}, []
     for fold in range(1, 6):
         config = make_config(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
-        data, _ = prepare_labelled(config, tmp_path / str(fold))
+        data, _ = prepare_labeled(config, tmp_path / str(fold))
         texts[fold] = [lines[number - 1] for number in data.valid.lines[:, 0].tolist()]
         train = {lines[number - 1] for number in data.train.lines[:, 0].tolist()}
         assert not train & set(texts[fold])
@@ -308,7 +308,7 @@ def test_lines_with_other_spaces_are_counted(tmp_path: Path, labels_of: str, cou
     if labels_of == "words":
         labels = ["X Y", "X Y", "X", "Y"]
     config = make_config(tmp_path, lines, labels, labels_of=labels_of, valid_fraction=0.3)
-    data, _ = prepare_labelled(config, tmp_path)
+    data, _ = prepare_labeled(config, tmp_path)
     assert sum(note.count for note in data.reading) == count
 
 
@@ -346,7 +346,7 @@ def test_labels_of_validation_that_are_missing_or_spelled_otherwise_are_refused(
     }
     config = make_config(tmp_path, ["a b", "b a"], ["1", "2"], **valid)
     with pytest.raises(ValueError, match=rf"vt, line 2: {message}"):
-        prepare_labelled(config, tmp_path)
+        prepare_labeled(config, tmp_path)
 
 
 @pytest.mark.parametrize(

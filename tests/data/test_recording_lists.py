@@ -12,7 +12,7 @@ from seqlab.data.manifests import open_manifest
 from seqlab.data.survey import no_progress
 from seqlab.inference.recording_waveforms import read_waveforms
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
-from seqlab.tasks.recording_labels.task import LabelledRecordings, read_labelled_recordings
+from seqlab.tasks.recording_labels.task import LabeledRecordings, read_labeled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.prepared_transcripts import PreparedTranscripts, read_transcripts
 
@@ -36,9 +36,9 @@ def transcripts(path: str, **options: Any) -> PreparedTranscripts:
     return read_transcripts(config, Path(path).parent / "cache", no_progress)
 
 
-def labels(path: str) -> LabelledRecordings:
+def labels(path: str) -> LabeledRecordings:
     config = RecordingLabelsConfig(train=[path], sample_rate=RATE)
-    return read_labelled_recordings(config, Path(path).parent / "cache", no_progress)
+    return read_labeled_recordings(config, Path(path).parent / "cache", no_progress)
 
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]

@@ -20,7 +20,7 @@ from seqlab.data.recordings import RecordingExample, Recordings, read_recordings
 from seqlab.data.recordings_report import RecordingsReport
 from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
-from seqlab.tasks.recording_labels.task import read_labelled_recordings
+from seqlab.tasks.recording_labels.task import read_labeled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.prepared_transcripts import read_transcripts
 
@@ -304,7 +304,7 @@ def test_the_report_names_equal_recordings_empty_texts_and_labels(corpus: Path, 
     assert f"1 training recordings repeat an earlier one: {tmp_path}/train.jsonl, line 9" in lines
     both = f"{tmp_path}/valid.jsonl, line 1, {tmp_path}/valid.jsonl, line 2"
     assert f"2 held-out recordings are also in the training split: {both}" in lines
-    lines = read_labelled_recordings(RecordingLabelsConfig(**lists), tmp_path / "cache", no_progress).report.lines()
+    lines = read_labeled_recordings(RecordingLabelsConfig(**lists), tmp_path / "cache", no_progress).report.lines()
     assert "3 labels: one 4, two 4, ... 1" in lines
     assert "labels of held-out splits that are not in the training split: five" in lines
 

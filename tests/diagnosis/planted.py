@@ -49,7 +49,7 @@ def causes(findings: Any) -> set[str]:
     return {finding.cause for finding in findings}
 
 
-def labelled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
+def labeled_rows(count: int, noise: float = 0.0, seed: int = 1) -> Rows:
     """Return rows of numbers whose label is the sign of the first of them, except for a share of random ones."""
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(count, 1, 60)).astype(np.float32)

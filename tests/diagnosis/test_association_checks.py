@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diagnosis.planted import causes, labelled_rows, rows_of
+from diagnosis.planted import causes, labeled_rows, rows_of
 
 from seqlab.data.batch import IGNORE, collate_values
 from seqlab.diagnosis import association_checks
@@ -17,7 +17,7 @@ from seqlab.diagnosis.workbench import Losses
 
 
 def test_shuffled_and_noisy_labels_are_found() -> None:
-    clean, noisy, shuffled = (labelled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
+    clean, noisy, shuffled = (labeled_rows(600, noise) for noise in (0.0, 0.6, 1.0))
     found = [causes(association_checks.check_labels(rows)) for rows in (clean, noisy, shuffled)]
     assert found == [set(), {"label_noise"}, {"shuffled_labels"}]
 
@@ -61,7 +61,7 @@ def test_labels_are_not_shuffled_if_the_run_predicts_them(lab_of: Callable[[str]
 
 
 def test_rows_without_a_label_are_not_checked() -> None:
-    rows = labelled_rows(700)
+    rows = labeled_rows(700)
     for number in range(0, 700, 7):
         rows.targets[number] = np.array([IGNORE] if number % 2 else [], np.int64)
     assert causes(association_checks.check_labels(rows)) == set()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from contracts.trained import Trained
-from diagnosis.planted import causes, labelled_rows, rows_of
+from diagnosis.planted import causes, labeled_rows, rows_of
 from reference.temporary_parts import temporary_parts
 from torch import Tensor, nn
 
@@ -189,7 +189,7 @@ def test_features_that_tell_rows_apart_have_names(tmp_path: Path) -> None:
 
 def test_repeated_rows_are_a_likely_cause_only_if_most_are(lab_of: Callable[[str], Experiments]) -> None:
     lab = lab_of("transformer")
-    rows = labelled_rows(300)
+    rows = labeled_rows(300)
     levels = {}
     for copies in (1, 2, 4):
         # the first 100 rows are repeated

@@ -37,14 +37,14 @@ TRANSFORMER: dict[str, Any] = {"d_model": 32, "d_ff": 64, "num_heads": 2, "num_l
 RECURRENT: dict[str, Any] = {"hidden_size": 32, "num_layers": 1, "dropout": 0.2, "output_dropout": 0.2}
 SMALL: dict[str, Any] = {"channels": (8, 8)}
 SMALL_RECURRENT = SMALL | {"frame_size": 32}
-RECOGNISERS: dict[str, ModelConfig] = {
+RECOGNIZERS: dict[str, ModelConfig] = {
     "lstm": RecognizerConfig(encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT),
     "gru": RecognizerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT),
     "transformer": RecognizerConfig(
         encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=8, positions="rotary"), **SMALL
     ),
 }
-LABELLERS: dict[str, ModelConfig] = {
+LABELERS: dict[str, ModelConfig] = {
     "cnn": RecordingLabelerConfig(
         encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
         channels=(8, 8),
@@ -92,8 +92,8 @@ def training_losses(run: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", RECOGNISERS)
-def test_recognisers_train_and_transcripts_equal_the_cpu(
+@pytest.mark.parametrize("name", RECOGNIZERS)
+def test_recognizers_train_and_transcripts_equal_the_cpu(
     name: str, precision: str, manifest: Path, tmp_path: Path
 ) -> None:
     data = TranscriptionConfig(
@@ -104,7 +104,7 @@ def test_recognisers_train_and_transcripts_equal_the_cpu(
         augment_speed=0.1,
         augment_time_masks=1,
     )
-    run = train(config_of(data, RECOGNISERS[name], CtcConfig(), precision), tmp_path / "run")
+    run = train(config_of(data, RECOGNIZERS[name], CtcConfig(), precision), tmp_path / "run")
     assert training_losses(run)[-1] < training_losses(run)[0] / 2
     paths = [manifest.parent / f"{number}.wav" for number in range(32)]
     on_gpu = seqlab.load(run, device=DEVICE, precision="fp32").transcribe_detailed(paths, times=True, beam_size=4)
@@ -114,12 +114,12 @@ def test_recognisers_train_and_transcripts_equal_the_cpu(
     assert all(0 <= word.start < word.end <= one.duration for one in on_gpu for word in one.words)
 
 
-@pytest.mark.parametrize("name", LABELLERS)
-def test_recording_labellers_train_and_probabilities_equal_the_cpu(name: str, manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LABELERS)
+def test_recording_labelers_train_and_probabilities_equal_the_cpu(name: str, manifest: Path, tmp_path: Path) -> None:
     data = RecordingLabelsConfig(
         train=[str(manifest)], text_column="label", sample_rate=SAMPLE_RATE, num_bands=24, batch_seconds=8
     )
-    run = train(config_of(data, LABELLERS[name], SoftmaxConfig(), "auto"), tmp_path / "run")
+    run = train(config_of(data, LABELERS[name], SoftmaxConfig(), "auto"), tmp_path / "run")
     assert training_losses(run)[-1] < training_losses(run)[0]
     paths = [manifest.parent / f"{number}.wav" for number in range(32)]
     on_gpu, on_cpu = (

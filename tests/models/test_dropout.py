@@ -1,4 +1,4 @@
-"""Dropout in recurrent translators and labellers: dropped values are zero or have no gradient."""
+"""Dropout in recurrent translators and labelers: dropped values are zero or have no gradient."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_weight_dropout_drops_elements_of_recurrent_weights(input_feeding: bool,
     assert 0.4 < float((found == 0).float().mean()) < 0.6
 
 
-def build_labeller(**fields: float) -> Labeler:
+def build_labeler(**fields: float) -> Labeler:
     torch.manual_seed(0)
     of_model = {name: fields.get(name, 0.0) for name in ("embedding_dropout", "output_dropout")}
     of_encoder = {name: fields.get(name, 0.0) for name in ("dropout", "weight_dropout")}
@@ -104,12 +104,12 @@ def build_labeller(**fields: float) -> Labeler:
     ).train()
 
 
-def test_each_dropout_of_a_labeller_has_one_mask_per_sentence() -> None:
+def test_each_dropout_of_a_labeler_has_one_mask_per_sentence() -> None:
     ids = np.arange(4, 24)
     batch = collate_labelled([ids], None, None, [0], pad_id=0)
 
     def found(**fields: float) -> tuple[dict[str, Tensor], Tensor]:
-        model = build_labeller(**fields)
+        model = build_labeler(**fields)
         hidden = model(batch).hidden
         hidden.sum().backward()
         grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}

@@ -1,4 +1,4 @@
-"""Zero config for labelling: choices by corpus, and given fields."""
+"""Zero config for labeling: choices by corpus, and given fields."""
 
 from pathlib import Path
 

@@ -32,8 +32,8 @@ class BareLmConfig(LanguageModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class BareLabellerConfig(ModelConfig):
-    """A labeller without fields."""
+class BareLabelerConfig(ModelConfig):
+    """A labeler without fields."""
 
     family: Literal["bare_labeller"] = "bare_labeller"
     tasks: ClassVar[tuple[str, ...]] = ("labelling",)
@@ -41,7 +41,7 @@ class BareLabellerConfig(ModelConfig):
 
 @pytest.fixture(autouse=True)
 def _register_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    for config in (BareConfig, BareLmConfig, BareLabellerConfig):
+    for config in (BareConfig, BareLmConfig, BareLabelerConfig):
         monkeypatch.setitem(registry._parts["model"], config.family, Entry("model", config.family, config, "", "test"))
 
 
@@ -65,10 +65,10 @@ def test_usual_fields_of_a_plugin_language_model_are_chosen(tmp_path: Path) -> N
     assert config.optim == default.optim
 
 
-def test_a_plugin_labeller_keeps_its_defaults(tmp_path: Path) -> None:
+def test_a_plugin_labeler_keeps_its_defaults(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(200))
     fields = {"data.train_src": src, "data.train_tgt": tgt, "data.labels_of": "lines"}
-    assert seqlab.config_for({**fields, "model.family": "bare_labeller"}).model == BareLabellerConfig()
+    assert seqlab.config_for({**fields, "model.family": "bare_labeller"}).model == BareLabelerConfig()
 
 
 @pytest.mark.parametrize(

@@ -94,14 +94,14 @@ def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -
     assert [each["label"] for each in records] == labels[:60]
     assert all({"fault", "warning"} <= each.keys() for each in records)
     assert all(sum(each["probs"].values()) == pytest.approx(1) for each in records)
-    labeller = seqlab.load(tmp_path / "run", device="cpu", precision="fp32")
-    one_by_one = [labeller.label_detailed([path])[0] for path in paths[:10]]
-    together = labeller.label_detailed(paths[:10])
+    labeler = seqlab.load(tmp_path / "run", device="cpu", precision="fp32")
+    one_by_one = [labeler.label_detailed([path])[0] for path in paths[:10]]
+    together = labeler.label_detailed(paths[:10])
     for one, other in zip(one_by_one, together, strict=True):
         assert one.label == other.label
         assert one.probs == pytest.approx(other.probs, abs=1e-4)
     samples, _ = soundfile.read(paths[0])
-    assert labeller.label([(samples, RATE)]) == [together[0].label]
+    assert labeler.label([(samples, RATE)]) == [together[0].label]
     ensemble = seqlab.load([tmp_path / "run"] * 2, device="cpu", precision="fp32").label(paths[:10])
     assert ensemble == [each.label for each in together]
 
@@ -114,10 +114,10 @@ def test_a_run_reads_the_channel_that_it_was_trained_on(corpus: str, tmp_path: P
     rows = [{"audio": "stereo.wav", "text": text} for text in ("a", "b")] * 4
     (tmp_path / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = tiny_config(str(tmp_path / "all.jsonl"), max_steps=1, channel="right")
-    labeller = seqlab.load(train(config, tmp_path / "run"), device="cpu", precision="fp32")
+    labeler = seqlab.load(train(config, tmp_path / "run"), device="cpu", precision="fp32")
     path = str(tmp_path / "stereo.wav")
-    left, right = labeller.label_waveforms([read_recording(path, RATE, channel=name).samples for name in ("1", "2")])
-    found = labeller.label_detailed([path, ManifestEntry(path, None, "", channel="left"), (samples, RATE)])
+    left, right = labeler.label_waveforms([read_recording(path, RATE, channel=name).samples for name in ("1", "2")])
+    found = labeler.label_detailed([path, ManifestEntry(path, None, "", channel="left"), (samples, RATE)])
     for each, expected in zip(found, (right, left, right), strict=True):
         assert each.probs == pytest.approx(expected.probs, abs=1e-5)
     assert left.probs != pytest.approx(right.probs, abs=1e-3)
@@ -139,7 +139,7 @@ def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
         assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
 
-def test_options_of_text_labelling_are_refused(trained_row: Callable[[str], Trained]) -> None:
+def test_options_of_text_labeling_are_refused(trained_row: Callable[[str], Trained]) -> None:
     run = trained_row("cnn_recording_labeller").run
     for arguments, message in (
         (("--conllu", "upos"), "--conllu is for labels of text"),

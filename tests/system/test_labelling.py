@@ -1,4 +1,4 @@
-"""Training of taggers and classifiers on the command line; unknown words are labelled by their spelling."""
+"""Training of taggers and classifiers on the command line; unknown words are labeled by their spelling."""
 
 import json
 import random

@@ -77,8 +77,8 @@ def test_stored_runs_of_speech_families(expected_of_speech: dict[str, Any], fami
     assert loss == pytest.approx(loss_before, rel=0.1)
 
 
-def test_a_labeller_is_initialized_from_a_stored_masked_model(expected_by_family: dict[str, Any]) -> None:
-    """The labeller copies the matching weights, is trained for two steps and labels each word."""
+def test_a_labeler_is_initialized_from_a_stored_masked_model(expected_by_family: dict[str, Any]) -> None:
+    """The labeler copies the matching weights, is trained for two steps and labels each word."""
     corpus = ("--data.train_src", "corpora/lines.txt", "--data.train_tgt", "corpora/tags.txt")
     labels = ("--data.labels_of", "words", "--training.max_steps", "2")
     start = ("--init_from", "runs/transformer_mlm", "--init_parts", "matching")

@@ -12,7 +12,7 @@ from seqlab.runs.checkpoint import checkpoint_steps, read_tensors
 
 from .conftest import run_command
 
-LABELLER = ("train", "--data.train_src", "lines.txt", "--data.train_tgt", "labels.txt", "--threads", "1")
+LABELER = ("train", "--data.train_src", "lines.txt", "--data.train_tgt", "labels.txt", "--threads", "1")
 STORED = Path(__file__).parents[1] / "checkpoints"
 NUMBER_WORDS = (
     *("train", "number_words", "--model.d_model", "8", "--model.d_ff", "8", "--model.num_heads", "1"),
@@ -46,7 +46,7 @@ def test_a_run_is_resumed_with_its_data_from_an_earlier_generator(
     assert new_data["train.en"] != original_data["train.en"]
 
 
-def test_a_labeller_with_float_ngram_ids_is_loaded_and_resumed_with_integer_ids(
+def test_a_labeler_with_float_ngram_ids_is_loaded_and_resumed_with_integer_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run was stored at commit a112aa6 after 20 steps, in run format 1, with the expected labels."""
@@ -64,7 +64,7 @@ def test_a_labeller_with_float_ngram_ids_is_loaded_and_resumed_with_integer_ids(
         [[actual]], [[expected]] = json.loads(line)["choices"], json.loads(expected_line)["choices"]
         assert actual["label"] == expected["label"]
         assert actual["log_prob"] == pytest.approx(expected["log_prob"], abs=1e-2)  # bf16, other machines
-    run_command(*LABELLER, "--run_dir", "ngram_labeller", "--training.max_steps", "40")
+    run_command(*LABELER, "--run_dir", "ngram_labeller", "--training.max_steps", "40")
     resumed = read_tensors(Path("ngram_labeller/checkpoints/step_00000040"), "averaged")[ngram_ids]
     assert resumed.dtype == torch.int64
     assert torch.equal(resumed, stored.long())

@@ -1,4 +1,4 @@
-"""Training labellers: exact resume, warm start from a masked model, and warnings about unseen labels."""
+"""Training labelers: exact resume, warm start from a masked model, and warnings about unseen labels."""
 
 import logging
 from dataclasses import replace
@@ -41,7 +41,7 @@ def write_corpus(folder: Path, count: int = 90, seed: int = 0) -> Path:
     return folder
 
 
-def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
+def labeled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
     data = LabellingConfig(
         train_src=[str(folder / "src")],
         train_tgt=[str(folder / "tgt")],
@@ -70,7 +70,7 @@ def test_unseen_validation_labels_are_reported_and_count_as_errors_without_nll(
     lines = (valid / "tgt").read_text().split("\n")
     lines[4] = " ".join("PRIME" for _ in lines[4].split())
     (valid / "tgt").write_text("\n".join(lines))
-    config = labelled_config(corpus)
+    config = labeled_config(corpus)
     data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=str(valid / "tgt"))
     training = replace(config.training, precision="fp32", max_steps=4)
     with caplog.at_level(logging.WARNING, logger="seqlab"):
@@ -90,7 +90,7 @@ def test_unseen_validation_labels_are_reported_and_count_as_errors_without_nll(
 def test_entities_can_select_the_checkpoint_of_a_tagger(tmp_path: Path) -> None:
     rows = "river O\nbank B-GEO\n\nmoney O\nbank B-ORG\n\na O\n\n"
     (tmp_path / "ner.conll").write_text(rows * 20 + "".join(f"w{i} O\nbank B-GEO\n\n" for i in range(20)))
-    config = labelled_config(write_corpus(tmp_path / "corpus"))
+    config = labeled_config(write_corpus(tmp_path / "corpus"))
     files = {"train_src": [f"{tmp_path}/ner.conll#0"], "train_tgt": [f"{tmp_path}/ner.conll#-1"]}
     training = replace(config.training, valid_metric="entity_f1", max_steps=4)
     config = replace(config, data=replace(config.data, **files), training=training)
@@ -117,7 +117,7 @@ def test_missing_labels_are_reported(
     ]
     trees = tmp_path / "trees.conllu"
     trees.write_text("".join("\n".join(["# a comment", *sentence, "", ""]) for sentence in rows))
-    config = labelled_config(corpus)
+    config = labeled_config(corpus)
     data = replace(config.data, train_src=[f"{trees}#form"], train_tgt=[f"{trees}#{column}"])
     with caplog.at_level(logging.WARNING, logger="seqlab"):
         train(replace(config, data=data, training=replace(config.training, max_steps=1)), tmp_path / "run")
@@ -136,7 +136,7 @@ def test_a_single_label_is_reported(
     text = (corpus / "tgt").read_text()
     (corpus / "tgt").write_text(text if "EVEN" in labels else text.replace("EVEN", "ODD"))
     with caplog.at_level(logging.WARNING, logger="seqlab"):
-        train(labelled_config(corpus), tmp_path / "run")
+        train(labeled_config(corpus), tmp_path / "run")
     assert any("only one label, 'ODD'" in record.getMessage() for record in caplog.records) == has_warning
 
 
@@ -152,7 +152,7 @@ def test_training_starts_from_a_masked_model_and_its_tokenizer(tmp_path: Path) -
     )
     origin = train(mlm, tmp_path / "mlm")
     model = LabelerConfig(encoder=TransformerEncoderConfig(d_model=16, d_ff=32, num_layers=2, dropout=0.3, num_heads=2))
-    config = labelled_config(corpus, model, init_from=str(origin), init_parts="matching")
+    config = labeled_config(corpus, model, init_from=str(origin), init_parts="matching")
     config = replace(config, training=replace(config.training, max_steps=1, valid_every=1))
     config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
     run = load_run(train(config, tmp_path / "run"))
@@ -190,15 +190,15 @@ def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family:
             encoder=TransformerEncoderConfig(d_model=16, d_ff=16, num_heads=2, num_layers=2, dropout=0.3), **fields
         )
     )
-    config = labelled_config(write_corpus(tmp_path / "corpus"), model)
+    config = labeled_config(write_corpus(tmp_path / "corpus"), model)
     averaged = replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9))
     run = train(averaged, tmp_path / "run")
     expected = most_frequent_ngrams(config, run)
     assert all(map(torch.equal, saved_ngrams(run), expected))
     other = write_corpus(tmp_path / "other", seed=5)
-    tuned = train(labelled_config(other, model, init_from=str(run)), tmp_path / "tuned")
+    tuned = train(labeled_config(other, model, init_from=str(run)), tmp_path / "tuned")
     assert all(map(torch.equal, saved_ngrams(tuned), expected))
-    config = labelled_config(other, model, init_from=str(run), init_parts="matching")
+    config = labeled_config(other, model, init_from=str(run), init_parts="matching")
     matching = train(config, tmp_path / "matching")
     expected_matching = most_frequent_ngrams(config, matching)
     assert not any(map(torch.equal, expected_matching, expected))
@@ -211,8 +211,8 @@ def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family:
 def test_the_label_head_is_reinitialized(tmp_path: Path) -> None:
     """Labels are numbered by frequency: in another corpus the same row of the head is for another label."""
     corpus = write_corpus(tmp_path / "corpus")
-    origin = train(labelled_config(corpus), tmp_path / "origin")
-    config = labelled_config(corpus, init_from=str(origin), init_parts="matching")
+    origin = train(labeled_config(corpus), tmp_path / "origin")
+    config = labeled_config(corpus, init_from=str(origin), init_parts="matching")
     config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
     run, origin_weights = load_run(train(config, tmp_path / "run")), dict(load_run(origin).model.named_parameters())
     for name, value in run.model.named_parameters():
@@ -222,14 +222,14 @@ def test_the_label_head_is_reinitialized(tmp_path: Path) -> None:
 def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     train_tokenizer(WordsConfig(normalization="nfkc"), ["one two"]).save(tmp_path / "words")
-    config = labelled_config(corpus)
+    config = labeled_config(corpus)
     data = replace(config.data, tokenizer=SavedConfig(folder=str(tmp_path / "words")))
     with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs a normalization that does not split words"):
         train(replace(config, data=data), tmp_path / "run")
 
 
-def test_count_based_labellers_refuse_corpus_weights(tmp_path: Path) -> None:
-    config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
+def test_count_based_labelers_refuse_corpus_weights(tmp_path: Path) -> None:
+    config = labeled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
     with pytest.raises(ValueError, match=r"counts each example once: remove `data\.train_weights`"):
         replace(config, data=replace(config.data, train_weights=[2.0]))
 
@@ -238,7 +238,7 @@ def test_a_validation_set_with_only_unseen_labels_is_refused(tmp_path: Path) -> 
     corpus, valid = write_corpus(tmp_path / "corpus"), tmp_path / "valid"
     write_corpus(valid, count=10, seed=1)
     (valid / "tgt").write_text((valid / "tgt").read_text().replace("ODD", "X").replace("EVEN", "Q"))
-    config = labelled_config(corpus)
+    config = labeled_config(corpus)
     data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=[str(valid / "tgt")])
     with pytest.raises(ValueError, match=r"No label of the validation set is in the training data .*valid/tgt"):
         train(replace(config, data=data), tmp_path / "run")
@@ -248,11 +248,11 @@ def test_labels_of_lines_do_not_depend_on_unusual_spaces(tmp_path: Path) -> None
     corpus = write_corpus(tmp_path / "corpus")
     first_labels = [line.split()[0] for line in (corpus / "tgt").read_text().splitlines()]
     (corpus / "tgt").write_text("".join(f"{label}\n" for label in first_labels))
-    config = labelled_config(
+    config = labeled_config(
         corpus, LabelerConfig(encoder=RecurrentEncoderConfig(family="gru", hidden_size=8), embedding_size=8)
     )
     data = replace(config.data, labels_of="lines", tokenizer=CharactersConfig())  # type: ignore[call-arg]
     config = replace(config, data=data, training=replace(config.training, max_steps=2, save_every=2, valid_every=2))
-    labeller = load(train(config, tmp_path / "run"), precision="fp32")
-    plain, *others = labeller.label_detailed(["two three", " two\u00a0 three", "\ufefftwo\tthree\u200b"])
+    labeler = load(train(config, tmp_path / "run"), precision="fp32")
+    plain, *others = labeler.label_detailed(["two three", " two\u00a0 three", "\ufefftwo\tthree\u200b"])
     assert others == [plain, plain]

@@ -1,4 +1,4 @@
-"""Recognizers and labellers of recordings that an earlier version started: they read files as it did."""
+"""Recognizers and labelers of recordings that an earlier version started: they read files as it did."""
 
 import json
 import shutil

@@ -20,7 +20,7 @@ from seqlab.models import RecognizerConfig, RecurrentEncoderConfig
 from seqlab.objectives import CtcConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
-from seqlab.tasks.recording_labels.task import from_labelled_recordings
+from seqlab.tasks.recording_labels.task import from_labeled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.prepared_transcripts import read_transcripts
 from seqlab.tasks.transcription.task import TranscriptionTask, TranscriptValidation, from_recordings
@@ -44,30 +44,30 @@ def test_init_from_copies_the_encoder(corpus: str, trained: Path, tmp_path: Path
             torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
 
 
-def test_encoders_are_copied_between_recognizers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
+def test_encoders_are_copied_between_recognizers_and_labelers(corpus: str, trained: Path, tmp_path: Path) -> None:
     """Zero-config takes over the type and sizes of the encoder; only its weights are copied."""
     options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
     options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
     labels = [("data.kind", "recording_labels"), ("data.text_column", "speaker"), ("init_from", str(trained))]
-    config = from_labelled_recordings([*options, *labels])
+    config = from_labeled_recordings([*options, *labels])
     old = read_config(RunFolder(trained))
     assert (config.model.family, config.model.encoder.family) == ("recording_labeler", "gru")
     assert (config.model.encoder, config.model.channels) == (old.model.encoder, old.model.channels)
     assert config.data.num_bands == old.data.num_bands
-    labeller = train(config, tmp_path / "labeller")
-    assert not (labeller / "tgt_tokenizer").exists()
+    labeler = train(config, tmp_path / "labeler")
+    assert not (labeler / "tgt_tokenizer").exists()
     recognizer = train(
-        from_recordings([*options, ("data.kind", "transcription"), ("init_from", str(labeller))]), tmp_path / "again"
+        from_recordings([*options, ("data.kind", "transcription"), ("init_from", str(labeler))]), tmp_path / "again"
     )
     assert not (recognizer / "tgt_codec").exists()
-    states = [load_run(path).model.state_dict() for path in (trained, labeller, recognizer)]
+    states = [load_run(path).model.state_dict() for path in (trained, labeler, recognizer)]
     names = [name for name in states[0] if name.startswith("encoder.")]
     assert names
     for state in states[1:]:
         for name in names:
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match=r"not all weights can be copied\. Set `init_parts: matching`"):
-        from_labelled_recordings([*labels, ("data.train", corpus)])
+        from_labeled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     text_options = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
     assert run_in_process("train", *text_options, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0

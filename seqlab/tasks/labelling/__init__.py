@@ -1,1 +1,1 @@
-"""Labelling task: classify lines of text or tag their words."""
+"""Labeling task: classify lines of text or tag their words."""

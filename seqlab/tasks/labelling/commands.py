@@ -1,4 +1,4 @@
-"""Label text (`seqlab label` for labelling runs)."""
+"""Label text (`seqlab label` for labeling runs)."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from seqlab.inference.lines import TextCounts, exit_status, is_discarded, json_l
 from seqlab.inference.options import LabelOptions, given_options, set_threads
 
 if TYPE_CHECKING:
-    from seqlab.tasks.labelling.text_labeler import Labelling
+    from seqlab.tasks.labelling.text_labeler import Labeling
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ class _Lines(NamedTuple):
     texts: list[str]
     as_json: bool
 
-    def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
+    def output_lines(self, labelings: "Sequence[Labeling]") -> Iterator[str]:
         """Format one output line per input line."""
-        return map(_as_json, labellings, self.texts) if self.as_json else (labelling.text for labelling in labellings)
+        return map(_as_json, labelings, self.texts) if self.as_json else (labeling.text for labeling in labelings)
 
 
 class _Sentences(NamedTuple):
@@ -50,22 +50,22 @@ class _Sentences(NamedTuple):
         """The words of each sentence, joined by spaces."""
         return [" ".join(sentence.column(sentence.columns.index("form"))) for sentence in self.sentences]
 
-    def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
+    def output_lines(self, labelings: "Sequence[Labeling]") -> Iterator[str]:
         """Format the lines of each sentence, with an empty line after it."""
-        for sentence, labelling in zip(self.sentences, labellings, strict=True):
+        for sentence, labeling in zip(self.sentences, labelings, strict=True):
             number = column_number(self.column, "--conllu", sentence.columns)
-            yield from sentence.with_column(number, labelling.labels)
+            yield from sentence.with_column(number, labeling.labels)
             yield ""
 
 
 def label_text(options: LabelOptions) -> int:
     """Read, label and write lines block by block; return the exit status."""
-    from seqlab.tasks.labelling.text_labeler import load_labeller
+    from seqlab.tasks.labelling.text_labeler import load_labeler
 
     _check(options)
     set_threads(options.threads)
-    labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
-    if options.conllu is not None and labeller.labels_lines:
+    labeler = load_labeler(options.runs, options.checkpoint, options.device, options.precision)
+    if options.conllu is not None and labeler.labels_lines:
         raise UsageError(f"{options.runs[0]} labels lines, but --conllu needs a run that labels words")
     settings = given_options(options, "num_labels", "batch_tokens")
     # An empty line ends a sentence in CoNLL-U, so it cannot replace a line above the limit.
@@ -79,12 +79,12 @@ def label_text(options: LabelOptions) -> int:
     ):
         counts = TextCounts("labels")
         for block in _blocks(options, source):
-            counts.add_inputs(labeller.members[0].tokenizer, block.texts)
-            if not labeller.labels_lines:
+            counts.add_inputs(labeler.members[0].tokenizer, block.texts)
+            if not labeler.labels_lines:
                 _warn_of_tokens(block.texts, block.locations)
-            labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
-            write_lines(output, block.output_lines(labellings))
-    counts.warn(logging.INFO if labeller.reads_spelling else logging.WARNING)
+            labelings = labeler.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
+            write_lines(output, block.output_lines(labelings))
+    counts.warn(logging.INFO if labeler.reads_spelling else logging.WARNING)
     return exit_status(limit)
 
 
@@ -129,7 +129,7 @@ def _warn_of_tokens(lines: Sequence[str], locations: Sequence[str]) -> None:
         )
 
 
-def _as_json(labelling: "Labelling", line: str) -> str:
+def _as_json(labeling: "Labeling", line: str) -> str:
     """Format the labels of a line as JSON."""
-    truncated = labelling.truncated or is_discarded(line)
-    return json_line({"labels": labelling.labels, "truncated": truncated, **asdict(labelling)})
+    truncated = labeling.truncated or is_discarded(line)
+    return json_line({"labels": labeling.labels, "truncated": truncated, **asdict(labeling)})

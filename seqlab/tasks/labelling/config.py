@@ -1,4 +1,4 @@
-"""The `data` section of the config of a labelling run."""
+"""The `data` section of the config of a labeling run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENTITY_METRICS = ("entity_f1", "entity_f1_strict")
 """Validation metrics for words with labels such as `B-PER`."""
-LABELLER = "a labeller"
+LABELER = "a labeler"
 """`DataConfig.model_noun` of the task."""
 
 
@@ -32,9 +32,9 @@ class LabellingConfig(PairsConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
     task_name: ClassVar[str] = "seqlab.tasks.labelling.task:LabellingTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.labelling.text_labeler:load_labeller"
+    loader_name: ClassVar[str] = "seqlab.tasks.labelling.text_labeler:load_labeler"
     zero_config_name: ClassVar[str] = "seqlab.tasks.labelling.zero_config:from_labels"
-    model_noun: ClassVar[str] = LABELLER
+    model_noun: ClassVar[str] = LABELER
     usage_hint: ClassVar[str] = "labels: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} < FILE"
     command_handlers: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.labelling.commands:label_text"}
@@ -98,5 +98,5 @@ class LabellingConfig(PairsConfig):
         if len(self.valid_tgt) > 1:
             raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")
         if self.tokenizer.has_tags:
-            raise ValueError("`tokenizer.tags` is for translation, not for labelling: leave it out.")
+            raise ValueError("`tokenizer.tags` is for translation, not for labeling: leave it out.")
         return self

@@ -1,4 +1,4 @@
-"""Labelling task: train on lines with labels, validate by label accuracy and likelihood."""
+"""Labeling task: train on lines with labels, validate by label accuracy and likelihood."""
 
 import logging
 import shutil
@@ -26,7 +26,7 @@ from seqlab.data.labels import (
 )
 from seqlab.data.parallel_text import has_tabs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare, read_valid_pairs
-from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.sampler import LabeledSampler, ordered_labeled_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import PreparationProgress
 from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
@@ -36,7 +36,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import ENTITY_METRICS, LabellingConfig
-from seqlab.tasks.labelling.text_labeler import Labeller, label_and_score, load_labeller
+from seqlab.tasks.labelling.text_labeler import Labeller, label_and_score, load_labeler
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
 from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen
@@ -130,7 +130,7 @@ class LabellingTask(Task):
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
         """Yield the training steps of this rank that follow a position."""
-        sampler = LabelledSampler(
+        sampler = LabeledSampler(
             data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
         )
         return sampler.steps(after)
@@ -140,7 +140,7 @@ class LabellingTask(Task):
     ) -> Iterator[LabelledBatch]:
         """Yield each line of a split once, in batches of similar length."""
         batch_tokens = _data_config(config).micro_batch_tokens
-        return ordered_labelled_batches(rows_of(data, split), batch_tokens, tokenizers)
+        return ordered_labeled_batches(rows_of(data, split), batch_tokens, tokenizers)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
         """Fit a count-based model to the training data; yield lines for the log."""
@@ -205,8 +205,8 @@ def _label_pairs(run_dir: Path, checkpoint: str, rows: Sequence[int] | slice) ->
     data = _data_config(config)
     pairs = read_valid_pairs(data, load_codecs_for(folder, data), folder.cache)
     sampled_pairs = pairs[rows] if isinstance(rows, slice) else [pairs[row] for row in rows]
-    labeller = load_labeller(run_dir, checkpoint, config.training.device)
-    predictions = labeller.label([line for line, _ in sampled_pairs])
+    labeler = load_labeler(run_dir, checkpoint, config.training.device)
+    predictions = labeler.label([line for line, _ in sampled_pairs])
     for (line, target), prediction in zip(sampled_pairs, predictions, strict=True):
         yield {"src": line, "prediction": prediction, "target": target}
 

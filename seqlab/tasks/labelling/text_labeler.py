@@ -1,4 +1,4 @@
-"""Inference for labelling runs: label lines of text or their words, with one run or an ensemble."""
+"""Inference for labeling runs: label lines of text or their words, with one run or an ensemble."""
 
 import logging
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from seqlab.inference.torch_engine import max_source_tokens
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.ensemble import mean_log_probs
-from seqlab.tasks.labelling.config import LABELLER
+from seqlab.tasks.labelling.config import LABELER
 from seqlab.text import label_names
 
 logger = logging.getLogger(__name__)
-LABELLING_BATCH_TOKENS = 4096
+LABELING_BATCH_TOKENS = 4096
 """Default number of padded tokens per batch."""
 MAX_NAMED_LABELS = 5
 """Maximum number of labels in the error about runs with different labels."""
@@ -42,7 +42,7 @@ class ScoredLabel:
 
 
 @dataclass(frozen=True)
-class Labelling:
+class Labeling:
     """The labels of one line."""
 
     choices: list[list[ScoredLabel]]
@@ -58,7 +58,7 @@ class Labelling:
 
     @property
     def truncated(self) -> bool:
-        """Whether the line was too long for a model and was labelled in segments."""
+        """Whether the line was too long for a model and was labeled in segments."""
         return self.num_pieces > 1
 
     @property
@@ -91,7 +91,7 @@ class Labeller(Protocol):
     """A model that labels each line of a batch, or each word."""
 
     labels_lines: bool
-    """Whether lines are labelled, rather than words."""
+    """Whether lines are labeled, rather than words."""
 
     def label(self, batch: Any) -> Tensor:
         """Return the log-probabilities in nats of all labels: of lines (B, L), or of words, row after row (W, L)."""
@@ -165,8 +165,8 @@ class _Member:
         return joined
 
 
-class TextLabeller:
-    """Label lines of text or their words with one run or an ensemble. Returned by `seqlab.load` for labelling runs.
+class TextLabeler:
+    """Label lines of text or their words with one run or an ensemble. Returned by `seqlab.load` for labeling runs.
 
     The runs of an ensemble may have different tokenizers.
     """
@@ -188,7 +188,7 @@ class TextLabeller:
 
     def __repr__(self) -> str:
         units = "lines" if self.labels_lines else "words"
-        return f"TextLabeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
+        return f"TextLabeler({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
 
     @property
     def reads_spelling(self) -> bool:
@@ -199,13 +199,13 @@ class TextLabeller:
         self,
         lines: Sequence[str],
         *,
-        batch_tokens: int = LABELLING_BATCH_TOKENS,
+        batch_tokens: int = LABELING_BATCH_TOKENS,
         progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[str]:
         """Label lines; return the best labels of each, separated by spaces. Arguments as in `label_detailed`."""
-        labellings = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, locations=locations)
-        return [labelling.text for labelling in labellings]
+        labelings = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, locations=locations)
+        return [labeling.text for labeling in labelings]
 
     @torch.inference_mode()
     def label_detailed(
@@ -213,10 +213,10 @@ class TextLabeller:
         lines: Sequence[str],
         *,
         num_labels: int = 1,
-        batch_tokens: int = LABELLING_BATCH_TOKENS,
+        batch_tokens: int = LABELING_BATCH_TOKENS,
         progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
-    ) -> list[Labelling]:
+    ) -> list[Labeling]:
         """Label lines, or their words, with log-probabilities.
 
         Words are separated by spaces. An ensemble averages the probabilities of its runs; a run for which a line has no
@@ -245,13 +245,13 @@ class TextLabeller:
             )
         ]
 
-    def _combine(self, line_scores: Sequence[_LineScores], num_labels: int, location: str) -> Labelling:
+    def _combine(self, line_scores: Sequence[_LineScores], num_labels: int, location: str) -> Labeling:
         """Average the scores of the runs for one line and choose its labels."""
         scored = [
             (member, score) for member, score in zip(self.members, line_scores, strict=True) if score.num_segments
         ]
         if not scored:
-            return Labelling([], 0)
+            return Labeling([], 0)
         (first, reference), *_ = scored
         for member, other in scored[1:]:
             if len(other.log_probs) != len(reference.log_probs):
@@ -263,10 +263,10 @@ class TextLabeller:
         member, longest = max(scored, key=lambda pair: pair[1].num_segments)
         if longest.num_segments > 1:
             name = "the model" if len(self.members) == 1 else member.run.folder.path
-            text = "%s is too long for %s, which reads at most %d tokens: labelled in %d segments"
+            text = "%s is too long for %s, which reads at most %d tokens: labeled in %d segments"
             logger.warning(text, location, name, member.max_src_tokens, longest.num_segments)
         log_probs = mean_log_probs([member_scores.log_probs for _, member_scores in scored])
-        return Labelling(self._best_labels(log_probs, num_labels), longest.num_segments)
+        return Labeling(self._best_labels(log_probs, num_labels), longest.num_segments)
 
     def _best_labels(self, log_probs: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
         """Return the most probable labels of each unit, by log-probabilities (units, L)."""
@@ -294,13 +294,13 @@ def _bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8"), np.uint8)
 
 
-def load_labeller(
+def load_labeler(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
-) -> TextLabeller:
-    """Load a labelling run; several runs or checkpoints form an ensemble that averages probabilities.
+) -> TextLabeler:
+    """Load a labeling run; several runs or checkpoints form an ensemble that averages probabilities.
 
     Args:
         run: a run folder, or several with the same labels; their tokenizers may differ.
@@ -310,13 +310,13 @@ def load_labeller(
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: the folder is not a labelling run, is damaged, or has another format version; or the labels differ.
+        ValueError: the folder is not a labeling run, is damaged, or has another format version; or the labels differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen_device = choose_device(device)
-    members = [load_run(path, step, model_noun=LABELLER) for path in runs for step in checkpoints]
-    return TextLabeller(members, chosen_device, choose_dtype(precision, chosen_device))
+    members = [load_run(path, step, model_noun=LABELER) for path in runs for step in checkpoints]
+    return TextLabeler(members, chosen_device, choose_dtype(precision, chosen_device))
 
 
 def scores_by_line(model: Labeller, batch: LabelledBatch) -> list[Tensor]:
@@ -330,7 +330,7 @@ def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str])
     Both come from one forward pass. Labels that are not in the training data are left out of the total.
 
     Args:
-        model: a labeller.
+        model: a labeler.
         batch: lines with labels.
         names: label strings by label number.
 

@@ -1,4 +1,4 @@
-"""Zero config for labelling: choose every setting of a labeller from the training data.
+"""Zero config for labeling: choose every setting of a labeler from the training data.
 
 Sizes grow as powers of the number of training words, calibrated on Universal Dependencies' EWT (205,000 words).
 """
@@ -35,7 +35,7 @@ EWT_WORDS = 200_000
 """Number of words of EWT's training split, rounded."""
 EWT_EPOCHS = 20
 """Epochs on a corpus of `EWT_WORDS`; a larger corpus gets fewer."""
-MAX_LABELLER_LR = 2e-3
+MAX_LABELER_LR = 2e-3
 """Maximum peak learning rate."""
 SAMPLE_LINES_PER_FILE = 1000
 """Number of lines per file from which `labels_of` is chosen, by their numbers of labels and words."""
@@ -218,7 +218,7 @@ def _choose_steps(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     if family not in ("sgd", "muon"):
         d_model, hidden_size = builder.layer_key("d_model"), builder.layer_key("hidden_size")
         width = builder.width(d_model if builder.has(d_model) else hidden_size)
-        lr = min(MAX_LABELLER_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
+        lr = min(MAX_LABELER_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"for {family} and a model width of {width}")
     builder.set(
         "optim.schedule.warmup_steps", min(1000, round_2_digits(0.05 * steps) or 1), f"{steps:,} steps in total"

@@ -1,1 +1,1 @@
-"""Language modelling task: autoregressive and masked models of text."""
+"""Language modeling task: autoregressive and masked models of text."""

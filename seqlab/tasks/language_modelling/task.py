@@ -1,4 +1,4 @@
-"""Language modelling task: train language models and masked models, validate by likelihood."""
+"""Language modeling task: train language models and masked models, validate by likelihood."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ from seqlab.data.arrays import ArrayCodec, add_channel_axis, is_array_path, read
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.blocks import in_batches
 from seqlab.data.delimited import Reject, RejectedRow, Row, raise_error
-from seqlab.data.folders import unlabelled_files
+from seqlab.data.folders import unlabeled_files
 from seqlab.data.images import IMAGES, ImageReader, fit_size
 from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
@@ -318,7 +318,7 @@ def list_images(path: Path) -> list[Path]:
     """List the images of a folder or of its subfolders, with a warning for files that are left out; or one image."""
     if not path.is_dir():
         return [path]
-    listed = unlabelled_files(path, IMAGES)
+    listed = unlabeled_files(path, IMAGES)
     listed.log(path)
     return listed.files
 

@@ -20,12 +20,12 @@ from seqlab.inference.recording_lists import (
 )
 
 if TYPE_CHECKING:
-    from seqlab.tasks.recording_labels.recordings_labeler import LabelledRecording
+    from seqlab.tasks.recording_labels.recordings_labeler import LabeledRecording
 
 
 def label_recordings(options: LabelOptions) -> int | None:
     """Label the recordings of a list, in blocks; a recording that cannot be read gives an empty line."""
-    from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeller
+    from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeler
 
     for name in ("conllu", "batch_tokens"):
         if getattr(options, name) is not None:
@@ -34,17 +34,17 @@ def label_recordings(options: LabelOptions) -> int | None:
         raise UsageError("more than one label per recording needs --json")
     refuse_recording_as_output(options.output)
     set_threads(options.threads)
-    labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
+    labeler = load_recording_labeler(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
     with (
         open_recording_list(
-            options.input, in_folders=True, limit=options.line_limit(), reading=labeller.reading
+            options.input, in_folders=True, limit=options.line_limit(), reading=labeler.reading
         ) as paths,
         output_stream(options.output) as output,
     ):
-        recordings = choose_channel(paths, options.channel or labeller.channel)
+        recordings = choose_channel(paths, options.channel or labeler.channel)
         for block in in_batches(recordings, buffer_size(options.buffer_lines, options.input)):
-            results = labeller.label_detailed(block)
+            results = labeler.label_detailed(block)
             faults += log_recording_faults(result.fault for result in results)
             faults += log_recording_faults((result.warning for result in results), MAY_BE_WRONG)
             pairs = zip(block, results, strict=True)
@@ -52,7 +52,7 @@ def label_recordings(options: LabelOptions) -> int | None:
     return INCOMPLETE if faults else None
 
 
-def _format_line(entry: str | ManifestEntry, result: "LabelledRecording", options: LabelOptions) -> str:
+def _format_line(entry: str | ManifestEntry, result: "LabeledRecording", options: LabelOptions) -> str:
     """Format the label of a recording as text or JSON."""
     if not options.json:
         return join_lines(result.label)  # a label can have several lines

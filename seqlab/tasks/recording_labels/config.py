@@ -7,7 +7,7 @@ from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.folds import FoldKind
 from seqlab.data.recordings_config import RecordingsConfig
 
-RECORDING_LABELLER = "a labeller of recordings"
+RECORDING_LABELER = "a labeler of recordings"
 """`DataConfig.model_noun` of the task."""
 
 
@@ -20,9 +20,9 @@ class RecordingLabelsConfig(RecordingsConfig):
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy"}
     task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabelsTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.recordings_labeler:load_recording_labeller"
-    zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:from_labelled_recordings"
-    model_noun: ClassVar[str] = RECORDING_LABELLER
+    loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.recordings_labeler:load_recording_labeler"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:from_labeled_recordings"
+    model_noun: ClassVar[str] = RECORDING_LABELER
     usage_hint: ClassVar[str] = "labels recordings: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} --input LIST"
     command_handlers: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.recording_labels.commands:label_recordings"}

@@ -1,4 +1,4 @@
-"""Label recordings with trained runs: the class that `seqlab.load` returns for labellers of recordings."""
+"""Label recordings with trained runs: the class that `seqlab.load` returns for labelers of recordings."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from seqlab.inference.recording_waveforms import (
 )
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.tasks.recording_labels.config import RECORDING_LABELLER, RecordingLabelsConfig
+from seqlab.tasks.recording_labels.config import RECORDING_LABELER, RecordingLabelsConfig
 
 
 @dataclass(frozen=True)
-class LabelledRecording:
+class LabeledRecording:
     """The label of a recording."""
 
     label: str
@@ -44,8 +44,8 @@ class LabelledRecording:
     """Reason why the label may be wrong; empty if none is known."""
 
 
-class RecordingsLabeller:
-    """A labeller of recordings, or an ensemble with the same labels, which averages probabilities."""
+class RecordingsLabeler:
+    """A labeler of recordings, or an ensemble with the same labels, which averages probabilities."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Move the models to a device; raises ValueError if their labels, sampling rates or channels differ."""
@@ -65,7 +65,7 @@ class RecordingsLabeller:
             prepare_inference(run.model, device, dtype)
 
     def __repr__(self) -> str:
-        return f"RecordingsLabeller({self.runs}, {', '.join(self.target.values[:5])})"
+        return f"RecordingsLabeler({self.runs}, {', '.join(self.target.values[:5])})"
 
     def label(self, recordings: Sequence[Any]) -> list[str]:
         """Return the label of each recording: a path, bytes, or a waveform with its sampling rate, `(samples, rate)`.
@@ -81,7 +81,7 @@ class RecordingsLabeller:
 
     def label_detailed(
         self, recordings: Sequence[Any], *, batch_seconds: float = BATCH_SECONDS
-    ) -> list[LabelledRecording]:
+    ) -> list[LabeledRecording]:
         """Label recordings; return labels and probabilities, or a `fault` for an unreadable recording.
 
         Args:
@@ -94,20 +94,19 @@ class RecordingsLabeller:
         results = iter(
             self.label_waveforms([waveform for waveform in waveforms if not isinstance(waveform, str)], batch_seconds)
         )
-        labelled = [
-            LabelledRecording("", {}, waveform) if isinstance(waveform, str) else next(results)
-            for waveform in waveforms
+        labeled = [
+            LabeledRecording("", {}, waveform) if isinstance(waveform, str) else next(results) for waveform in waveforms
         ]
         return [
             replace(result, fault=f"{recording_name(recording, index)}: {result.fault}.")
             if result.fault and not isinstance(waveform, str)
             else replace(result, warning=warnings.get(index, ""))
-            for index, (recording, waveform, result) in enumerate(zip(recordings, waveforms, labelled, strict=True))
+            for index, (recording, waveform, result) in enumerate(zip(recordings, waveforms, labeled, strict=True))
         ]
 
     def label_waveforms(
         self, waveforms: Sequence[Waveform], batch_seconds: float = BATCH_SECONDS
-    ) -> list[LabelledRecording]:
+    ) -> list[LabeledRecording]:
         """Label waveforms (n,) at the sampling rate of the runs."""
         probs = np.zeros((len(waveforms), self.target.size))
         labels_silence = self.reading == FIRST_READING_VERSION
@@ -121,7 +120,7 @@ class RecordingsLabeller:
                 rows = long_enough[positions]
                 probs[rows] += self._probs(run, [waveforms[i] for i in rows]) / len(self.runs)
         return [
-            LabelledRecording("", {}, fault) if fault else self._most_probable(row)
+            LabeledRecording("", {}, fault) if fault else self._most_probable(row)
             for row, fault in zip(probs, faults, strict=True)
         ]
 
@@ -133,10 +132,10 @@ class RecordingsLabeller:
         probs: NDArray[np.float64] = run.model(batch).double().softmax(1).cpu().numpy()
         return probs
 
-    def _most_probable(self, probs: NDArray[np.float64]) -> LabelledRecording:
+    def _most_probable(self, probs: NDArray[np.float64]) -> LabeledRecording:
         """Choose the most probable label, given probabilities (L,)."""
         by_name = dict(zip(self.target.values, probs.tolist(), strict=True))
-        return LabelledRecording(self.target.values[int(probs.argmax())], by_name)
+        return LabeledRecording(self.target.values[int(probs.argmax())], by_name)
 
 
 def _channel(run: LoadedRun) -> str:
@@ -145,13 +144,13 @@ def _channel(run: LoadedRun) -> str:
     return run.config.data.channel
 
 
-def load_recording_labeller(
+def load_recording_labeler(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
-) -> RecordingsLabeller:
-    """Load a labeller of recordings; several runs or checkpoints form an ensemble.
+) -> RecordingsLabeler:
+    """Load a labeler of recordings; several runs or checkpoints form an ensemble.
 
     Args:
         run: a run folder, or several with the same labels.
@@ -161,10 +160,10 @@ def load_recording_labeller(
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: the run is not a labeller of recordings, is damaged or has another format version; labels differ.
+        ValueError: the run is not a labeler of recordings, is damaged or has another format version; labels differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen_device = choose_device(device)
-    members = [load_run(path, step, model_noun=RECORDING_LABELLER) for path in runs for step in checkpoints]
-    return RecordingsLabeller(members, chosen_device, choose_dtype(precision, chosen_device))
+    members = [load_run(path, step, model_noun=RECORDING_LABELER) for path in runs for step in checkpoints]
+    return RecordingsLabeler(members, chosen_device, choose_dtype(precision, chosen_device))

@@ -33,7 +33,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
-from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeller
+from seqlab.tasks.recording_labels.recordings_labeler import load_recording_labeler
 from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.resume import refuse_changed_reading
 from seqlab.training.task import Codecs, OutputKind, Split, Task, rows_of
@@ -51,13 +51,13 @@ BASE = {"data.kind": "recording_labels", "model.family": "recording_labeler", "o
 """Zero-config choices that do not depend on the recordings."""
 
 
-def from_labelled_recordings(overrides: Sequence[Override]) -> Config:
+def from_labeled_recordings(overrides: Sequence[Override]) -> Config:
     """Choose the fields that are not in `overrides`, based on the recordings; see `choose_config_by_recordings`."""
     return choose_config_by_recordings(overrides, BASE, {})
 
 
 @dataclass(frozen=True)
-class LabelledRecordings:
+class LabeledRecordings:
     """Recordings of all splits, and their labels."""
 
     recordings: Recordings
@@ -89,8 +89,8 @@ class RecordingLabelsTask(Task):
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Fit the codec of the recordings to the training split, and save it."""
         data = _data_config(config)
-        labelled = read_labelled_recordings(data, folder.cache, on_progress)
-        waveforms = [labelled.recordings.waveform(i) for i in labelled.train.tolist()]
+        labeled = read_labeled_recordings(data, folder.cache, on_progress)
+        waveforms = [labeled.recordings.waveform(i) for i in labeled.train.tolist()]
         codec = fit_recording_codec(data, waveforms, has_times=False)
         save_codec(codec, folder, "src")
         return {}
@@ -102,8 +102,8 @@ class RecordingLabelsTask(Task):
             ValueError: there are fewer than two labels, or the other model lacks one of them.
         """
         data = _data_config(config)
-        labelled = read_labelled_recordings(data, folder.cache, on_progress)
-        labels = sorted({labelled.labels[i] for i in labelled.train.tolist()})
+        labeled = read_labeled_recordings(data, folder.cache, on_progress)
+        labels = sorted({labeled.labels[i] for i in labeled.train.tolist()})
         if config.init_from is not None and config.init_parts == "all":
             old_labels = load_codecs(RunFolder(Path(config.init_from)))[1].values
             if new := [label for label in labels if label not in old_labels]:
@@ -119,29 +119,29 @@ class RecordingLabelsTask(Task):
             )
         are_listed = not all(Path(spec).expanduser().is_dir() for spec in data.train)
         if are_listed and (pair := two_spellings(labels)) is not None:
-            first = next(i for i in labelled.train.tolist() if labelled.labels[i] == pair[1])
-            raise ValueError(f"{labelled.recordings.locate(first)}: {describe_two_spellings(*pair)}")
+            first = next(i for i in labeled.train.tolist() if labeled.labels[i] == pair[1])
+            raise ValueError(f"{labeled.recordings.locate(first)}: {describe_two_spellings(*pair)}")
         note_doubtful_labels(labels)
         save_codec(ClassTarget(data.text_column, labels), folder, "tgt")
 
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
-    ) -> LabelledRecordings:
+    ) -> LabeledRecordings:
         """Open the recordings and their labels."""
         config.model.check_sides(*codecs)
-        labelled = read_labelled_recordings(_data_config(config), cache, on_progress)
+        labeled = read_labeled_recordings(_data_config(config), cache, on_progress)
         if on_progress is not None:
-            _warn_of_labels(labelled, codecs[1].values)
-        return labelled
+            _warn_of_labels(labeled, codecs[1].values)
+        return labeled
 
     def steps(
-        self, data: LabelledRecordings, config: Config, codecs: Codecs, world: World, after: Position | None
+        self, data: LabeledRecordings, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[ValueBatch]]:
         """Yield batches of recordings of similar length, with augmentation."""
         return recording_steps(data, config, codecs).steps(data.train, world.rank, world.world_size, after)
 
     def split_batches(
-        self, data: LabelledRecordings, config: Config, codecs: Codecs, split: Split
+        self, data: LabeledRecordings, config: Config, codecs: Codecs, split: Split
     ) -> Iterator[ValueBatch]:
         """Yield each recording of a split once, in batches of similar length, without augmentation."""
         return (batch for _, batch in recording_steps(data, config, codecs).batches(rows_of(data, split)))
@@ -198,7 +198,7 @@ class RecordingLabelsTask(Task):
         )
         return {name: score.value for name, score in evaluate(labels, [references], ["accuracy", "macro_f1"]).items()}
 
-    def locate(self, data: LabelledRecordings, index: int) -> str:
+    def locate(self, data: LabeledRecordings, index: int) -> str:
         """Return the location of a recording: the list and line that name it, or its file."""
         return data.recordings.locate(index)
 
@@ -206,11 +206,11 @@ class RecordingLabelsTask(Task):
 def _predictions(run_dir: Path, checkpoint: str, rows: slice | list[int]) -> Iterator[dict[str, Any]]:
     """Yield predictions of a checkpoint for recordings of the test fold or, without one, of the validation split."""
     config = read_config(RunFolder(run_dir))
-    data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
+    data = read_labeled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
     refuse_changed_reading(RunFolder(run_dir), data.reading)
     indices = (data.splits.test if len(data.splits.test) else data.valid)[rows]
-    labeller = load_recording_labeller(run_dir, checkpoint, config.training.device)
-    results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
+    labeler = load_recording_labeler(run_dir, checkpoint, config.training.device)
+    results = labeler.label_waveforms([data.recordings.waveform(i) for i in indices])
     for index, result in zip(indices.tolist(), results, strict=True):
         yield data.recordings.examples[index].prediction_record(result.label, data.labels[index])
 
@@ -220,7 +220,7 @@ def _as_word(label: str) -> str:
     return "_".join(label.split()) or UNSEEN_CLASS
 
 
-def _warn_of_labels(data: LabelledRecordings, names: Sequence[str]) -> None:
+def _warn_of_labels(data: LabeledRecordings, names: Sequence[str]) -> None:
     """Warn of labels that are similar, and of those that only validation recordings have."""
     warn_of_labels(names)
     if not {data.labels[i] for i in data.valid.tolist()} & {*names}:
@@ -234,9 +234,9 @@ def _warn_of_labels(data: LabelledRecordings, names: Sequence[str]) -> None:
         logger.warning(text, label, data.recordings.locate(index))
 
 
-def read_labelled_recordings(
+def read_labeled_recordings(
     config: RecordingLabelsConfig, cache: Path, on_progress: PreparationProgress | None
-) -> LabelledRecordings:
+) -> LabeledRecordings:
     """Read the recordings, from the cache if it has them, and split them.
 
     Raises:
@@ -249,10 +249,10 @@ def read_labelled_recordings(
     report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
     notes = recordings.reading_notes()
     notes.update(splits.reading_notes(recordings))
-    return LabelledRecordings(recordings, splits, [label or "" for label in labels], report, hashes, notes)
+    return LabeledRecordings(recordings, splits, [label or "" for label in labels], report, hashes, notes)
 
 
-def recording_steps(data: LabelledRecordings, config: Config, codecs: Codecs) -> RecordingSteps[ValueBatch]:
+def recording_steps(data: LabeledRecordings, config: Config, codecs: Codecs) -> RecordingSteps[ValueBatch]:
     """Return the sampler that makes batches of recordings and labels."""
     codec, target = codecs
     label_ids = {label: number for number, label in enumerate(target.values)}

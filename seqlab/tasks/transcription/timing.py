@@ -54,7 +54,7 @@ class FrameTiming:
 
     @classmethod
     def of(cls, model: Any, log_mel: LogMel) -> FrameTiming:
-        """Return the timing of a `Recogniser` with these features."""
+        """Return the timing of a `Recognizer` with these features."""
         hop, step = log_mel.hop / log_mel.rate, model.output_step
         return cls(hop * step, log_mel.frame_time(model.first_output), step, model.blank_id, model.first_output)
 

@@ -69,7 +69,7 @@ class Transcriber:
         """Wrap a model that is prepared for inference.
 
         Args:
-            model: a `Recogniser`, or an object with the same methods.
+            model: a `Recognizer`, or an object with the same methods.
             codecs: codec of the recordings, and tokenizer of the transcripts.
             search: default search.
             device: device of the model.

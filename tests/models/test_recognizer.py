@@ -1,4 +1,4 @@
-"""Speech recognizers and labellers of recordings: public checks, local attention, too long targets."""
+"""Speech recognizers and labelers of recordings: public checks, local attention, too long targets."""
 
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_l
 RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.2, "output_dropout": 0.2}
 SMALL: dict[str, Any] = {"channels": (4, 4)}
 SMALL_RECURRENT = SMALL | {"frame_size": 16}
-RECOGNISERS: dict[str, Any] = {
+RECOGNIZERS: dict[str, Any] = {
     "lstm": RecognizerConfig(encoder=RecurrentEncoderConfig(family="lstm", **RECURRENT), **SMALL_RECURRENT),
     "gru": RecognizerConfig(encoder=RecurrentEncoderConfig(family="gru", **RECURRENT), **SMALL_RECURRENT, upsampling=1),
     "transformer": RecognizerConfig(encoder=TransformerEncoderConfig(**TRANSFORMER), **SMALL),
@@ -39,7 +39,7 @@ RECOGNISERS: dict[str, Any] = {
         encoder=TransformerEncoderConfig(**TRANSFORMER, attention_window=1, norm="post"), **SMALL, upsampling=4
     ),
 }
-LABELLERS: dict[str, Any] = {
+LABELERS: dict[str, Any] = {
     "cnn": RecordingLabelerConfig(
         encoder=LinearEncoderConfig(activation="relu", input_dropout=0.1),
         channels=(4, 8),
@@ -70,10 +70,10 @@ def scores(model: Any, frames: np.ndarray) -> Tensor:
     return frame_scores(model, collate_frames([frames], None, [0], pad_id=0, bos_id=1, eos_id=2))[0]
 
 
-@pytest.mark.parametrize("name", RECOGNISERS)
+@pytest.mark.parametrize("name", RECOGNIZERS)
 def test_recognizers_pass_the_public_checks(name: str) -> None:
     """The gradient of the CTC loss of a padded batch is the sum of the gradients of its recordings."""
-    config, examples = RECOGNISERS[name], recordings(BANDS)
+    config, examples = RECOGNIZERS[name], recordings(BANDS)
     check_model(config, examples, tolerance=1e-4)
     check_objective(CtcConfig(label_smoothing=0.1), config, examples)
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 3e-2)):
@@ -82,16 +82,16 @@ def test_recognizers_pass_the_public_checks(name: str) -> None:
     assert found.lengths.tolist() == [config.upsampling * -(-count // 4) for count in FRAME_COUNTS]
 
 
-@pytest.mark.parametrize("name", LABELLERS)
-def test_labellers_of_recordings_pass_the_public_checks(name: str) -> None:
-    config, examples = LABELLERS[name], labeled_recordings(BANDS)
+@pytest.mark.parametrize("name", LABELERS)
+def test_labelers_of_recordings_pass_the_public_checks(name: str) -> None:
+    config, examples = LABELERS[name], labeled_recordings(BANDS)
     check_model(config, examples, objective=SoftmaxConfig(), tolerance=1e-4)
     check_batches(config, examples, tolerance=3e-2)
 
 
 def test_local_attention_bounds_the_receptive_field() -> None:
     """Two layers with a window of 3 attend to 6 frames on each side. The convolutions read one more."""
-    model, [row] = build(RECOGNISERS["local"]), [np.random.default_rng(2).normal(size=(160, BANDS)).astype(np.float32)]
+    model, [row] = build(RECOGNIZERS["local"]), [np.random.default_rng(2).normal(size=(160, BANDS)).astype(np.float32)]
     changed = row.copy()
     changed[80] += 5
     before, after = scores(model, row), scores(model, changed)
@@ -100,12 +100,12 @@ def test_local_attention_bounds_the_receptive_field() -> None:
     assert 20 - max_distance <= int(changed_frames.min())
     assert int(changed_frames.max()) <= 20 + max_distance
     assert len(changed_frames) > 6
-    unlimited = build(replace(RECOGNISERS["transformer"], upsampling=1))
+    unlimited = build(replace(RECOGNIZERS["transformer"], upsampling=1))
     assert ((scores(unlimited, row) - scores(unlimited, changed)).abs().amax(1) > 0).all()
 
 
 def test_targets_that_need_too_many_frames_are_reported() -> None:
-    config = RECOGNISERS["gru"]
+    config = RECOGNIZERS["gru"]
     src, tgt, repeated = (np.array(values) for values in ([40, 40, 40, 1], [10, 11, 10, 1], [0, 0, 1, 0]))
     found = config.unreachable_targets(src, tgt, lambda: repeated)
     assert found.mask.tolist() == [False, True, True, False]
@@ -116,12 +116,12 @@ def test_targets_that_need_too_many_frames_are_reported() -> None:
     assert float(CtcConfig().build()(model, batch, StepContext(0)).logs["too_long"]) == 7
 
 
-def test_recognizers_and_labellers_share_encoder_weights() -> None:
-    """So a labeller can be initialized from a recognizer."""
+def test_recognizers_and_labelers_share_encoder_weights() -> None:
+    """So a labeler can be initialized from a recognizer."""
     for name in ("lstm", "gru", "transformer"):
         names = [
             {key: value.shape for key, value in model.state_dict().items() if key.startswith("encoder.")}
-            for model in (build(RECOGNISERS[name]), build_model(LABELLERS[name], labeled_recordings(BANDS)))
+            for model in (build(RECOGNIZERS[name]), build_model(LABELERS[name], labeled_recordings(BANDS)))
         ]
         assert names[0] == names[1]
 

@@ -1,4 +1,4 @@
-"""Labellers: public checks, pooling, spelling and n-grams."""
+"""Labelers: public checks, pooling, spelling and n-grams."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -62,7 +62,7 @@ DATA = {"train_src": ["x"], "train_tgt": ["y"]}
 
 @dataclass(frozen=True)
 class Fitted:
-    """Config of a labeller with embeddings for all n-grams of the examples, each of which occurs twice."""
+    """Config of a labeler with embeddings for all n-grams of the examples, each of which occurs twice."""
 
     config: LabelerConfig
     default_objective: ClassVar[str] = "cross_entropy"
