@@ -223,40 +223,40 @@ def _read_unigrams(
 
     Warns about words that only the file or only the vocabulary has, and of probabilities whose sum is not 1.
     """
-    found: dict[bytes, _Entry] = {}
+    unigrams: dict[bytes, _Entry] = {}
     for entry in reader.read_entries(1, count):
-        if entry.words[0] in found:
+        if entry.words[0] in unigrams:
             raise reader.error(f"the word `{_decode(entry.words[0])}` occurs twice, but must occur once")
-        found[entry.words[0]] = entry
-    if EOS not in found:
+        unigrams[entry.words[0]] = entry
+    if EOS not in unigrams:
         raise reader.error(f"`{_decode(EOS)}` is missing from the words before this line")
-    total = math.fsum(math.exp(entry.log_prob) for word, entry in found.items() if word != BOS)
+    total = math.fsum(math.exp(entry.log_prob) for word, entry in unigrams.items() if word != BOS)
     if abs(total - 1) > MAX_SUM_ERROR:
         text = "%s: the probabilities of its 1-grams sum to %.3f instead of 1: are they logarithms to base 10?"
         logger.warning(text, reader.path, total)
     ids = {name: i for i, name in enumerate(names) if i != pad_id}
-    unknown = [word for word in found if word not in ids and word != UNK]
-    if len(unknown) == len(found.keys() - {BOS, EOS, UNK}) > 0:
+    unknown = [word for word in unigrams if word not in ids and word != UNK]
+    if len(unknown) == len(unigrams.keys() - {BOS, EOS, UNK}) > 0:
         raise reader.error(f"none of the words before this line is in the vocabulary: {_examples(unknown)}")
     if unknown:
         text = "%s: %d of its %d words are not in the vocabulary, so n-grams with them are left out: %s"
-        logger.warning(text, reader.path, len(unknown), len(found), _examples(unknown))
-    missing = [name for name, i in ids.items() if name not in found and i != bos_id]
+        logger.warning(text, reader.path, len(unknown), len(unigrams), _examples(unknown))
+    missing = [name for name, i in ids.items() if name not in unigrams and i != bos_id]
     if missing:
-        if UNK in found:
+        if UNK in unigrams:
             text = "%s lacks %d of the %d words of the vocabulary, which share the probability of its `<unk>`: %s"
         else:
             text = "%s has no `<unk>` and lacks %d of the %d words of the vocabulary, which are never generated: %s"
         logger.warning(text, reader.path, len(missing), len(ids), _examples(missing))
-    unk_entry = found.get(UNK, _Entry(-math.inf, [], 0.0))
+    unk_entry = unigrams.get(UNK, _Entry(-math.inf, [], 0.0))
     num_sharing = max(1, len(missing) + (UNK in ids))
     shared_unk = unk_entry._replace(log_prob=unk_entry.log_prob - math.log(num_sharing))
     missing_entry = shared_unk._replace(backoff=0.0)
-    entries = [shared_unk if name == UNK else found.get(name, missing_entry) for name in names]
+    entries = [shared_unk if name == UNK else unigrams.get(name, missing_entry) for name in names]
     log_probs = np.array([entry.log_prob for entry in entries])
     log_probs[[pad_id, bos_id]] = -math.inf
     backoffs = np.array([entry.backoff for entry in entries])
-    return TrieLevel(np.arange(len(names)), log_probs, backoffs), {word: ids.get(word, ABSENT) for word in found}
+    return TrieLevel(np.arange(len(names)), log_probs, backoffs), {word: ids.get(word, ABSENT) for word in unigrams}
 
 
 def _read_ngrams(
@@ -298,9 +298,9 @@ def _make_keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | N
     contexts = ngrams[:, 0]
     absent = np.zeros(len(ngrams), np.bool_)
     for level, ids in zip(levels[1:], ngrams.T[1:-1], strict=True):
-        wanted = contexts * vocab_size + ids
-        contexts = np.searchsorted(level.keys, wanted)
-        absent |= np.append(level.keys, ABSENT)[contexts] != wanted
+        queries = contexts * vocab_size + ids
+        contexts = np.searchsorted(level.keys, queries)
+        absent |= np.append(level.keys, ABSENT)[contexts] != queries
     return contexts * vocab_size + ngrams[:, -1], int(absent.argmax()) if absent.any() else None
 
 

@@ -145,11 +145,11 @@ class TensorState:
 
     def select(self, rows: Tensor) -> "TensorState":
         """Keep, reorder or repeat rows: row i of the result is row `rows[i]` (N', int64) of this state."""
-        return TensorState(tuple(each.index_select(0, rows) for each in self.tensors))
+        return TensorState(tuple(tensor.index_select(0, rows) for tensor in self.tensors))
 
     def fork(self) -> "TensorState":
         """Return an independent copy."""
-        return TensorState(tuple(each.clone() for each in self.tensors))
+        return TensorState(tuple(tensor.clone() for tensor in self.tensors))
 
 
 class FrameLogProbs(NamedTuple):
@@ -256,10 +256,10 @@ class FrameOutput(NamedTuple):
 
     def _apply_in_blocks(self, choose: Callable[..., Sequence[Tensor]], *args: Tensor) -> tuple[Tensor, Tensor]:
         """Apply `choose` to blocks of the hidden states and of `args` (B, F), and concatenate its values and ids."""
-        blocks = [each.flatten(0, 1).split(SCORING_BLOCK_ROWS) for each in (self.hidden, *args)]
+        blocks = [tensor.flatten(0, 1).split(SCORING_BLOCK_ROWS) for tensor in (self.hidden, *args)]
         parts = [choose(*block) for block in zip(*blocks, strict=True)]
         shape = self.hidden.shape[:2]
-        values, ids = (torch.cat(each).unflatten(0, shape) for each in zip(*parts, strict=True))
+        values, ids = (torch.cat(blocks).unflatten(0, shape) for blocks in zip(*parts, strict=True))
         return values, ids
 
 

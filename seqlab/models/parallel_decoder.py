@@ -73,7 +73,7 @@ class EncodedSource(NamedTuple):
 
     def select(self, rows: Tensor) -> "EncodedSource":
         """Keep, reorder or repeat rows (B',) int64."""
-        memories = [LayerMemory(each.key[rows], each.value[rows], each.bias[rows]) for each in self.memories]
+        memories = [LayerMemory(memory.key[rows], memory.value[rows], memory.bias[rows]) for memory in self.memories]
         return EncodedSource(self.vectors[rows], self.lengths[rows], self.end[rows], memories)
 
 

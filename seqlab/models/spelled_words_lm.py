@@ -124,7 +124,7 @@ class SpelledWordsLm(nn.Module):
                     f"`spellings` holds id {word}, which is not a word: ids of words are from 0 to "
                     f"{words.vocab_size - 1}, without pad, bos, eos and unk."
                 )
-            wrong = [each for each in ids if not 0 <= each < self.vocab_size or each in refused]
+            wrong = [token_id for token_id in ids if not 0 <= token_id < self.vocab_size or token_id in refused]
             if wrong or not ids:
                 reason = f"holds {wrong[0]}, which is not a character of words" if wrong else "is empty"
                 raise ValueError(f"The spelling of word {word} {reason}: remove the word from `spellings`.")
@@ -190,9 +190,9 @@ class SpelledWordsLm(nn.Module):
 
     def _follow(self, ids: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Descend in the trie by one character: return its scores and the child nodes."""
-        wanted = nodes * self.vocab_size + ids
-        indices = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        has_child = self.keys[indices] == wanted
+        queries = nodes * self.vocab_size + ids
+        indices = torch.searchsorted(self.keys, queries).clamp_(max=len(self.keys) - 1)
+        has_child = self.keys[indices] == queries
         children = torch.where(has_child, indices + 1, len(self.keys) + 1)
         return torch.where(has_child, self.enter[children], self.leave[nodes]), children
 
@@ -227,7 +227,7 @@ def _build_trie(spellings: Mapping[int, Sequence[int]], unigrams: Floats, vocab_
     # Of words with the same spelling the preferred one is last, because later assignments overwrite earlier ones.
     order = sorted(spellings, key=lambda word: (unigrams[word], -word))
     lengths = np.array([len(spellings[word]) for word in order])
-    flat = np.fromiter((each for word in order for each in spellings[word]), np.int64, int(lengths.sum()))
+    flat = np.fromiter((token_id for word in order for token_id in spellings[word]), np.int64, int(lengths.sum()))
     first = lengths.cumsum() - lengths
     nodes, keys, counts = np.full(len(order), ROOT), [], [1]
     for depth in range(int(lengths.max())):

@@ -86,7 +86,7 @@ class CrossAttention(nn.Module):
         key, value = split_heads(self.project_memory(memory), 2, self.num_heads)  # (B, H, S, E) each
         if self.rotary is not None:
             key = self.rotary(key)
-        key, value = (kernels.prepare_keys(each, each.size(3)) for each in (key, value))
+        key, value = (kernels.prepare_keys(heads, heads.size(3)) for heads in (key, value))
         return LayerMemory(key, value, kernels.pad_bias(bias, key.size(2)))
 
     def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:

@@ -175,8 +175,8 @@ class Recurrent(nn.Module):
         if lengths is not None and lengths.shape != x.shape[:1]:
             raise ValueError(f"`lengths` must be ({len(x)},) to fit the input, but is {tuple(lengths.shape)} instead.")
         if state is not None:
-            expected = {name: each.shape for name, each in self.initial_state(len(x)).tensors().items()}
-            actual = {name: each.shape for name, each in state.tensors().items()}
+            expected = {name: tensor.shape for name, tensor in self.initial_state(len(x)).tensors().items()}
+            actual = {name: tensor.shape for name, tensor in state.tensors().items()}
             if expected != actual:
                 shapes, actual_shapes = _format_shapes(expected), _format_shapes(actual)
                 raise ValueError(f"The state must have the shapes {shapes}, but has {actual_shapes} instead.")

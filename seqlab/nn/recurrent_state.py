@@ -95,12 +95,14 @@ class Bridge(nn.Module):
 
     def forward(self, state: RecurrentState) -> RecurrentState:
         """Return the state (B, H) of each decoder layer; projected hidden states pass through tanh."""
-        chosen = RecurrentState(*(tuple(part[i] for i in self.sources if part) for part in (state.hidden, state.cell)))
+        selected = RecurrentState(
+            *(tuple(part[i] for i in self.sources if part) for part in (state.hidden, state.cell))
+        )
         if self.kind == "copy":
-            return chosen
+            return selected
         if self.kind == "zero":
-            return RecurrentState(*(tuple(map(torch.zeros_like, part)) for part in (chosen.hidden, chosen.cell)))
-        hidden, cell = (self._project(name, getattr(chosen, name)) for name in ("hidden", "cell"))
+            return RecurrentState(*(tuple(map(torch.zeros_like, part)) for part in (selected.hidden, selected.cell)))
+        hidden, cell = (self._project(name, getattr(selected, name)) for name in ("hidden", "cell"))
         return RecurrentState(tuple(map(torch.tanh, hidden)), cell)
 
     def _project(self, name: str, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

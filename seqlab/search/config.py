@@ -38,9 +38,9 @@ class OutputLimits:
     def combined(cls, members: "Sequence[OutputLimits]") -> "OutputLimits":
         """Combine the limits of several models: the smallest `max_length`, the largest ratio and offset."""
         return cls(
-            min(each.max_length for each in members),
-            max(each.ratio for each in members),
-            max(each.offset for each in members),
+            min(member.max_length for member in members),
+            max(member.ratio for member in members),
+            max(member.offset for member in members),
         )
 
 

@@ -62,8 +62,8 @@ def best_path_search(
         ]
     token_log_probs = model.score_sequences(output.frames(), outputs)
     return [
-        scored_hypothesis(row, each if finished else each[:-1], config)
-        for row, finished, each in zip(outputs, is_finished, token_log_probs, strict=True)
+        scored_hypothesis(row, log_probs if finished else log_probs[:-1], config)
+        for row, finished, log_probs in zip(outputs, is_finished, token_log_probs, strict=True)
     ]
 
 

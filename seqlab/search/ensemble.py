@@ -66,7 +66,7 @@ class Ensemble:
 
     def step(self, last_ids: Tensor, state: EnsembleState) -> Step:
         """Step every member and average; attention is the mean of the members' attention."""
-        steps = [member.step(last_ids, each) for member, each in zip(self.members, state.states, strict=True)]
+        steps = [member.step(last_ids, state) for member, state in zip(self.members, state.states, strict=True)]
         scores = mean_log_probs([step.scores.float() for step in steps])
         attention = [step.attention for step in steps if step.attention is not None]
         mean = torch.stack(attention).mean(dim=0) if len(attention) == len(steps) else None
@@ -74,6 +74,6 @@ class Ensemble:
 
     def static_state(self, state: EnsembleState, steps: int) -> EnsembleState | None:
         """Convert the states of all members to a fixed size; None if a member does not support it."""
-        states = [static_state(*each, steps) for each in zip(self.members, state.states, strict=True)]
-        fixed = [each for each in states if each is not None]
+        states = [static_state(*pair, steps) for pair in zip(self.members, state.states, strict=True)]
+        fixed = [static for static in states if static is not None]
         return EnsembleState(fixed) if len(fixed) == len(states) else None

@@ -40,4 +40,6 @@ def combined_score(log_prob: float, num_tokens: int, segments: Sequence[Hypothes
     score = log_prob / length_penalty(num_tokens, config)
     if config.coverage_penalty == 0:
         return score
-    return score + math.fsum(each.score - each.log_prob / length_penalty(each.num_tokens, config) for each in segments)
+    return score + math.fsum(
+        segment.score - segment.log_prob / length_penalty(segment.num_tokens, config) for segment in segments
+    )

@@ -128,7 +128,7 @@ def mask_predict(
     hypotheses = targets.hypotheses(length_log_probs, is_cut[sentences, ranks], limits, end_id, config)
     for sentence, hypothesis in zip(sentences.tolist(), hypotheses, strict=True):
         by_sentence[sentence].append(hypothesis)
-    return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in by_sentence]
+    return [sorted(outputs, key=lambda h: -h.score)[: config.num_hypotheses] for outputs in by_sentence]
 
 
 def _predict_lengths(

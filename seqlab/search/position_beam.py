@@ -49,13 +49,13 @@ def choose_candidates_with_lm(
         totals = values.gather(1, indices)
         history.append(indices)
     kept = (totals + prefixes.final_scores()).argmax(1, keepdim=True)
-    chosen = []
+    columns = []
     for indices in reversed(history):
         index = indices.gather(1, kept)
         is_extended = index >= beam_size
-        chosen.append(torch.where(is_extended, (index - beam_size) % choices, 0))
+        columns.append(torch.where(is_extended, (index - beam_size) % choices, 0))
         kept = torch.where(is_extended, (index - beam_size) // choices, index)
-    return torch.cat(chosen[::-1], 1)
+    return torch.cat(columns[::-1], 1)
 
 
 def predict_with_lm(

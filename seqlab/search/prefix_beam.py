@@ -98,7 +98,7 @@ class CtcSearch:
             return BeamSearch()(model, config, request)
         if config.beam_size == 1 and lm is None:
             best = best_path_search(model, request.batch, config, banned_ids=banned_ids, need_scores=need_scores)
-            return [[each] for each in best]
+            return [[hypothesis] for hypothesis in best]
         return prefix_beam_search(model, request.batch, config, banned_ids=banned_ids, need_scores=need_scores, lm=lm)
 
 
@@ -178,7 +178,7 @@ def _best(
     for prefixes, prefix_log_probs, limit in zip(rows, log_probs, limits, strict=True):
         pairs = zip(prefixes, prefix_log_probs, strict=True)
         approximate = [_score_in_beam(ids, log_prob, limit, config) for ids, log_prob in pairs if log_prob > NEG_INF]
-        hypotheses.append(sorted(approximate, key=lambda each: -each.score)[: config.num_hypotheses])
+        hypotheses.append(sorted(approximate, key=lambda h: -h.score)[: config.num_hypotheses])
     if not need_scores and config.num_hypotheses == 1:
         return hypotheses
     for rank in range(max(map(len, hypotheses), default=0)):  # one per sentence at a time, so frames are not copied
@@ -190,7 +190,7 @@ def _best(
             if rank < len(best):
                 used = log_probs_of_best if best[rank].finished else log_probs_of_best[:-1]
                 best[rank] = scored_hypothesis(best[rank].ids, used, config)
-    return [sorted(best, key=lambda each: -each.score) for best in hypotheses]
+    return [sorted(best, key=lambda h: -h.score) for best in hypotheses]
 
 
 def _add_lm_scores(
@@ -285,7 +285,7 @@ def _advance(
     new_ids = ids.gather(1, extended_indices % ids.size(1))
     hashes = beam.hashes.gather(1, parents)
     is_none = values == NEG_INF
-    chosen = PrefixBeam(
+    best_prefixes = PrefixBeam(
         in_blank.gather(1, parents).masked_fill(is_extended, NEG_INF),
         torch.where(is_extended, values, in_id.gather(1, parents)),
         torch.where(is_extended, new_ids, beam.last_ids.gather(1, parents)),
@@ -293,7 +293,7 @@ def _advance(
         torch.where(is_extended, hashes, beam.parent_hashes.gather(1, parents)).masked_fill(is_none, NO_ID),
         beam.lengths.gather(1, parents) + is_extended,
     )
-    return chosen, BackPointers(indices, parents, new_ids.masked_fill(~is_extended, NO_ID))
+    return best_prefixes, BackPointers(indices, parents, new_ids.masked_fill(~is_extended, NO_ID))
 
 
 def _trace(history: Sequence[BackPointers]) -> list[list[list[int]]]:

@@ -144,9 +144,11 @@ def missing_methods(model: Any, protocol: type) -> list[str]:
             missing.append(model_name)
         elif isfunction(required):
             parameters = signature(member).parameters
-            if not any(each.kind == Parameter.VAR_KEYWORD for each in parameters.values()):
+            if not any(parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values()):
                 optional = [
-                    each.name for each in signature(required).parameters.values() if each.default is not each.empty
+                    parameter.name
+                    for parameter in signature(required).parameters.values()
+                    if parameter.default is not parameter.empty
                 ]
-                missing += [f"{model_name}({each})" for each in optional if each not in parameters]
+                missing += [f"{model_name}({argument})" for argument in optional if argument not in parameters]
     return missing

@@ -60,8 +60,8 @@ def select_search(model: Any, config: SearchConfig) -> Search:
         if search.fits(model):
             return search
     named = f"`algorithm: {config.algorithm}`" if config.algorithm else f"Each of the searches {', '.join(names)}"
-    missing = {each.__name__: missing_methods(model, each) for each in (Stepper, PositionModel, FrameModel)}
-    nearest = min(missing, key=lambda each: len(missing[each]))
+    missing = {protocol.__name__: missing_methods(model, protocol) for protocol in (Stepper, PositionModel, FrameModel)}
+    nearest = min(missing, key=lambda key: len(missing[key]))
     details = f": as a `{nearest}` it lacks {', '.join(missing[nearest])}" if missing[nearest] else ""
     raise ValueError(f"{named} calls methods that {type(model).__name__} does not have{details}.")
 

@@ -135,7 +135,7 @@ class Accumulator:
             )
         device = self.device_context.device
         with self.device_context.autocast():
-            batches = (each.to(device, non_blocking=True) for each in micro_steps)
+            batches = (micro_step.to(device, non_blocking=True) for micro_step in micro_steps)
             return [self.objective.collect(self.model, batch, context) for batch in batches]
 
     def observe(self, sums: dict[str, Tensor]) -> None:
@@ -201,7 +201,9 @@ class Accumulator:
             gradients = torch.autograd.grad(
                 sums[numbered("total", index)], self.parameters, retain_graph=True, allow_unused=True
             )
-            summed = self._added_gradients.setdefault(index, [torch.zeros_like(each) for each in self.parameters])
+            summed = self._added_gradients.setdefault(
+                index, [torch.zeros_like(parameter) for parameter in self.parameters]
+            )
             for total, gradient in zip(summed, gradients, strict=True):
                 if gradient is not None:
                     total.add_(gradient)

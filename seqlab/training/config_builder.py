@@ -124,13 +124,13 @@ def config_from_defaults(overrides: Sequence[Override]) -> Config:
     Raises:
         ConfigError: an unknown key or an invalid value.
     """
-    given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    kind = migrate_tag("data.kind", given["data.kind"])
-    families = [name for name, each in Parts("model").items() if each.fits_data(kind)]
-    chosen = [("model.family", name) for name in families[:1] if "model.family" not in given]
-    for key, name in chosen:
+    overridden = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
+    kind = migrate_tag("data.kind", overridden["data.kind"])
+    families = [name for name, model in Parts("model").items() if model.fits_data(kind)]
+    defaults = [("model.family", name) for name in families[:1] if "model.family" not in overridden]
+    for key, name in defaults:
         logger.info("%s %s; all other fields have their given or default values.", key, name)
-    return override(None, [*chosen, *overrides])
+    return override(None, [*defaults, *overrides])
 
 
 def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
@@ -141,19 +141,19 @@ def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Seq
     Raises:
         ValueError: `init_from` is not a run, or is a run of another task without `init_parts: matching`.
     """
-    given = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
-    if "init_from" not in given:
+    overridden = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
+    if "init_from" not in overridden:
         return []
-    folder = RunFolder(Path(given["init_from"]))
+    folder = RunFolder(Path(overridden["init_from"]))
     folder.read_description()
     values: dict[str, Any] = to_dict(read_config(folder))
     kinds = base.get("data", {}).get("kind"), values["data"]["kind"]
-    if given.get("init_parts") != "matching" and None not in kinds and kinds[0] != kinds[1]:
+    if overridden.get("init_parts") != "matching" and None not in kinds and kinds[0] != kinds[1]:
         raise ValueError(
             f"`init_from` {folder.path} has `data.kind: {kinds[1]}`, but this run has {kinds[0]}, so that not all "
             "weights can be copied. Set `init_parts: matching` to copy the weights that match."
         )
-    copied = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
+    copied = [key for key in keys if key != "model" or overridden.get("init_parts") != "matching"]
     for key in copied:
         section, _, name = key.rpartition(".")
         target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)

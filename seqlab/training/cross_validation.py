@@ -51,13 +51,13 @@ class FoldsReport:
         """Render for people."""
         means = self.means().items()
         return [
-            f"{name} {short_text(each.mean)} ± {short_text(each.standard_error)} ({len(self.folds)} folds)"
-            for name, each in means
+            f"{name} {short_text(metric.mean)} ± {short_text(metric.standard_error)} ({len(self.folds)} folds)"
+            for name, metric in means
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Render for JSON."""
-        return {"folds": self.folds, "means": {name: asdict(each) for name, each in self.means().items()}}
+        return {"folds": self.folds, "means": {name: asdict(metric) for name, metric in self.means().items()}}
 
 
 def check_folds(config: Config, folder: Path, num_folds: int) -> list[str]:
@@ -110,12 +110,12 @@ def train_folds(
             assert best is not None, "a finished run was validated"
             scores = best.scores
         scores_of_folds.append(scores)
-        predictions += [{"fold": number, **each} for each in fold_predictions]
+        predictions += [{"fold": number, **prediction} for prediction in fold_predictions]
         shown = ", ".join(f"{name} {short_text(value)}" for name, value in scores.items())
         logger.info("fold %d of %d: %s", number, num_folds, shown)
     report = FoldsReport(scores_of_folds)
     if predictions:
-        text = "".join(json_text(each, ensure_ascii=False) + "\n" for each in predictions)
+        text = "".join(json_text(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
         write_bytes(folder / PREDICTIONS, text.encode())
     write_json(folder / REPORT, report.to_json())
     return report

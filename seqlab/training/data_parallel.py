@@ -75,12 +75,12 @@ def _shard(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     # The warning is about in-place changes of a submodule's output, which residual branches do not make.
     warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
     mesh = init_device_mesh(device_context.device.type, (device_context.world.world_size,))
-    for layer in [each for each in module.modules() if isinstance(each, SHARDED_MODULES)]:
+    for layer in [child for child in module.modules() if isinstance(child, SHARDED_MODULES)]:
         fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
-    for each in module.modules():
-        if isinstance(each, FSDPModule) and device_context.device.type == "cpu":
-            each.set_force_sum_reduction_for_comms(True)  # gloo cannot compute means
+    for child in module.modules():
+        if isinstance(child, FSDPModule) and device_context.device.type == "cpu":
+            child.set_force_sum_reduction_for_comms(True)  # gloo cannot compute means
     return module
 
 
@@ -117,7 +117,7 @@ def local_shard(tensor: Tensor) -> Tensor:
 def shard_like(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Shard full tensors like the tensors of the same name and shape in `like`; return the others unchanged."""
     sharded = dict(values)
-    if not any(hasattr(each, "full_tensor") for each in like.values()):
+    if not any(hasattr(tensor, "full_tensor") for tensor in like.values()):
         return sharded
     from torch.distributed.tensor import DTensor, distribute_tensor
 

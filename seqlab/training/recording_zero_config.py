@@ -47,8 +47,8 @@ def choose_config_by_recordings(
         ConfigError: an unknown key or an invalid value.
         FileNotFoundError, ValueError: a list of recordings, or each recording in it, cannot be read.
     """
-    given = {key for key, _ in overrides}
-    open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
+    given_keys = {key for key, _ in overrides}
+    open_config = override(None, [*((key, base[key]) for key in base if key not in given_keys), *overrides])
     values: dict[str, Any] = to_dict(open_config)
     codec_fields = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
     copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in codec_fields)])
@@ -57,7 +57,7 @@ def choose_config_by_recordings(
     # An override of a section's tag would reset the section's fields, which have the values of the tag already.
     tags = ("data.kind", "model.family", "model.encoder.family")
     others = [(key, text) for key, text in overrides if key not in tags]
-    builder = ConfigBuilder(override(values, others), sorted({*given, *copied}))
+    builder = ConfigBuilder(override(values, others), sorted({*given_keys, *copied}))
     data = builder.config().data
     assert isinstance(data, RecordingsConfig), "the data section of a task on recordings is a `RecordingsConfig`"
     with tempfile.TemporaryDirectory() as folder:
@@ -66,14 +66,14 @@ def choose_config_by_recordings(
     return builder.config()
 
 
-def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _copy_encoder_settings(values: dict[str, Any], overridden: Mapping[str, Any]) -> list[str]:
     """Copy the encoder and its inputs from the run of `init_from`; return the keys that are set."""
-    old = read_config(RunFolder(Path(_text(given["init_from"]))))
+    old = read_config(RunFolder(Path(_text(overridden["init_from"]))))
     models, model = Parts("model"), values["model"]
     if not all(issubclass(models[name], FrameModelConfig) for name in (old.model.family, model["family"])):
         return []
     old_values: dict[str, Any] = to_dict(old)["model"]  # type: ignore[assignment]
-    names_encoder = "model.encoder.family" in given or _text(given.get("model.family", "")) in OLDER_FAMILIES
+    names_encoder = "model.encoder.family" in overridden or _text(overridden.get("model.family", "")) in OLDER_FAMILIES
     if names_encoder and model["encoder"]["family"] != old_values["encoder"]["family"]:
         return []
     copied = {key: value for key, value in old_values.items() if key in model and key != "family"}
@@ -81,13 +81,13 @@ def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> 
     return ["model.family", *(f"model.{key}" for key in copied)]
 
 
-def _text(given: str | list[str]) -> str:
-    return given if isinstance(given, str) else given[0]
+def _text(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else value[0]
 
 
 def _choose_fields(builder: ConfigBuilder, recordings: Recordings, augmentation: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
-    rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
+    rates = Counter(example.source_rate for example in recordings.examples if not example.fault)
     if not rates:
         first = recordings.examples[0].fault if recordings.examples else "there are none"
         raise ValueError(f"None of the {len(recordings)} recordings can be used: {first}.")
@@ -115,6 +115,6 @@ def _choose_fields(builder: ConfigBuilder, recordings: Recordings, augmentation:
     builder.set_kind("optim.schedule.family", "cosine", "the last updates should be small")
     builder.set("optim.schedule.warmup_steps", min(500, round_2_digits(0.1 * steps) or 1), f"{steps:,} steps in total")
     choose_intervals(builder, steps)
-    metric, texts = builder.get("training.valid_metric"), [each.text or "" for each in recordings.examples]
+    metric, texts = builder.get("training.valid_metric"), [example.text or "" for example in recordings.examples]
     if metric == "wer" and word_metric_advice(metric, texts):
         builder.set("training.valid_metric", "cer", "the texts have no spaces between words, which WER needs")

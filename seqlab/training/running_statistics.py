@@ -29,7 +29,7 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """List the buffers of all batch norms."""
-    return [each for layer in model.modules() if isinstance(layer, _BatchNorm) for each in layer.buffers()]
+    return [buffer for layer in model.modules() if isinstance(layer, _BatchNorm) for buffer in layer.buffers()]
 
 
 @torch.no_grad()

@@ -151,15 +151,17 @@ class _Gradients:
     @torch.enable_grad()
     def __call__(self) -> Tensor:
         """Compute the gradient of the loss per unit; return its norm (), after clipping."""
-        statistics = [(each, each.clone()) for each in running_statistics(self.accumulator.module)] if self.sums else []
+        statistics = (
+            [(buffer, buffer.clone()) for buffer in running_statistics(self.accumulator.module)] if self.sums else []
+        )
         if self.sums:
             self.optimizer.zero_grad(set_to_none=False)
             self.accumulator.carry = self._initial_carry
         sums = self.accumulator.backward(
             self.micro_steps, self.context, self.collected
         )  # seeded by the step: the same dropout masks in each pass
-        for each, before in statistics:  # keep the statistics of the first pass, at the weights before the step
-            each.copy_(before)
+        for buffer, before in statistics:  # keep the statistics of the first pass, at the weights before the step
+            buffer.copy_(before)
         self.sums = self.sums or sums
         norm = self._normalize(sums["count"])
         if self.has_failed is None:

@@ -63,7 +63,7 @@ class UpdateSizes:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters.values()]
         if gradients:
             # not the sum of squares, which is 0 in fp32 for tiny gradients
-            sums = torch.stack([gather_shards(each) for each in torch._foreach_norm(gradients, 1)])
+            sums = torch.stack([gather_shards(norms) for norms in torch._foreach_norm(gradients, 1)])
             self._gradients = sums if self._gradients is None else self._gradients + sums
 
     @torch.no_grad()
@@ -88,18 +88,18 @@ class UpdateSizes:
         if not self._norms:
             return {}
         values = torch.stack(list(self._norms.values())).tolist()
-        return {name: UpdateSize(*each) for name, each in zip(self._norms, values, strict=True)}
+        return {name: UpdateSize(*sizes) for name, sizes in zip(self._norms, values, strict=True)}
 
 
 def ratio_to_initial(updates: dict[str, UpdateSize]) -> float | None:
     """Return the median ratio of updates to initial weights, without matrices that started at 0; None without any."""
-    ratios = [each.update / each.initial for each in updates.values() if each.initial]
+    ratios = [size.update / size.initial for size in updates.values() if size.initial]
     return median(ratios) if ratios else None
 
 
 def ratio_to_weights(updates: dict[str, UpdateSize]) -> float | None:
     """Return the largest ratio of an update to the weights before it; None without a matrix that is not 0."""
-    return max((each.update / each.weights for each in updates.values() if each.weights), default=None)
+    return max((size.update / size.weights for size in updates.values() if size.weights), default=None)
 
 
 def _sample(parameter: Tensor) -> Tensor:

@@ -100,12 +100,12 @@ def copy_word_vectors(
 
 def _read_vectors(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:
     """Read the vectors of a vocabulary; `counts` are the token frequencies."""
-    wanted: dict[str, int] = {}
+    counts_of_tokens: dict[str, int] = {}
     for name, count in zip(names, counts.tolist(), strict=True):
-        wanted[name] = wanted.get(name, 0) + count
-    word_vectors = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
+        counts_of_tokens[name] = counts_of_tokens.get(name, 0) + count
+    word_vectors = read_word_vectors(Path(file).expanduser(), counts_of_tokens, subwords=subwords)
     if not word_vectors.vectors.any():
-        raise ValueError(f"{file} has no nonzero vector for any of the {len(wanted):,} tokens.")
+        raise ValueError(f"{file} has no nonzero vector for any of the {len(counts_of_tokens):,} tokens.")
     return word_vectors
 
 

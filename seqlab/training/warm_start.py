@@ -48,7 +48,7 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
         _check_matching(config, old, changes, origin)
         return
     changes = {key: pair for key, pair in changes.items() if not _is_free(key)}
-    before, after = (each.model.resolve(each.data) for each in (old, config))
+    before, after = (side.model.resolve(side.data) for side in (old, config))
     if after.warm_start.learned_positions is not None:
         changes["model.max_length"] = before.context_limit, after.warm_start.learned_positions
     sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_codec_fields(config, old))
@@ -163,7 +163,9 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
         has_same_role = before.translator_name(name) in (None, alias)
         same_name = origin_weights.get(name) if has_same_role else None
         candidates = (same_name, None if alias is None else in_translator.get(alias))
-        return next((each for each in candidates if each is not None and each.shape == like.shape), None)
+        return next(
+            (candidate for candidate in candidates if candidate is not None and candidate.shape == like.shape), None
+        )
 
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     matching: dict[str, Tensor] = {}

@@ -85,7 +85,7 @@ class _Attention(torch.autograd.Function):
             grad_scores = torch.ops.aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
             grad_scores.mul_(query.size(3) ** -0.5)
             grads_in = grad_scores @ key, grad_scores.transpose(2, 3) @ query, weights.transpose(2, 3) @ grad
-        return *(each.to(dtype) for each, dtype in zip(grads_in, ctx.dtypes, strict=True)), None
+        return *(tensor.to(dtype) for tensor, dtype in zip(grads_in, ctx.dtypes, strict=True)), None
 
 
 def contiguous_fp32(x: Tensor) -> Tensor:
