@@ -31,7 +31,7 @@ def run(job: Json) -> Json:
         join_world() as world,
         lock_run_folder(RunFolder(Path(folder) / "run"), world) as held,
     ):
-        training_run = set_up_run(config, held, False, (), world)
+        training_run = set_up_run(config, held, (), world)
         training_run.model.train()
         data = list(islice(training_steps(training_run), job["steps"]))
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from seqlab.cli.config_options import ConfigParser, overrides_of
 from seqlab.cli.parser import Parser
-from seqlab.cli.train_config import checked_config, find_target, is_recipe, make_config, names_corpus
+from seqlab.cli.train_config import find_target, is_recipe, make_config, names_corpus, training_config
 
 if TYPE_CHECKING:
     from seqlab.runs.overrides import Override
@@ -58,20 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _train_folds(arguments, recipe, overrides, run_dir, command)
 
     from seqlab.base.world import join_world
-    from seqlab.recipes.run_data import staged_data
-    from seqlab.runs import RunFolder
     from seqlab.training import train
-    from seqlab.training.run_setup import remove_if_rejected
 
-    overwrite = arguments.overwrite
-    with (
-        join_world() as world,
-        world.enter_on_main(remove_if_rejected(RunFolder(run_dir))),
-        staged_data(run_dir) as first_dir,
-    ):
-        checked = world.call_on_main(lambda: checked_config(recipe, overrides, run_dir, first_dir, overwrite))
-        config = partial(make_config, recipe, overrides) if is_recipe(recipe) else checked
-        train(config, run_dir, overwrite=overwrite, command=command)
+    with join_world():  # only rank 0 logs the end
+        train(partial(training_config, recipe, overrides), run_dir, overwrite=arguments.overwrite, command=command)
         _log_end(run_dir)
     return 0
 
@@ -110,16 +101,13 @@ def _train_folds(
     arguments: argparse.Namespace, recipe: str | None, overrides: "Sequence[Override]", folder: Path, command: list[str]
 ) -> int:
     """Train one run for each fold and print the mean scores; a recipe writes its data after the checks."""
-    from seqlab.recipes.run_data import staged_data
     from seqlab.training import train_folds
     from seqlab.training.cross_validation import check_folds
 
-    with staged_data(folder) as first_dir:
-        is_new = is_recipe(recipe) and not (folder / "data").exists()
-        config = make_config(recipe, overrides, first_dir if is_new else folder)
-        if is_new:
-            check_folds(config, folder, arguments.folds)
-            config = make_config(recipe, overrides, folder)
+    if is_recipe(recipe) and not (folder / "data").exists():
+        with TemporaryDirectory() as first:
+            check_folds(make_config(recipe, overrides, Path(first)), folder, arguments.folds)
+    config = make_config(recipe, overrides, folder)
     report = train_folds(config, folder, arguments.folds, overwrite=arguments.overwrite, command=command)
     print("\n".join(report.lines()))
     return 0

@@ -9,6 +9,7 @@ from seqlab.cli.config_options import is_list_field
 from seqlab.commands import UsageError
 
 if TYPE_CHECKING:
+    from seqlab.runs import RunFolder
     from seqlab.runs.config import Config
     from seqlab.runs.overrides import Override
 
@@ -26,54 +27,49 @@ def find_target(
     if target is None or is_config_file(target) or is_recipe(target):
         return target, run_dir or default_run_dir_of(target, overrides)
     from seqlab.runs import RunFolder
+    from seqlab.runs.overwriting import recover
 
     run = RunFolder(Path(target))
-    if not (run.config_file.is_file() or run.replaced.is_dir() or run.moving.is_dir()):
+    recover(run.path)
+    if not run.config_file.is_file():
         return target, run_dir or default_run_dir_of(target, overrides)
     if run_dir is not None and run_dir.resolve() != run.path.resolve():
         raise UsageError(
             f"{target} is a run, which continues in its folder: leave `--run_dir` out, or train with its config, "
             f"`seqlab train {run.config_file} --run_dir {run_dir}`"
         )
-    is_continued = not overwrite and (run.exists() or not run.config_file.is_file())
-    return None if is_continued else str(run.config_file), run.path
+    return None if run.exists() and not overwrite else str(run.config_file), run.path
 
 
-def checked_config(
-    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, first_dir: Path, overwrite: bool
-) -> "Config":
-    """Build the config before the run folder is changed; the recipe of a new run writes its data into `first_dir`."""
+def training_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> "Config":
+    """Build the config of a training, and log the defaults and the resets in it that a user may not expect."""
     from seqlab.runs import RunFolder
-    from seqlab.training.run_setup import check_run_folder, recover_overwritten_run
 
-    recover_overwritten_run(RunFolder(run_dir))
-    check_run_folder(RunFolder(run_dir), overwrite)
-    is_new = overwrite or not RunFolder(run_dir).exists()
-    folder = first_dir if is_recipe(recipe) and is_new else run_dir
-    config = make_config(recipe, overrides, folder, overwrite)
-    if recipe is not None and is_config_file(recipe) and is_new:
-        _log_default_fields(recipe, config)
+    config = make_config(recipe, overrides, run_dir)
     if recipe is not None:
-        _log_reset_values(recipe, overrides, config, folder)
+        if is_config_file(recipe) and not RunFolder(run_dir).exists():
+            _log_default_fields(recipe, config)
+        _log_reset_values(recipe, overrides, config, run_dir)
     return config
 
 
 def make_config(
-    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, *, is_continued: bool = True
 ) -> "Config":
-    """Build the config of a recipe, a config file, a resumed run or a corpus, with overrides."""
+    """Build the config of a recipe, a config file or a corpus with overrides; that of a run in the folder goes on.
+
+    Paths of data that a recipe writes are in `run_dir`. Without `is_continued`, a run there is ignored.
+    """
     from seqlab.runs import RunFolder
     from seqlab.runs.overrides import config_from_yaml, override
 
+    run = RunFolder(run_dir) if is_continued and RunFolder(run_dir).exists() else None
     if recipe is None:
         from seqlab.recipes.find import choose_config
 
-        if RunFolder(run_dir).exists() and not overwrite:
-            return _continued_config(run_dir, overrides)
-        return choose_config(overrides)
+        return choose_config(overrides) if run is None else _continued_config(run, overrides)
     if is_config_file(recipe):
-        run = None if overwrite else RunFolder(run_dir)
-        return config_from_yaml(Path(recipe), overrides, continued=run if run is not None and run.exists() else None)
+        return config_from_yaml(Path(recipe), overrides, continued=run)
 
     from seqlab.recipes import RECIPES
     from seqlab.recipes.find import nearest_recipes
@@ -88,9 +84,7 @@ def make_config(
             RunFolder(Path(recipe)).read_description()  # says what the folder lacks
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
     config = RECIPES[recipe](run_dir)
-    if RunFolder(run_dir).exists() and not overwrite:
-        return _continued_config(run_dir, overrides, recipe_config=config)
-    return override(config, overrides)
+    return override(config, overrides) if run is None else _continued_config(run, overrides, config)
 
 
 def _log_default_fields(path: str, config: "Config") -> None:
@@ -123,7 +117,7 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
     if not tags:
         return
     try:
-        base = make_config(recipe, [], folder, overwrite=True)
+        base = make_config(recipe, [], folder, is_continued=False)
     except ValueError:  # a file may be invalid without the overrides
         return
     old, new, overridden = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
@@ -139,19 +133,19 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
 
 
 def _continued_config(
-    run_dir: Path, overrides: Sequence["Override"], recipe_config: "Config | None" = None
+    run: "RunFolder", overrides: Sequence["Override"], recipe_config: "Config | None" = None
 ) -> "Config":
     """Return the config of a resumed run with overrides.
 
     Paths of data are those of `recipe_config`, the current config of the recipe, since the run folder and the corpora
     may have moved. Training compares the files by content.
     """
-    from seqlab.runs import RunFolder, override
+    from seqlab.runs import override
     from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
     from seqlab.runs.flat_config import flatten
     from seqlab.runs.load import read_config
 
-    config = read_config(RunFolder(run_dir))
+    config = read_config(run)
     known = flatten(to_dict(config))
     recipe_values = {} if recipe_config is None else flatten(to_dict(recipe_config))
     values = to_dict(config)

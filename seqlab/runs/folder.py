@@ -20,6 +20,7 @@ from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_ch
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, open_regular, parse_json, read_json, read_regular, validate_type
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.base.reading_notes import FIRST_READING_VERSION, READING_VERSION
+from seqlab.runs.overwriting import recover
 
 logger = logging.getLogger(__name__)
 
@@ -128,16 +129,6 @@ class RunFolder:
         return self.path / "data"
 
     @property
-    def replaced(self) -> Path:
-        """Folder of the previous run while it is being overwritten."""
-        return self.path / "replaced"
-
-    @property
-    def moving(self) -> Path:
-        """Temporary name of `replaced` while files are moved into it or deleted from it."""
-        return self.path / "replaced.tmp"
-
-    @property
     def spelling(self) -> Path:
         """Folder of the spelling model, a byte n-gram model of unknown tokens."""
         return self.path / "spelling"
@@ -154,6 +145,7 @@ class RunFolder:
 
     def refuse_missing(self) -> None:
         """Raise FileNotFoundError if the folder does not exist."""
+        recover(self.path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {self.path}.")
 
@@ -163,12 +155,10 @@ class RunFolder:
 
     def read_description(self) -> dict[str, Any]:
         """Read run.json; raises ValueError if it is missing, damaged or of another format version."""
+        recover(self.path)
         if not self.description_file.is_file():
             hint = ""
-            if self.replaced.is_dir() or self.moving.is_dir():
-                command = f"seqlab train --run_dir {shlex.quote(str(self.path))}"
-                hint = f" Overwriting its run was interrupted: `{command}` restores and continues the run."
-            elif run_folders := sorted(self.path.glob(f"*/{self.description_file.name}")):
+            if run_folders := sorted(self.path.glob(f"*/{self.description_file.name}")):
                 hint = (
                     f" It contains {len(run_folders)} run folders: name one of them, such as {run_folders[0].parent}."
                 )

@@ -12,7 +12,6 @@ from typing import Any
 
 import seqlab
 from seqlab.base.atomic_io import folder_lock
-from seqlab.base.parsing import read_json, validate_type
 from seqlab.base.reading_notes import READING_VERSION
 from seqlab.base.world import World, usable_cores
 from seqlab.data.input_hashes import hash_inputs
@@ -34,16 +33,11 @@ CODEC_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "src_codec", "tg
 SETUP_FILES = {
     *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
     *("run.json.tmp", "metrics.jsonl", "logs", "cache", "cache.tmp", "data", "data.tmp"),
-    *("replaced", "replaced.tmp", *CODEC_FOLDERS),
+    *("overwritten", *CODEC_FOLDERS),
 }
 """Files and folders that an interrupted set-up may leave in the run folder; a recipe generates `data`."""
 TRAINING_FILES = {"run.json", "checkpoints", "failures", "export"}
 """Files and folders that exist only after a complete set-up."""
-RUN_FILES = [
-    "run.json",
-    *sorted((TRAINING_FILES | SETUP_FILES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
-]
-"""Files and folders of a run, without the data of its recipe. run.json is moved first, since it marks a run folder."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Key of run.json for the id of the torchrun job that started the run (null without torchrun), and the environment
 variable with this id."""
@@ -70,12 +64,6 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SETUP_FILES) ->
         )
 
 
-def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
-    """Raise ValueError, without changing anything, if a folder is not a run and cannot become one."""
-    if not folder.exists():
-        refuse_foreign_folder(folder, SETUP_FILES | TRAINING_FILES if overwrite else SETUP_FILES)
-
-
 @contextmanager
 def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
     """Remove the files of a new run if an error about invalid input is raised within this context.
@@ -83,84 +71,44 @@ def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
     After other errors or a kill the files stay, so that the same command can continue.
     """
     missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    before = set() if missing or not folder.path.is_dir() else {path.name for path in folder.path.iterdir()}
     try:
         yield
     except INPUT_ERRORS:
-        if missing and folder.path.is_dir() and not folder.exists():
+        if folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # another process may use it
-                _remove(folder, sorted(SETUP_FILES))  # only files of a set-up
-                with suppress(OSError):
-                    folder.path.rmdir()
+                _remove(folder, sorted(SETUP_FILES - before))  # only files of a set-up
+                if missing:
+                    with suppress(OSError):
+                        folder.path.rmdir()
         for parent in missing[1:]:
             with suppress(OSError):  # it is not empty
                 parent.rmdir()
         raise
 
 
-def set_aside_old_run(folder: RunFolder) -> None:
-    """Begin an overwrite: move the files of the old run into a subfolder, for `finish_overwrite`.
+def must_overwrite(folder: RunFolder, restarts: int) -> bool:
+    """Return whether a command with `--overwrite` replaces a folder: it has files of a training of another job.
 
-    The data stay in place until a recipe generates new data.
+    Raises:
+        ValueError: the folder contains files that do not belong to a run.
     """
+    if was_restarted(folder, restarts):
+        return False
     refuse_foreign_folder(folder, SETUP_FILES | TRAINING_FILES)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    moving = folder.moving
-    moving.mkdir()
-    _move(folder.path, moving, RUN_FILES)
-    moving.rename(folder.replaced)
+    return any((folder.path / name).exists() for name in TRAINING_FILES)
 
 
-def finish_overwrite(folder: RunFolder) -> None:
-    """Finish an overwrite: delete the old run if the new one is set up, otherwise restore the old run.
-
-    If this function or `set_aside_old_run` is interrupted, another call completes the work.
-    """
-    replaced, moving = folder.replaced, folder.moving
-    if replaced.is_dir():
-        if folder.exists():
-            shutil.rmtree(replaced)
-        else:
-            _remove(folder, RUN_FILES)
-            replaced.rename(moving)
-    if folder.path.is_dir():
-        _remove(folder, ["data.tmp"])
-    if moving.is_dir():
-        old_data = moving / folder.data.name
-        if old_data.is_dir():  # a recipe generated new data; an empty folder means there was none
-            _remove_generated(folder, old_data)
-            old_data.rename(folder.data)
-            with suppress(OSError):
-                folder.data.rmdir()
-        old_data.with_suffix(".json").unlink(missing_ok=True)
-        _move(moving, folder.path, RUN_FILES[::-1])
-        moving.rmdir()
-
-
-def _remove_generated(folder: RunFolder, old_data: Path) -> None:
-    """Remove the files that a recipe generated; move all others into the folder of the old data."""
-    if folder.data.is_dir():
-        generated = validate_type(read_json(old_data.with_suffix(".json")), list[str])
-        for path in folder.data.iterdir():
-            if path.name not in generated:
-                path.rename(old_data / path.name)
-    _remove(folder, [folder.data.name])
-
-
-def recover_overwritten_run(folder: RunFolder) -> None:
-    """Restore a run if its overwrite was killed before the new run was set up, unless a process uses the folder."""
-    if not folder.exists() and (folder.replaced.is_dir() or folder.moving.is_dir()):
-        with suppress(BlockingIOError), folder_lock(folder.path, wait=False):
-            finish_overwrite(folder)
-
-
-@contextmanager
-def finishing_overwrite(folder: RunFolder) -> Iterator[None]:
-    """Finish an overwrite before this context, and again after it, also after an exception."""
-    try:
-        finish_overwrite(folder)
-        yield
-    finally:
-        finish_overwrite(folder)
+def refuse_foreign_data(old: RunFolder, new: RunFolder) -> None:
+    """Raise ValueError if an overwritten run has data files that the recipe has not generated again."""
+    if not (old.data.is_dir() and new.data.is_dir()):
+        return  # a run without new data keeps the old ones
+    foreign = sorted({path.name for path in old.data.iterdir()} - {path.name for path in new.data.iterdir()})
+    if foreign:
+        raise ValueError(
+            f"{old.data} contains {', '.join(foreign[:3])}, which the recipe does not write and `--overwrite` would "
+            "delete: move it elsewhere, or choose another `--run_dir`."
+        )
 
 
 def restart_count(world: World) -> int:
@@ -266,12 +214,6 @@ def _warn_of_small_vocabularies(sizes: dict[str, int], config: Config) -> None:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted
             )
-
-
-def _move(source: Path, target: Path, names: Sequence[str]) -> None:
-    for name in names:
-        if (source / name).exists():
-            (source / name).rename(target / name)
 
 
 def _remove(folder: RunFolder, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,7 +22,7 @@ from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.codecs import load_codecs_for
-from seqlab.runs.config import Config, write_config
+from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.flat_config import Changes, differing_fields
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.runs.load import read_config
@@ -41,15 +41,14 @@ from seqlab.training.resume import (
     resume,
 )
 from seqlab.training.run_setup import (
-    check_run_folder,
     create_run_folder,
-    finishing_overwrite,
+    must_overwrite,
+    refuse_foreign_data,
+    refuse_foreign_folder,
     refuse_unnamed_torchrun_job,
     remove_if_rejected,
     restart_count,
-    set_aside_old_run,
     update_run_json,
-    was_restarted,
     write_run_json,
 )
 from seqlab.training.state import TrainingRun
@@ -79,8 +78,8 @@ def train(
     Args:
         config: the config, or a recipe: a function that returns the config for a run folder, and may write data there.
         run_dir: the run folder (default: `runs/SRC-TGT` after the file names of the corpus, or `runs/RECIPE`).
-        overwrite: replace an existing run; a recipe generates its data again. The old run is deleted after the new
-            one is set up. If the new one is rejected, the old run stays unchanged.
+        overwrite: replace an existing run; a recipe generates its data again. The new run is set up in `RUN.new`, then
+            takes the path of the old one, which is deleted. Until then the old run stays unchanged.
         command: the command line, for run.json.
 
     Returns the run folder.
@@ -103,11 +102,10 @@ def train(
         join_world() as world,
         explain_full_disk(folder),
         world.enter_on_main(remove_if_rejected(folder)),
-        lock_run_folder(folder, world) as locked_folder,
+        open_folder(folder, overwrite, world) as locked_folder,
         locked_folder.restore_paths_in_messages(),
     ):
-        with world.enter_on_main(finishing_overwrite(locked_folder.root)):
-            run = set_up_run(config, locked_folder, overwrite, command, world)
+        run = set_up_run(config, locked_folder, command, world)
         with closing(run.metrics_logger):
             _fit(run)
             world.call_on_main(locked_folder.raise_if_lost)
@@ -124,31 +122,29 @@ def _default_run_dir(config_or_recipe: Config | Recipe) -> Path:
     return Path("runs") / name
 
 
+def open_folder(folder: RunFolder, overwrite: bool, world: World) -> AbstractContextManager[LockedRunFolder]:
+    """Lock the run folder, or the folder of a new run that overwrites it."""
+    if not overwrite:
+        return lock_run_folder(folder, world)
+    refuse_unnamed_torchrun_job()
+    restarts = restart_count(world)
+    return lock_run_folder(folder, world, lambda folder: must_overwrite(folder, restarts))
+
+
 def set_up_run(
-    config_or_recipe: Config | Recipe,
-    locked_folder: LockedRunFolder,
-    overwrite: bool,
-    command: Sequence[str],
-    world: World,
+    config_or_recipe: Config | Recipe, locked_folder: LockedRunFolder, command: Sequence[str], world: World
 ) -> TrainingRun:
     """Set up a new run, or restore an existing one from its last checkpoint.
 
     The main rank writes the files, and the other ranks read them.
     """
     folder = locked_folder.root
-    if overwrite:
-        refuse_unnamed_torchrun_job()
-    restarts = restart_count(world)
-    config = world.call_on_main(
-        lambda: _prepared_config(config_or_recipe, locked_folder, overwrite and not was_restarted(folder, restarts))
-    )
+    config = world.call_on_main(lambda: _prepared_config(config_or_recipe, locked_folder))
     device_context = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
-        changes = world.call_on_main(lambda: _open_folder(config, folder, on_progress))
+        changes = world.call_on_main(lambda: _open_folder(config, locked_folder, on_progress))
         codecs = load_codecs_for(folder, config.data)
-        with world.main_first():
-            rank_progress = on_progress if world.is_main else None
-            data = config.data.task.prepare(config, codecs, folder.cache, rank_progress)
+        data = _prepare_data(config, codecs, folder, world, on_progress)
     if config.training.max_epochs is not None:
         config = _convert_max_epochs(config, codecs, data, world)
         if changes is not None:
@@ -163,9 +159,11 @@ def set_up_run(
         resume(run, changes)
         world.call_on_main(lambda: update_run_json(run))
     else:
-        world.call_on_main(lambda: write_config(config, folder.config_file))
+        world.call_on_main(lambda: write_config(_with_user_paths(config, locked_folder), folder.config_file))
         world.call_on_main(lambda: write_run_json(run, command, init_entries))
-    locked_folder.bind_run_id(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
+        if locked_folder.overwrites is not None:
+            _take_path(run, world)
+    locked_folder.bind_run_id(world.call_on_main(lambda: locked_folder.root.read_description_entry(RUN_ID)))
     world.call_on_main(lambda: _start_loggers(run))
     return run
 
@@ -190,28 +188,59 @@ def _start_loggers(run: TrainingRun) -> None:
     run.metrics_logger.set_loggers(open_loggers(names, root.logs, root.read_metrics() if names else ()))
 
 
-def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRunFolder, overwrite: bool) -> Config:
-    """Move an overwritten run aside, let a recipe write its data, and return the config."""
+def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRunFolder) -> Config:
+    """Let a recipe write its data, and return the config."""
     folder = locked_folder.root
-    check_run_folder(folder, overwrite)
-    if overwrite:
-        set_aside_old_run(folder)
-    # a recipe writes the paths of its data into the config, so it receives the path that the user gave
-    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.folder.path)
+    if not folder.exists():
+        refuse_foreign_folder(folder)
+    # a recipe writes the paths of its data into the config, so it receives no path of a descriptor
+    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.place.path)
+    if locked_folder.overwrites is not None:
+        refuse_foreign_data(locked_folder.folder, folder)
     check_loggers(config.training.logger)
     check_layout(config)
     return keep_older_defaults(folder, config) if folder.exists() else config
 
 
-def _open_folder(config: Config, folder: RunFolder, on_progress: PreparationProgress) -> Changes | None:
+def _prepare_data(
+    config: Config, codecs: tuple[Any, Any], folder: RunFolder, world: World, on_progress: PreparationProgress
+) -> Any:
+    with world.main_first():
+        return config.data.task.prepare(config, codecs, folder.cache, on_progress if world.is_main else None)
+
+
+def _with_user_paths(config: Config, locked_folder: LockedRunFolder) -> Config:
+    """Replace the paths of data that a recipe has written into `RUN.new` by their later paths."""
+
+    def with_user_paths(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: with_user_paths(each) for key, each in value.items()}
+        return list(map(with_user_paths, value)) if isinstance(value, list) else locked_folder.with_user_path(value)
+
+    values = to_dict(config)
+    renamed = with_user_paths(values)
+    return config if renamed == values else from_dict(renamed)
+
+
+def _take_path(run: TrainingRun, world: World) -> None:
+    """Replace the run that this one overwrites, and open the data that a recipe has written under their new paths."""
+    config = _with_user_paths(run.config, run.locked_folder)
+    run.locked_folder.take_path(world)
+    if config != run.config:
+        with corpus_bar(world.is_main) as on_progress:
+            run.data = _prepare_data(config, run.codecs, run.locked_folder.root, world, on_progress)
+    run.config = config
+
+
+def _open_folder(config: Config, locked_folder: LockedRunFolder, on_progress: PreparationProgress) -> Changes | None:
     """Create the folder of a new run and return None, or return the changed fields of an existing run."""
-    changes = None
+    folder, changes = locked_folder.root, None
     if folder.exists():
         changes = check_resumable(folder, config)
         specs: list[str | Column] = [*config.data.input_specs(), *vector_columns(config)]
         check_content(folder, hash_inputs(specs, folder.cache))
     elif config.init_from is not None:
-        check_init_from(config, RunFolder(Path(config.init_from)), folder)
+        check_init_from(config, RunFolder(Path(config.init_from)), locked_folder.folder)
     check_vectors(config)
     if changes is None:
         create_run_folder(config, folder, on_progress)

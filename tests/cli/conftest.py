@@ -93,7 +93,9 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     found: list[dict[str, Any]] = []
 
     def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
-        config = config if isinstance(config, Config) else config(run_dir)
+        if not isinstance(config, Config):
+            is_overwritten = options["overwrite"] and RunFolder(run_dir).exists()
+            config = config(tmp_path / "new" if is_overwritten else run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(run_dir)
         if folder.exists():

@@ -52,7 +52,7 @@ def test_steps_do_not_synchronize(
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": family}
     config = override(config_from_yaml(config_file), list(values.items()))
     with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
-        run = set_up_run(config, held, False, (), world)
+        run = set_up_run(config, held, (), world)
         run.model.train()
         with closing(run.metrics_logger):
             started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 9))

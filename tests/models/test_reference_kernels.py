@@ -27,7 +27,7 @@ def test_losses_and_gradients_equal_those_of_reference_kernels(
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as locked:
-        run = set_up_run(config, locked, False, (), world)
+        run = set_up_run(config, locked, (), world)
         run.metrics_logger.close()
         batch = next(iter(training_steps(run))).micro_steps[0]
         run.model.eval()

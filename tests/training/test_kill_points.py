@@ -7,6 +7,7 @@ the weights, so that a kill point takes milliseconds. The kill points of the cac
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from reference.tiny_runs import assert_equal_runs, tiny_config, with_training, w
 from seqlab.data.prepare import open_prepared
 from seqlab.runs.codecs import load_codecs
 from seqlab.runs.config import Config
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RUN_ID, RunFolder
 from seqlab.tasks.translation.task import TranslationTask
 from seqlab.text import CharactersConfig
 from seqlab.training import train
@@ -111,3 +112,30 @@ def test_a_resumed_run_with_another_config(config: Config, tmp_path: Path) -> No
     """A kill while config.yaml and run.json are replaced leaves the old or the new ones, never a mixture."""
     run_dir = train(config, tmp_path / "run")
     assert_kills_are_recovered(with_training(config, max_steps=12, log_every=2), run_dir, min_kill_points=20)
+
+
+def test_an_overwritten_run(config: Config, tmp_path: Path) -> None:
+    """A kill leaves the complete old run or the complete new one; in between the next command completes the new one."""
+    expected, runs = train(config, tmp_path / "expected"), tmp_path / "runs"
+    run_dir = train(replace(config, seed=config.seed + 1), runs / "run")
+    (run_dir / "data").mkdir()
+    (run_dir / "data" / "mine").write_text("mine")
+    old_id, old_paths = RunFolder(run_dir).read_description_entry(RUN_ID), relative_paths(run_dir)
+    with copies_before_operations(runs, tmp_path / "copies") as copies:
+        train(config, run_dir, overwrite=True)
+    kills: Counter[str] = Counter()
+    for copy in copies:
+        run_copy = copy / "run"
+        is_missing = not run_copy.exists()
+        is_old = RunFolder(run_copy).read_description_entry(RUN_ID) == old_id
+        kills["between the renames" if is_missing else "before" if is_old else "after"] += 1
+        if is_old:
+            assert relative_paths(run_copy) == old_paths
+        train(config, run_copy, overwrite=is_old)
+        assert_equal_runs(run_copy, expected)
+        assert relative_paths(copy) - {"run"} == {f"run/{path}" for path in relative_paths(run_dir)}
+        assert relative_paths(run_dir) == relative_paths(expected) | {"data", "data/mine"}
+        shutil.rmtree(copy)
+    assert kills["before"] >= 20
+    assert kills["between the renames"] >= 2
+    assert kills["after"] >= 20

@@ -35,7 +35,7 @@ def test_forward_and_backward_passes_read_no_values(
     if objective is not None:
         config = override(config, [("objective.family", objective)])
     with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
-        run = set_up_run(config, held, False, (), world)
+        run = set_up_run(config, held, (), world)
         run.metrics_logger.close()
         batch = next(iter(training_steps(run))).micro_steps[0].to("meta")
         model = run.model.to("meta").train()

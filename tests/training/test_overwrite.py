@@ -2,8 +2,10 @@
 
 import errno
 import logging
-from contextlib import ExitStack, suppress
+import shutil
+from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from reference.tiny_runs import (
     with_training,
 )
 
+from seqlab.base.atomic_io import write_bytes
+from seqlab.base.world import SINGLE_PROCESS
 from seqlab.runs.checkpoint import checkpoint_steps
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RUN_ID, RunFolder
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
-from seqlab.training.locked_folder import exclusive_lock
-from seqlab.training.run_setup import finish_overwrite, remove_if_rejected, set_aside_old_run
+from seqlab.training.locked_folder import LostFolder, exclusive_lock, lock_run_folder
+from seqlab.training.run_setup import remove_if_rejected
 
 from .conftest import Trained, read_files, with_16_steps
 
@@ -129,33 +133,83 @@ def test_an_interrupted_setup_is_repeated(translator: Trained, tmp_path: Path) -
 def test_a_run_is_overwritten_only_if_the_new_one_can_start(
     translator: Trained, run_dir: Path, changes: dict[str, Any], message: str
 ) -> None:
-    before = read_files(run_dir)
+    before = read_files(run_dir.parent)
     impossible = replace(translator[0], data=replace(translator[0].data, **changes))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train(impossible, run_dir, overwrite=True)
-    assert read_files(run_dir) == before
+    assert read_files(run_dir.parent) == before
+    assert [path.name for path in run_dir.parent.iterdir()] == ["run"]
 
 
-@pytest.mark.parametrize("point", range(12))
-def test_interrupted_overwriting_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
-    """Interrupted at any rename, while the old run is set aside or restored."""
-    before, renames = read_files(run_dir), iter(range(100))
-    rename = Path.rename
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+@pytest.mark.parametrize("function", ["load_codecs_for", "write_run_json"])
+def test_an_interrupted_overwriting_leaves_the_old_run(
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: BaseException
+) -> None:
+    def fail(*arguments: Any) -> None:
+        assert run_dir.with_name("run.new").is_dir()
+        raise error
 
-    def rename_until_killed(*arguments: Any) -> Any:
-        if next(renames) >= point:
-            raise KeyboardInterrupt
-        return rename(*arguments)
+    before = read_files(run_dir.parent)
+    monkeypatch.setattr(import_module("seqlab.training.train"), function, fail)
+    with pytest.raises(type(error)):
+        train(translator[0], run_dir, overwrite=True)
+    assert read_files(run_dir.parent) == before
+    assert [path.name for path in run_dir.parent.iterdir()] == ["run"]
 
-    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(Path, "rename", rename_until_killed)
-        set_aside_old_run(RunFolder(run_dir))
-        finish_overwrite(RunFolder(run_dir))
-    if not RunFolder(run_dir).exists():  # the error names the command that restores the run
-        with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` restores"):
-            RunFolder(run_dir).read_description()
-    finish_overwrite(RunFolder(run_dir))
-    assert read_files(run_dir) == before
+
+def test_a_run_is_overwritten_through_a_symbolic_link(translator: Trained, run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link"
+    link.symlink_to(run_dir)
+    old_id = RunFolder(run_dir).read_description_entry(RUN_ID)
+    train(translator[0], link, overwrite=True)
+    assert link.is_symlink()
+    assert RunFolder(run_dir).read_description_entry(RUN_ID) != old_id
+    assert_equal_runs(run_dir, translator[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["links", "run"]
+
+
+def test_a_run_that_cannot_be_renamed_is_refused_before_the_set_up(
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_files(run_dir.parent)
+    with monkeypatch.context() as patch:
+        patch.chdir(run_dir / "checkpoints")
+        with pytest.raises(ValueError, match="the current folder: start the command from another one"):
+            train(translator[0], run_dir, overwrite=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda path: path == run_dir)
+        with pytest.raises(ValueError, match="is a mount point, which `--overwrite` cannot rename"):
+            train(translator[0], run_dir, overwrite=True)
+    assert read_files(run_dir.parent) == before
+    new = run_dir.with_name("run.new")
+    shutil.copytree(run_dir, new)
+    with pytest.raises(ValueError, match=r"sets up the new run in .*run\.new, which exists: move it away"):
+        train(translator[0], run_dir, overwrite=True)
+    assert read_files(run_dir) == read_files(new)
+
+
+def test_two_processes_cannot_overwrite_one_run(translator: Trained, run_dir: Path) -> None:
+    """Also if one has opened the folder before the other has replaced it."""
+    with lock_run_folder(RunFolder(run_dir), SINGLE_PROCESS, lambda folder: True) as locked_folder:
+        write_bytes(locked_folder.root.description_file, b"{}")
+        with pytest.raises(ValueError, match="another process is training there"):
+            train(translator[0], run_dir, overwrite=True)
+        locked_folder.take_path(SINGLE_PROCESS)
+        with pytest.raises(ValueError, match="another process is training there"):
+            train(translator[0], run_dir, overwrite=True)
+
+
+def test_a_run_that_was_moved_during_the_set_up_is_not_overwritten(translator: Trained, run_dir: Path) -> None:
+    moved = run_dir.with_name("moved")
+    with lock_run_folder(RunFolder(run_dir), SINGLE_PROCESS, lambda folder: True) as locked_folder:
+        run_dir.rename(moved)
+        run_dir.mkdir()
+        with pytest.raises(LostFolder, match=f"{run_dir} is another folder now. The run is in {moved}"):
+            locked_folder.take_path(SINGLE_PROCESS)
+    assert sorted(path.name for path in run_dir.parent.iterdir()) == ["moved", "run"]
+    assert_equal_runs(moved, translator[1])
 
 
 def test_two_processes_cannot_train_in_one_folder(translator: Trained, run_dir: Path) -> None:
