@@ -52,9 +52,10 @@ CONSEQUENCES: Mapping[str, frozenset[str]] = MappingProxyType(
         cause: frozenset({"batch_norm_statistics", "mismatch", "other_reading", "overfitting"})
         for cause in ("duplicates", "too_little_data")
     }
+    | {"wrong_sign": frozenset({"unshifted_targets"})}
 )
 """Cause -> causes that it explains: with few different rows, others have other words, and statistics of a batch norm
-differ."""
+differ; a negated loss is as low as that of a model that receives its targets."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ MAX_GROWTH, MIN_GROWTH = 1e3, 1e-7
 """Range of the gradient of early positions, relative to that of late ones, in untrained healthy models."""
 MIN_BATCH_NORM_DROP = 0.2
 """Share by which the loss must fall with statistics of batch norm that are computed anew."""
+MAX_LEARNED = 0.9
+"""Share of the loss of uniform outputs below which a run has learned, so that the sign of its loss is right."""
 SMALL_RATES, TINY_CHANGE = (0.1, 0.01, 1e-4), 1e-5
 """Factors of the learning rate with which updates must lower the loss, and a relative change that can be rounding."""
 EXPLODED = 1e3
@@ -192,7 +194,9 @@ def check_direction(lab: Experiments) -> Iterator[Finding]:
         for _ in range(3):
             learner.update(rows, factor * lab.bench.config.optim.optimizer.lr)
         changes.append(learner.losses(rows).mean - before)
-    if min(changes[:-1]) > 0 and changes[-1] > -TINY_CHANGE * abs(before) and all(np.isfinite(changes)):
+    has_learned = 0 < lab.final.train.mean < MAX_LEARNED * lab.uniform_loss
+    is_raised = min(changes[:-1]) > 0 and changes[-1] > -TINY_CHANGE * abs(before)
+    if is_raised and all(np.isfinite(changes)) and not has_learned:
         evidence = (
             f"three updates with a tenth of the learning rate raised the loss of their own rows by {changes[0]:.3g}, "
             f"and those with {SMALL_RATES[-1]:g} times the rate did not lower it"

@@ -26,6 +26,8 @@ MIN_DROP = 0.07
 LOW_RATE, ENDED_SHARE = 0.01, 0.3
 """A schedule has ended early if the rate was below this share of its peak in this share of the steps."""
 HIGHER_RATES = (10.0, 100.0)
+MOST = 0.5
+"""Share of the gain of a wider model that more updates of the run must not reach."""
 FEW_ROWS = 300
 """Number of training rows below which a gap between training and validation has an obvious cause."""
 LARGE_STEP = 0.1
@@ -146,7 +148,11 @@ def check_size(lab: Experiments) -> Iterator[Finding]:
         )
         higher = lab.run("trained", lr_factor=HIGHER_RATES[0])  # `check_length` may have found that it helps, too
         is_main = higher.has_diverged or lab.compare(higher.valid, wide.valid).is_below(MIN_DROP)
-        yield Finding("model_too_small", evidence, 0.87 if is_main else 0.84, retrain_command(lab, larger))
+        by_steps = lab.compare(lab.final.valid, lab.run("trained").valid)
+        confidence = 0.87 if is_main else 0.84
+        if by_steps.value < MOST * valid.value:  # the run was too short, whatever its size
+            evidence, confidence = f"{evidence}; more updates of the run changed it {by_steps}", 0.6
+        yield Finding("model_too_small", evidence, confidence, retrain_command(lab, larger))
 
 
 def check_generalization(lab: Experiments) -> Iterator[Finding]:

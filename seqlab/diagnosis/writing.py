@@ -11,6 +11,10 @@ from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
 
 NUM_BUCKETS = 512
 """Number of features of a text: counts of character trigrams."""
+MAX_FOLDED = 0.35
+"""Share of the distance of an area from 0.5 that may remain when texts that differ in their writing are folded."""
+MIN_EFFECT = 0.7
+"""Standard deviations of single texts by which a share of characters must differ. Parts of one book differ by less."""
 CHARACTERS: Mapping[str, Callable[[str], bool]] = {
     "capital letters": str.isupper,
     "spaces": str.isspace,
@@ -34,20 +38,35 @@ def writing_difference(train: Sequence[str], valid: Sequence[str], area: float) 
         train: training texts.
         valid: validation texts.
         area: area under the ROC curve of a classifier that tells them apart. If they differ in their writing only, a
-            classifier of the folded texts cannot: its area is nearer to 0.5 than to this one.
+            classifier of the folded texts cannot: its area is near 0.5.
     """
     is_valid = np.arange(len(train) + len(valid)) >= len(train)
     log_probs = cross_fit(_trigram_counts([*train, *valid]), is_valid.astype(np.int64), 2).log_probs
     folded = area_under_roc(log_probs[:, 1] - log_probs[:, 0], is_valid)
-    if folded > (0.5 + area) / 2:
+    if folded > 0.5 + MAX_FOLDED * (area - 0.5):
         return ""
-    shares = {name: (_share(train, test), _share(valid, test)) for name, test in CHARACTERS.items()}
-    name = max(shares, key=lambda key: abs(np.subtract(*shares[key])))
+    known = set().union(*train)
+    tests = {**CHARACTERS, "characters that the training text lacks": lambda character: character not in known}
+    shares = {name: (_shares(train, test), _shares(valid, test)) for name, test in tests.items()}
+    name = max(shares, key=lambda key: _effect(*shares[key]))
     before, after = shares[name]
+    if _effect(before, after) < MIN_EFFECT:
+        return ""
     return (
-        f"without case, accents, spaces and punctuation the area is {folded:.2f}; {100 * before:.1f}% of the training "
-        f"text are {name}, but {100 * after:.1f}% of the validation text"
+        f"without case, accents, spaces and punctuation the area is {folded:.2f}; {100 * before.mean():.1f}% of the "
+        f"training text are {name}, but {100 * after.mean():.1f}% of the validation text"
     )
+
+
+def _shares(texts: Sequence[str], test: Callable[[str], bool]) -> NDArray[np.float64]:
+    """Return the share of the characters of each text that pass a test: (N,)."""
+    return np.array([sum(map(test, text)) / max(1, len(text)) for text in texts])
+
+
+def _effect(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Return the difference of two means in standard deviations within the groups (Cohen's d)."""
+    deviation = ((before.var() + after.var()) / 2) ** 0.5
+    return float(abs(after.mean() - before.mean()) / max(deviation, 1e-9))
 
 
 def _trigram_counts(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -58,8 +77,3 @@ def _trigram_counts(texts: Sequence[str]) -> NDArray[np.float32]:
         np.add.at(row, buckets, 1.0)
         row /= max(1.0, len(buckets)) ** 0.5
     return counts
-
-
-def _share(texts: Sequence[str], test: Callable[[str], bool]) -> float:
-    """Return the share of the characters that pass a test."""
-    return sum(test(character) for text in texts for character in text) / max(1, sum(map(len, texts)))

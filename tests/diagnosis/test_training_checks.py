@@ -113,3 +113,13 @@ def test_outcomes_of_short_trainings_answer_a_question(
     expected: list[str],
 ) -> None:
     assert [finding.cause for finding in check(lab_with(final, outcomes)) if finding.confidence >= 0.5] == expected
+
+
+@pytest.mark.parametrize(("by_more_steps", "level"), [(1.9, "likely"), (1.3, "worth a look")])
+def test_a_wider_model_is_no_cause_if_more_steps_reach_most_of_its_gain(
+    lab_with: Callable[[Outcome, dict[Start, Outcome]], Experiments], by_more_steps: float, level: str
+) -> None:
+    """The wider model reaches 1 from 2: a training that is too short is told from a model that is too small."""
+    wide = {("fresh", "larger", 1.0, 1.0): outcome(1), NEW: outcome(2.5)}
+    lab = lab_with(outcome(2), wide | higher(1.5, 3, same=by_more_steps))
+    assert [(each.cause, each.level) for each in training_checks.check_size(lab)] == [("model_too_small", level)]

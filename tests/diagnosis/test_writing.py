@@ -57,6 +57,15 @@ def test_other_texts_are_no_other_writing() -> None:
     assert writing_difference(english[: SIZES[0]], lowered, area=0.99) == ""
 
 
+def test_parts_of_one_text_with_a_little_more_punctuation_are_no_other_writing() -> None:
+    """A classifier of single characters tells them apart by names, of which each part of a play has its own."""
+    english, _ = pairs(sum(SIZES))
+    rng = np.random.default_rng(3)
+    texts = [text + "!" * int(rng.random() < 0.3) for text in english]
+    valid = [text + "!" * int(rng.random() < 0.5) for text in english[SIZES[0] :]]
+    assert writing_difference(texts[: SIZES[0]], valid, area=0.75) == ""
+
+
 def run_of(folder: Path, change: Change, *options: str) -> Experiments:
     """Train a language model for a step, with validation texts in another writing."""
     _, texts = pairs(sum(SIZES))
