@@ -23,7 +23,7 @@ from seqlab.data.tables import RawTable
 from seqlab.diagnosis import data_checks, gradient_checks, invariance_checks
 from seqlab.diagnosis.changes import with_lr
 from seqlab.diagnosis.diagnosis import diagnose, rank
-from seqlab.diagnosis.experiments import Difference, Experiments
+from seqlab.diagnosis.experiments import Difference, Experiments, Outcome
 from seqlab.diagnosis.finding import CAUSES, Finding
 from seqlab.diagnosis.rows import Rows, row_keys
 from seqlab.diagnosis.simple_models import area_under_roc, cross_fit
