@@ -66,9 +66,10 @@ def recover(run: Path) -> None:
 
 
 def remove_overwritten(run: Path) -> None:
-    """Delete the run that this one has overwritten; other folders than runs keep a subfolder of this name."""
-    if (run / "run.json").is_file() and (run / OVERWRITTEN).is_dir():
-        shutil.rmtree(run / OVERWRITTEN)
+    """Delete the run that this one has overwritten, if it is there under its name; other subfolders stay."""
+    overwritten = run / OVERWRITTEN
+    if (run / "run.json").is_file() and (overwritten / os.path.basename(os.path.realpath(run))).is_dir():
+        shutil.rmtree(overwritten)
 
 
 def remove_new(run: Path) -> None:

@@ -251,7 +251,9 @@ def lock_run_folder(
     with ExitStack() as stack:
         descriptor = stack.enter_context(open_on_all_ranks(folder.path, exclusive_lock(folder), world))
         locked_folder = stack.enter_context(closing(LockedRunFolder(folder, descriptor)))
-        if world.call_on_main(lambda: must_overwrite(locked_folder.root)):
+        with locked_folder.restore_paths_in_messages():
+            overwrites = world.call_on_main(lambda: must_overwrite(locked_folder.root))
+        if overwrites:
             descriptor = stack.enter_context(open_on_all_ranks(new_path(folder.path), new_folder(folder), world))
             locked_folder = stack.enter_context(closing(LockedRunFolder(folder, descriptor, locked_folder)))
         yield locked_folder

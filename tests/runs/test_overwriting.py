@@ -119,7 +119,10 @@ def test_runs_that_a_user_has_named_so_are_kept(tmp_path: Path, name: str) -> No
     assert texts(tmp_path) == before
 
 
-def test_a_folder_that_is_no_run_keeps_a_subfolder_of_the_same_name(tmp_path: Path) -> None:
-    (tmp_path / "overwritten").mkdir()
+@pytest.mark.parametrize("is_run", [False, True])
+def test_a_folder_of_a_user_with_the_same_name_is_kept(tmp_path: Path, is_run: bool) -> None:
+    (tmp_path / "overwritten" / "notes").mkdir(parents=True)
+    if is_run:
+        write_run(tmp_path, "run")
     remove_overwritten(tmp_path)
-    assert (tmp_path / "overwritten").is_dir()
+    assert (tmp_path / "overwritten" / "notes").is_dir()

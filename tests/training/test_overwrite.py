@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import shutil
 from contextlib import ExitStack
 from dataclasses import replace
@@ -230,6 +231,13 @@ def test_a_folder_that_is_not_a_run_is_refused_and_not_changed(
     with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
         train(translator[0], tmp_path / "other", overwrite=overwrite)
     assert read_files(tmp_path) == before
+
+
+def test_a_run_with_files_of_a_user_is_refused_by_its_path(translator: Trained, run_dir: Path) -> None:
+    (run_dir / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=re.escape(f"`run_dir` {run_dir} contains notes.txt")):
+        train(translator[0], run_dir, overwrite=True)
+    assert (run_dir / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
