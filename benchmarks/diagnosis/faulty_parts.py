@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import seqlab
 from seqlab.base.config_class import dataclass
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, TextBatch, ValueBatch
-from seqlab.models import SETTINGS
+from seqlab.models import SETTINGS, RecurrentConfig
 from seqlab.models.config import ModelConfig
 from seqlab.nn.feature_norm import BatchNorm
 from seqlab.nn.recurrent_layer import RecurrentLayer
@@ -161,24 +161,27 @@ MODEL_FAULTS: dict[str, dict[str, Change]] = {
 """Fault -> family -> change of the built model."""
 
 
-def _register_model(base: type[ModelConfig], fault: str, change: Change) -> None:
+def _register_model(family: str, fault: str, change: Change) -> None:
     """Register a family that builds the model of another one and changes it."""
+    base: type[ModelConfig] = Parts("model")[family]
 
     def build(self: ModelConfig, src: Any, tgt: Any) -> nn.Module:
         model: nn.Module = base.build(self, src, tgt)
         change(model)
         return model
 
-    name = f"{base.family}_{fault}"
+    name = f"{family}_{fault}"
     members: dict[str, Any] = {"__annotations__": {"family": Literal[name]}, "family": name, "build": build}
-    members |= {"__doc__": f"The model `{base.family}` with the fault `{fault}`.", "__module__": __name__}
-    config = type(f"Faulty{base.__name__}{fault}", (base,), members)
+    members |= {"__doc__": f"The model `{family}` with the fault `{fault}`.", "__module__": __name__}
+    if issubclass(base, RecurrentConfig):
+        members["kind"] = family
+    config = type(f"Faulty{base.__name__}{family}{fault}", (base,), members)
     seqlab.register("model")(dataclass(frozen=True, kw_only=True, config=SETTINGS)(config))
 
 
 for _fault, _changes in MODEL_FAULTS.items():
     for _family, _change in _changes.items():
-        _register_model(Parts("model")[_family], _fault, _change)
+        _register_model(_family, _fault, _change)
 
 
 @plain_dataclass(frozen=True)

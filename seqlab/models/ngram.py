@@ -51,6 +51,11 @@ class NgramConfig(LanguageModelConfig):
         """All layouts of a text, since counting reads no batches."""
         return frozenset({"packed", "contiguous"})
 
+    @property
+    def memory_advice(self) -> str:
+        """Advice for the error message when counting runs out of memory."""
+        return f"lower `model.order` (now {self.order}), or count less text"
+
     def build(self, src: TokenSide, tgt: TokenSide) -> "NgramModel":
         """Build the model with a uniform distribution."""
         return NgramModel(self, tgt.vocab_size, pad_id=tgt.pad_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)

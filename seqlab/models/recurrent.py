@@ -111,6 +111,11 @@ class RecurrentConfig(ModelConfig):
     shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # it depends on the corpus, not on the family
 
     @property
+    def kind(self) -> RecurrentKind:
+        """Kind of the recurrent layers."""
+        return self.family
+
+    @property
     def abilities(self) -> frozenset[Ability]:
         """Recurrence, attention to the source, and copying if configured."""
         copying: set[Ability] = {"copying"} if self.copying else set()
@@ -129,7 +134,7 @@ class RecurrentConfig(ModelConfig):
     @property
     def warm_start(self) -> WarmStart:
         """What a warm start must know about the model."""
-        return WarmStart.of(self, recurrent_kind=self.family)
+        return WarmStart.of(self, recurrent_kind=self.kind)
 
     def num_choices(self, tgt: Any) -> int | None:
         """Return the number of tokens in the vocabulary of the target."""
@@ -194,7 +199,7 @@ class RecurrentEncoder(nn.Module):
         super().__init__()
         self.embedding, self.tags = _Embedding(weight, config), tags
         self.layers = Recurrent(
-            config.family,
+            config.kind,
             config.embedding.size,
             config.hidden_size // (2 if config.bidirectional else 1),
             config.num_encoder_layers,
@@ -225,7 +230,7 @@ class RecurrentDecoder(nn.Module):
         self.input_feeding = config.input_feeding
         size = config.embedding.size
         self.layers = Recurrent(
-            config.family,
+            config.kind,
             2 * size if config.input_feeding else size,
             config.hidden_size,
             config.num_decoder_layers,
@@ -345,7 +350,7 @@ class RecurrentTranslator(EncoderDecoder):
         self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
         self.encoder = RecurrentEncoder(config, weights.src, self.source_tags)
         self.bridge = Bridge(
-            config.bridge, config.family, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
+            config.bridge, config.kind, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
         )
         self.decoder = RecurrentDecoder(config, weights.tgt)
         self.output_dropout = LockedDropout(config.dropout)

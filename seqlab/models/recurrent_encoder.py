@@ -44,7 +44,7 @@ class RecurrentEncoderConfig(EncoderConfig):
     """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     @property
-    def recurrent_kind(self) -> str:
+    def recurrent_kind(self) -> RecurrentKind:
         """Kind of the recurrent layers."""
         return self.family
 
@@ -89,7 +89,7 @@ class RecurrentEncoder(Encoder):
         super().__init__()
         self.output_size, directions = config.configured_output_size, 2 if config.bidirectional else 1
         self.layers = Recurrent(
-            config.family,
+            config.recurrent_kind,
             input_size,
             config.hidden_size // directions,
             config.num_layers,

@@ -36,6 +36,8 @@ def old_path(run: Path) -> Path:
 
 def is_swapping(run: Path) -> bool:
     """Return whether a process renames the folders, or was killed while it did: no folder has the run's path."""
+    if "\0" in str(run):  # no folder has such a name, and the error that says so names the run
+        return False
     return not os.path.lexists(os.path.realpath(run)) and old_path(run).is_dir() and any(old_path(run).iterdir())
 
 

@@ -250,7 +250,9 @@ def _open_folder(config: Config, locked_folder: LockedRunFolder, on_progress: Pr
 
 def _fit(run: TrainingRun) -> None:
     if run.config.model.is_count_based:
-        with _explain_out_of_memory(lambda: "while counting", "count less text, or shorter n-grams"):
+        model = run.config.model
+        advice = model.memory_advice if isinstance(model, CountingConfig) else "count less text"
+        with _explain_out_of_memory(lambda: "while counting", advice):
             fit(run)
         return
     with _explain_out_of_memory(lambda: f"in step {run.progress.step + 1}", run.config.data.memory_advice):
@@ -316,6 +318,16 @@ def _assemble(
             "%s parameters, %s, %s%s", f"{num_parameters:,}", device_context.device, device_context.dtype, ranks
         )
     return run, init_entries
+
+
+@runtime_checkable
+class CountingConfig(Protocol):
+    """A model config that says how to count with less memory."""
+
+    @property
+    def memory_advice(self) -> str:
+        """Advice for the error message when counting runs out of memory."""
+        ...
 
 
 @runtime_checkable
