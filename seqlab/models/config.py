@@ -22,7 +22,7 @@ SequencePooling = Literal["mean", "max"]
 Ability = Literal[
     "packed", "contiguous", "masked_tokens", "recurrence", "source_attention", "copying", "target_lengths", "glancing"
 ]
-"""What some models can do; `seqlab.testing.check_model` tests the two layouts of a text.
+"""Capabilities that only some models have; `seqlab.testing.check_model` tests the two layouts of a text.
 
 - `packed` (`data.packing`): no token depends on another line of its row, because the forward pass masks by
   `TextBatch.positions`.
@@ -89,7 +89,7 @@ def translator_part(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a warm start (`init_from`) from another run must know about a model."""
+    """Properties of a model that a warm start (`init_from`) from another run needs."""
 
     settings: Mapping[str, Any]
     """Settings that change what the weights compute, but not their names or shapes; both runs must have the same."""
@@ -178,7 +178,7 @@ class ModelConfig(Part):
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """What the model can do besides its outputs; none unless overridden."""
+        """Capabilities of the model beyond its outputs; none unless overridden."""
         return frozenset()
 
     @property
@@ -193,7 +193,7 @@ class ModelConfig(Part):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model."""
+        """Properties of the model that a warm start needs."""
         return WarmStart.of(self)
 
     def resolve(self, data: Any) -> Self:

@@ -129,7 +129,7 @@ class EncoderModelConfig(ModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model; a field of the encoder takes precedence."""
+        """Properties of the model that a warm start needs; a field of the encoder takes precedence."""
         encoder = self.encoder
         positions = encoder.num_learned_positions
         return WarmStart.of(self, encoder, learned_positions=positions, recurrent_kind=encoder.recurrent_kind)

@@ -48,7 +48,7 @@ class LabelerConfig(TokenInput, EncoderModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: its weights are those of the encoder of a translator."""
+        """Properties of the model that a warm start needs: its weights are those of the encoder of a translator."""
         # Label ids depend on the frequencies of labels, and the rows of n-grams on the corpus.
         excluded = ("head.", "features.ngrams.")
         return replace(super().warm_start, excluded=excluded, translator_name=_translator_name)

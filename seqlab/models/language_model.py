@@ -78,7 +78,7 @@ class EncoderLmConfig(LanguageModelConfig, EncoderModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: its weights are those of a translator's decoder or encoder."""
+        """Properties of the model that a warm start needs: its weights are those of a translator."""
         return replace(super().warm_start, translator_name=_decoder_name if self.encoder.is_causal else _encoder_name)
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "EncoderLm | MaskedLm":

@@ -79,7 +79,7 @@ class EncoderPredictorConfig(PredictorConfig, EncoderModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: the shape of the inputs determines the positions."""
+        """Properties of the model that a warm start needs: the shape of the inputs determines the positions."""
         return replace(super().warm_start, learned_positions=None)
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:

@@ -56,7 +56,7 @@ class RecognizerConfig(FrameModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: its outputs depend on the vocabulary."""
+        """Properties of the model that a warm start needs: its outputs depend on the vocabulary."""
         return replace(super().warm_start, excluded=("upsample.", "projection."))
 
     def num_outputs(self, frames: IntArray) -> IntArray:

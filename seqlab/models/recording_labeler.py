@@ -42,7 +42,7 @@ class RecordingLabelerConfig(FrameModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: its outputs depend on the labels."""
+        """Properties of the model that a warm start needs: its outputs depend on the labels."""
         return replace(super().warm_start, excluded=("head.",))
 
     def num_choices(self, tgt: Any) -> int | None:

@@ -133,7 +133,7 @@ class RecurrentConfig(ModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model."""
+        """Properties of the model that a warm start needs."""
         return WarmStart.of(self, recurrent_kind=self.kind)
 
     def num_choices(self, tgt: Any) -> int | None:

@@ -70,7 +70,7 @@ class TokenTransformerConfig(AttentionLayers, ModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model."""
+        """Properties of the model that a warm start needs."""
         return WarmStart.of(self, learned_positions=self.max_length if self.positions == "learned" else None)
 
 

@@ -85,7 +85,7 @@ class TransformerLmConfig(LanguageModelConfig):
 
     @property
     def warm_start(self) -> WarmStart:
-        """What a warm start must know about the model: its weights are those of the decoder of a translator."""
+        """Properties of the model that a warm start needs: its weights are those of the decoder of a translator."""
         return WarmStart.of(
             self,
             learned_positions=self.max_length if self.positions == "learned" else None,

@@ -322,7 +322,7 @@ def _assemble(
 
 @runtime_checkable
 class CountingConfig(Protocol):
-    """A model config that says how to count with less memory."""
+    """A model config with advice on counting with less memory."""
 
     @property
     def memory_advice(self) -> str:

@@ -7,7 +7,7 @@ from comparison.families import BEAM, SAMPLE, Commands, generate, label
 from comparison.options import CMLM, CTC, GRU, GRU_LM, LABELER, LSTM, LSTM_LM
 from comparison.settings import Case, run_of
 from contracts.row import Settings
-from contracts.table import CONTINUOUS, LM, PAIRS, TEXT, TRANSFORMER, WORDS
+from contracts.settings import CONTINUOUS, LM, PAIRS, TEXT, TRANSFORMER, WORDS
 
 LONG_TRAINING = {"max_steps": 150, "save_every": 50, "valid_every": 75, "valid_metric": "nll"}
 WIDE: Settings = {"d_model": 32, "d_ff": 64}

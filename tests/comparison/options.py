@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from comparison.families import SAMPLE, case_of, generate, label, translate
 from comparison.settings import Case, run_of
 from contracts.row import Settings
-from contracts.table import CONTINUOUS, COPIES, ENCODER, LINES, LM, PAIRS, PARALLEL, TAGS, TEXT, TRANSFORMER, WORDS
+from contracts.settings import CONTINUOUS, COPIES, ENCODER, LINES, LM, PAIRS, PARALLEL, TAGS, TEXT, TRANSFORMER, WORDS
 
 NAT, CMLM, CTC = ({"family": f"transformer_{name}", **PARALLEL} for name in ("nat", "cmlm", "ctc"))
 RNN, LSTM, GRU = ({"family": kind, "hidden_size": 16, "dropout": 0.1} for kind in ("rnn", "lstm", "gru"))

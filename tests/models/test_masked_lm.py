@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from models.batches import assert_same_hidden_states
+from reference.recurrent_models import recurrent_lm
 from reference.torch_encoder import copy_encoder_layers
 from torch import nn
 
@@ -181,21 +182,9 @@ def test_training_uses_the_context_on_both_sides() -> None:
 
 OTHER_CONFIGS = [
     TransformerLmConfig(),
-    EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="rnn", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    ),
-    EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="lstm", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    ),
-    EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="gru", hidden_size=512, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    ),
+    recurrent_lm("rnn", hidden_size=512),
+    recurrent_lm("lstm", hidden_size=512),
+    recurrent_lm("gru", hidden_size=512),
     NgramConfig(),
 ]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from reference.recurrent_models import recurrent_lm
 from reference.stub_vocabulary import StubVocabulary
 from torch import Tensor, nn
 
@@ -18,27 +19,15 @@ from seqlab.training.accumulator import seeded
 VOCAB, EOS = 60, 2
 FAMILIES: dict[str, tuple[EncoderLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
     "rnn": (
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="rnn", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("rnn"),
         nn.RNN,
     ),
     "lstm": (
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("lstm"),
         nn.LSTM,
     ),
     "gru": (
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("gru"),
         nn.GRU,
     ),
 }

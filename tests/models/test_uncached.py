@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from reference.recurrent_models import recurrent_lm
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
 from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, collate_prompts
 from seqlab.inference import Scorer
 from seqlab.models import (
     DecoderOutput,
-    EncoderLmConfig,
-    RecurrentEncoderConfig,
     TransformerLmConfig,
     UncachedLm,
     UncachedTranslator,
@@ -65,11 +64,7 @@ def test_uncached_translator_equals_cached_one(name: str) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("lstm"),
         TransformerLmConfig(d_model=16, num_heads=2, max_length=16),
     ],
 )

@@ -88,4 +88,9 @@ def test_a_plugin_for_version_0_3_0_is_told_the_new_name_of_a_member(member: str
 
 
 def test_a_field_may_have_the_name_of_a_former_member() -> None:
-    type("NewConfig", (ModelConfig,), {"embedding_dim": 8, "__annotations__": {"embedding_dim": int}})
+    @dataclass(frozen=True, kw_only=True, config=SETTINGS)
+    class NewConfig(ModelConfig):
+        family: Literal["new"] = "new"
+        embedding_dim: int = 8
+
+    assert NewConfig(embedding_dim=3).embedding_dim == 3

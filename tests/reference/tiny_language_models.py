@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from reference.recurrent_models import recurrent_lm
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import (
@@ -47,17 +48,8 @@ LINES = [
 BLOCK_LENGTH, MAX_LENGTH = 12, 16
 FAMILIES: dict[str, ModelConfig] = {
     "transformer_lm": TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=MAX_LENGTH),
-    "rnn_lm": EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="rnn", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    ),
-    "lstm_lm": EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        ),
-        embedding_size=12,
-    ),
+    "rnn_lm": recurrent_lm("rnn"),
+    "lstm_lm": recurrent_lm("lstm", embedding_size=12),
     "gru_lm": EncoderLmConfig(
         encoder=RecurrentEncoderConfig(
             family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1

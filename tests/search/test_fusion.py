@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from reference.exhaustive import all_sequences, best
+from reference.recurrent_models import recurrent_lm
 from reference.scripted import ScriptedBatch, ScriptedStepper, batch_of
 from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
-from seqlab.models import EncoderLmConfig, RecurrentEncoderConfig
 from seqlab.models.interfaces import Step
 from seqlab.models.outputs import NEG_INF
 from seqlab.search.beam import beam_search
@@ -115,16 +115,7 @@ def test_fusions_pass_the_public_checks() -> None:
     translator, lm = (
         build_model(TRANSFORMERS["pre"], examples),
         build_model(
-            EncoderLmConfig(
-                encoder=RecurrentEncoderConfig(
-                    family="gru",
-                    hidden_size=16,
-                    num_layers=2,
-                    bidirectional=False,
-                    dropout=0.1,
-                    output_dropout=0.1,
-                )
-            ),
+            recurrent_lm("gru"),
             texts(37),
         ),
     )

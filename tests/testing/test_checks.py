@@ -1,7 +1,6 @@
 """The public checks accept correct parts and refuse each of several wrong ones, naming what is wrong."""
 
 import runpy
-from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.recurrent_models import recurrent_lm
 from reference.temporary_parts import temporary_parts
 from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
@@ -17,7 +17,6 @@ from seqlab import registry
 from seqlab.data.batch import IGNORE
 from seqlab.models import (
     CarryingLm,
-    EncoderLmConfig,
     EncoderPredictorConfig,
     LabelerConfig,
     MlpEncoderConfig,
@@ -34,7 +33,6 @@ from seqlab.objectives import (
     CrossEntropyConfig,
     CtcConfig,
     HuberConfig,
-    Loss,
     RDropConfig,
     ScheduledSamplingConfig,
     SigmoidConfig,
@@ -62,11 +60,7 @@ FRAMES: dict[str, Any] = {
 }
 CORRECT: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "text": (
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("gru"),
         texts(),
         {},
     ),
@@ -110,16 +104,7 @@ def test_correct_models_pass(name: str) -> None:
         (SigmoidConfig(), EncoderPredictorConfig(encoder=MlpEncoderConfig()), vectors(predicts="labels"), False),
         (
             CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0),
-            EncoderLmConfig(
-                encoder=RecurrentEncoderConfig(
-                    family="gru",
-                    hidden_size=16,
-                    num_layers=2,
-                    bidirectional=False,
-                    dropout=0.1,
-                    output_dropout=0.1,
-                )
-            ),
+            recurrent_lm("gru"),
             texts(),
             False,
         ),
@@ -281,11 +266,7 @@ def test_scores_that_are_no_log_probabilities_are_refused() -> None:
 
 
 def test_prompts_that_are_not_read_are_refused() -> None:
-    config = EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="gru", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    )
+    config = recurrent_lm("gru")
     torch.manual_seed(0)
     model = config.build(texts().src, texts().tgt).eval()
     model.__class__ = IgnoresPrompts
@@ -303,16 +284,7 @@ def test_prompts_that_are_not_read_are_refused() -> None:
         ),
         (
             (
-                EncoderLmConfig(
-                    encoder=RecurrentEncoderConfig(
-                        family="gru",
-                        hidden_size=512,
-                        num_layers=2,
-                        bidirectional=False,
-                        dropout=0.1,
-                        output_dropout=0.1,
-                    )
-                ),
+                recurrent_lm("gru", hidden_size=512),
                 token_pairs(),
             ),
             "Decoding with CarryingLm raised .*Do the examples fit",
@@ -376,77 +348,3 @@ def test_forks_that_share_their_state_are_refused() -> None:
 def test_models_without_steps_are_refused() -> None:
     with pytest.raises(AssertionError, match="Linear is no `Stepper`: it lacks vocab_size, eos_id, start, step"):
         check_stepper(torch.nn.Linear(2, 2), token_pairs())
-
-
-Change = Callable[[Loss], Loss]
-
-
-@plain_dataclass(frozen=True)
-class Changed:
-    """Config of cross entropy whose loss is changed."""
-
-    change: Change
-
-    def build(self) -> Callable[..., Loss]:
-        correct = CrossEntropyConfig(label_smoothing=0.0).build()
-        return lambda *arguments: self.change(correct(*arguments))
-
-    def build_for(self, model: Any) -> Callable[..., Loss]:
-        return self.build()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda loss: Loss(loss.total / loss.count.clamp_min(1), loss.count), "`total` of a batch must be the sum"),
-        (lambda loss: Loss(loss.total, loss.count.clamp(max=1)), "`count` of a batch must be the sum"),
-        (lambda loss: Loss(loss.total, loss.count, {"mean": (loss.total / 3).detach().sqrt()}), "The log `mean`"),
-        (lambda loss: Loss(loss.total, loss.count, {"nll": loss.total}), "must be detached, but nll"),
-        (lambda loss: Loss(loss.total + 1, loss.count), "Without targets, `total` and `count` must be 0"),
-        (lambda loss: Loss(loss.total[None], loss.count), "must be a tensor without dimensions"),
-        (lambda loss: Loss(loss.total.detach(), loss.count), "must be differentiable"),
-        (lambda loss: Loss(loss.total * torch.inf, loss.count), "must be finite"),
-        (lambda loss: Loss(loss.total * 0, loss.count), "is 0 for all parameters"),
-        (lambda loss: Loss(loss.total, loss.count * loss.total.exp() ** 0), "must be detached, but count"),
-        (lambda loss: Loss(loss.total.half(), loss.count), "must be a sum in fp32"),
-        (lambda loss: Loss(loss.total, loss.count, {"n": loss.count} if loss.count < 3 else {}), "`n` is missing"),
-        (lambda loss: Loss(loss.total, loss.count * 0), "but is 0"),
-    ],
-)
-def test_wrong_objectives_are_refused(change: Change, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
-        check_objective(Changed(change), GRU, token_pairs())
-
-
-class LearnedBias(torch.nn.Module):
-    """Cross entropy with a parameter of its own, whose gradient is a mean over the batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bias = torch.nn.Parameter(torch.zeros(()))
-        self.correct = CrossEntropyConfig(label_smoothing=0.0).build()
-
-    def forward(self, *arguments: Any) -> Loss:
-        loss = self.correct(*arguments)
-        return Loss(loss.total + self.bias * (loss.count > 0), loss.count)
-
-
-@plain_dataclass(frozen=True)
-class LearnedBiasConfig:
-    def build(self) -> LearnedBias:
-        return LearnedBias()
-
-    def build_for(self, model: Any) -> LearnedBias:
-        return self.build()
-
-
-def test_gradients_of_an_objective_that_are_no_sums_are_refused() -> None:
-    with pytest.raises(AssertionError, match=r"The gradient of `objective\.bias` for a batch differs"):
-        check_objective(LearnedBiasConfig(), GRU, token_pairs())
-
-
-def test_losses_that_draw_from_another_generator_are_refused() -> None:
-    generator = torch.Generator().manual_seed(1)
-    noisy = Changed(lambda loss: Loss(loss.total * (1 + torch.rand((), generator=generator)), loss.count))
-    with pytest.raises(AssertionError, match=r"same `StepContext\.generator` differ"):
-        check_objective(noisy, GRU, token_pairs())

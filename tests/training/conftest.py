@@ -1,4 +1,4 @@
-"""Shared fixtures and functions: a copy of a finished run, clocks, failed steps."""
+"""Shared fixtures and functions: a copy of a finished run, another corpus, clocks, failed steps."""
 
 import itertools
 import shutil
@@ -12,7 +12,7 @@ import pytest
 import torch
 from reference.stopped_runs import stop_at as stop_at
 from reference.stopped_runs import train_until as train_until
-from reference.tiny_runs import with_training
+from reference.tiny_runs import with_training, write_numbers
 
 import seqlab.training.loop
 from seqlab.objectives import StepContext
@@ -85,3 +85,9 @@ def edit_description(run_dir: Path, **changes: Any) -> None:
     """Replace entries of run.json."""
     folder = RunFolder(run_dir)
     folder.write_description(folder.read_description() | changes)
+
+
+@pytest.fixture
+def other_corpus(tmp_path: Path) -> Path:
+    write_numbers(tmp_path / "other", range(200, 260))
+    return tmp_path / "other"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.recurrent_models import recurrent_lm
 from reference.shared import SharedFolder
 from reference.tiny_runs import (
     assert_equal_runs,
@@ -16,7 +17,6 @@ from reference.tiny_runs import (
     tiny_config,
     tiny_text_config,
     with_training,
-    write_numbers,
 )
 
 from seqlab.models import (
@@ -24,7 +24,6 @@ from seqlab.models import (
     ModelConfig,
     NgramConfig,
     RecurrentConfig,
-    RecurrentEncoderConfig,
     TransformerEncoderConfig,
     TransformerLmConfig,
 )
@@ -40,86 +39,7 @@ from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.warm_start import FREE_MODEL_FIELDS
 
-from .conftest import Trained, edit_description, read_files, train_until
-
-
-@pytest.fixture
-def other_corpus(tmp_path: Path) -> Path:
-    write_numbers(tmp_path / "other", range(200, 260))
-    return tmp_path / "other"
-
-
-def test_fine_tuning_starts_from_the_weights_and_the_tokenizer_of_another_run(
-    translator: Trained, other_corpus: Path, tmp_path: Path
-) -> None:
-    origin = translator[1]
-    optim = OptimConfig(optimizer=AdamConfig(lr=1e-9), average_last=0)
-    config = tiny_config(
-        other_corpus,
-        init_from=str(origin),
-        model={"dropout": 0.3},
-        optim=optim,
-        max_steps=1,
-        valid_every=1,
-    )
-    run_dir = train(config, tmp_path / "tuned")
-    assert read_files(run_dir / "tokenizer") == read_files(origin / "tokenizer")
-    expected, found = load_run(origin), load_run(run_dir)
-    for (name, value), tuned in zip(expected.model.named_parameters(), found.model.parameters(), strict=True):
-        assert tuned.detach().numpy() == pytest.approx(value.detach().numpy(), abs=1e-6), name
-    # The checkpoint holds the weights: the run resumes without its origin.
-    resumed = replace(config, init_from=config.init_from)
-    edit_description(run_dir)
-    train(with_training(resumed, max_steps=2), run_dir)
-
-
-@pytest.mark.parametrize("parts", ["all", "matching"])
-def test_fine_tuning_resumes_without_its_origin_after_a_checkpoint(
-    translator: Trained, masked: Path, corpus: Path, other_corpus: Path, tmp_path: Path, parts: str
-) -> None:
-    origin = Path(shutil.copytree(translator[1] if parts == "all" else masked, tmp_path / "origin"))
-    if parts == "all":
-        config = tiny_config(other_corpus, init_from=str(origin), max_steps=8)
-    else:
-        config = matching_config(origin, corpus, max_steps=8)
-    uninterrupted = train(config, tmp_path / "uninterrupted")
-    train_until(config, tmp_path / "resumed", 3)
-    shutil.rmtree(origin)
-    train(config, tmp_path / "resumed")
-    assert_equal_runs(tmp_path / "resumed", uninterrupted)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model": {"d_ff": 64}}, r"`model\.d_ff` is 64, but 32 in .*run.*config\.yaml"),
-        ({"model": {"activation": "gelu"}}, r"`model\.activation` is 'gelu', but 'relu'"),
-        ({"model": {"num_encoder_layers": 2}}, r"`model\.num_encoder_layers` is 2, but 1"),
-        ({"data": {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}}, r"`data\.joint_vocabulary`"),
-        ({"data": {"tokenizer": CharactersConfig(), "subword_sampling": 0.0}}, r"`data\.tokenizer\.kind`"),
-    ],
-)
-def test_fine_tuning_with_another_architecture_or_tokenizer_is_refused(
-    translator: Trained, other_corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    config = tiny_config(other_corpus, init_from=str(translator[1]), **changes)
-    with pytest.raises(ValueError, match=rf"With `init_from` the model and the codecs .*{message}"):
-        train(config, tmp_path / "tuned")
-    assert not (tmp_path / "tuned").exists()
-
-
-def test_fine_tuning_from_a_missing_run_or_from_itself_is_refused(
-    translator: Trained, run_dir: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere \(`init_from`\)"):
-        train(replace(translator[0], init_from=str(tmp_path / "nowhere")), tmp_path / "tuned")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty is not a run folder"):
-        train(replace(translator[0], init_from=str(tmp_path / "empty")), tmp_path / "tuned")
-    with pytest.raises(ValueError, match="`init_from` and `run_dir` are both"):
-        train(replace(translator[0], init_from=str(run_dir)), run_dir, overwrite=True)
-    assert_equal_runs(run_dir, translator[1])
-
+from .conftest import Trained, read_files, train_until
 
 TINY_LR = OptimConfig(optimizer=AdamConfig(lr=1e-12))
 """Steps that are too small to change the weights."""
@@ -236,11 +156,7 @@ def test_a_language_model_starts_from_the_decoder_of_a_translator(corpus: Path, 
 
 
 def test_recurrent_language_models_and_translators_start_from_each_other(corpus: Path, tmp_path: Path) -> None:
-    lm = EncoderLmConfig(
-        encoder=RecurrentEncoderConfig(
-            family="lstm", hidden_size=16, bidirectional=False, dropout=0.1, output_dropout=0.1
-        )
-    )
+    lm = recurrent_lm("lstm", num_layers=1)
     attentive_lstm = RecurrentConfig(family="lstm", hidden_size=16, input_feeding=False, attention="additive")
     language_model = train(text_config(corpus, lm), tmp_path / "lm")
     translator = replace(
@@ -278,23 +194,13 @@ def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path
     origin = train(
         text_config(
             corpus,
-            EncoderLmConfig(
-                encoder=RecurrentEncoderConfig(
-                    family="lstm", hidden_size=8, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-                ),
-                embedding_size=16,
-            ),
+            recurrent_lm("lstm", hidden_size=8, embedding_size=16),
         ),
         tmp_path / "origin",
     )
     config = text_config(
         corpus,
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="rnn", hidden_size=32, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            ),
-            embedding_size=16,
-        ),
+        recurrent_lm("rnn", hidden_size=32, embedding_size=16),
         init_from=str(origin),
         init_parts="matching",
     )
@@ -380,11 +286,7 @@ def test_a_language_model_from_a_translator_trains_its_spelling_model(corpus: Pa
 def test_a_recurrent_start_from_a_transformer_is_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
     config = text_config(
         corpus,
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="lstm", hidden_size=16, num_layers=2, bidirectional=False, dropout=0.1, output_dropout=0.1
-            )
-        ),
+        recurrent_lm("lstm"),
         init_from=str(masked),
         init_parts="matching",
     )
@@ -427,3 +329,19 @@ def test_every_dropout_of_every_family_may_differ_from_the_origin() -> None:
         if item.name.endswith("dropout")
     }
     assert dropouts == FREE_MODEL_FIELDS - {"max_length", "unknown_share"}
+
+
+@pytest.mark.parametrize("parts", ["all", "matching"])
+def test_fine_tuning_resumes_without_its_origin_after_a_checkpoint(
+    translator: Trained, masked: Path, corpus: Path, other_corpus: Path, tmp_path: Path, parts: str
+) -> None:
+    origin = Path(shutil.copytree(translator[1] if parts == "all" else masked, tmp_path / "origin"))
+    if parts == "all":
+        config = tiny_config(other_corpus, init_from=str(origin), max_steps=8)
+    else:
+        config = replace(tiny_config(corpus, init_from=str(origin), max_steps=8), init_parts="matching")
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "resumed", 3)
+    shutil.rmtree(origin)
+    train(config, tmp_path / "resumed")
+    assert_equal_runs(tmp_path / "resumed", uninterrupted)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.recurrent_models import recurrent_lm
 from reference.shared import SharedFolder
 from reference.tiny_runs import (
     TINY_LM,
@@ -175,16 +176,7 @@ def test_incompatible_fields_are_refused_by_name(texts: list[str], tmp_path: Pat
         (
             {
                 "data": replace(config.data, packing=True),
-                "model": EncoderLmConfig(
-                    encoder=RecurrentEncoderConfig(
-                        family="lstm",
-                        hidden_size=512,
-                        num_layers=2,
-                        bidirectional=False,
-                        dropout=0.1,
-                        output_dropout=0.1,
-                    )
-                ),
+                "model": recurrent_lm("lstm", hidden_size=512),
             },
             "`data.packing` needs a model with attention masks",
         ),

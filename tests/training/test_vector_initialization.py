@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference.recurrent_models import recurrent_lm
 from reference.tiny_models import make_batch, make_model
 from reference.tiny_runs import tiny_config, tiny_text_config, with_training
 
@@ -19,7 +20,6 @@ from seqlab.models import (
     EncoderLmConfig,
     ModelConfig,
     NgramConfig,
-    RecurrentEncoderConfig,
     TransformerEncoderConfig,
     TransformerLmConfig,
 )
@@ -139,12 +139,7 @@ MODELS: dict[str, tuple[ModelConfig, str, float]] = {
         DIM**-0.5,
     ),
     "lstm_lm": (
-        EncoderLmConfig(
-            encoder=RecurrentEncoderConfig(
-                family="lstm", hidden_size=24, bidirectional=False, dropout=0.1, output_dropout=0.1
-            ),
-            embedding_size=DIM,
-        ),
+        recurrent_lm("lstm", hidden_size=24, num_layers=1, embedding_size=DIM),
         "weight",
         0.1 / 3**0.5,
     ),

@@ -125,12 +125,9 @@ class Transcriber:
         waveforms = self._read(recordings, warnings)
         readable = [waveform for waveform in waveforms if not isinstance(waveform, str)]
         for index, waveform in enumerate(waveforms):
-            if (
-                not isinstance(waveform, str)
-                and len(waveform)
-                and np.ptp(waveform)
-                and not has_sound(waveform, self.reading)
-            ):
+            if isinstance(waveform, str):
+                continue
+            if len(waveform) and np.ptp(waveform) and not has_sound(waveform, self.reading):
                 warnings[index] = f"{recording_name(recordings[index], index)}: {silence_fault(waveform)}"
         config = self._search_config(search)
         transcripts = iter(
@@ -168,10 +165,9 @@ class Transcriber:
         """Transcribe waveforms (n,) at the sampling rate of the run; arguments as in `transcribe_detailed`."""
         config = self._search_config({}) if search is None else search
         rate = self.codec.sample_rate
+        has_alternatives = config.num_hypotheses > 1
         transcripts = [
-            replace(
-                empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(waveform) / rate
-            )
+            replace(empty_transcript(times=times, alternatives=has_alternatives), duration=len(waveform) / rate)
             for waveform in waveforms
         ]
         with_sound = {i: waveform for i, waveform in enumerate(waveforms) if has_sound(waveform, self.reading)}
