@@ -68,9 +68,11 @@ def recover(run: Path) -> None:
 
 
 def remove_overwritten(run: Path) -> None:
-    """Delete the run that this one has overwritten, if it is there under its name; other subfolders stay."""
-    overwritten = run / OVERWRITTEN
-    if (run / "run.json").is_file() and (overwritten / os.path.basename(os.path.realpath(run))).is_dir():
+    """Delete the run that this one has overwritten, or what a kill has left of it; other folders of users stay."""
+    overwritten, name = run / OVERWRITTEN, os.path.basename(os.path.realpath(run))
+    if not ((run / "run.json").is_file() and overwritten.is_dir()):
+        return
+    if all(path.name == name for path in overwritten.iterdir()):  # it is empty if the kill was in the deletion
         shutil.rmtree(overwritten)
 
 
